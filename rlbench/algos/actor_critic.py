@@ -1,0 +1,224 @@
+"""What the control algorithms share: how they act, are judged and saved; and the soft actor-critic at several cores."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from rlbench.data.sampling import Batch, Minibatches
+from rlbench.nets.mlp import stack
+from rlbench.nets.optim import Adam, Params, assign, clone, gradients, polyak
+from rlbench.nets.policy import TanhGaussian
+from rlbench.task import Task
+
+
+class Stateful(Protocol):
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class ControlAlgorithm:
+    """An algorithm whose product is a deterministic policy of an actor network.
+
+    A subclass puts every parameter dict into `params` (the actor's under "actor"), and everything else that changes
+    while training (optimisers, minibatches, streams) into `parts`; `step` counts the units of work done.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.step = 0
+        self.params: dict[str, Params] = {}
+        self.parts: dict[str, Stateful] = {}
+
+    @property
+    def actor_params(self) -> Params:
+        return self.params["actor"]
+
+    def action(self, params: Params, features: Tensor) -> Tensor:
+        """Deterministic actions `[S, B, a]` of the actor with these parameters."""
+        raise NotImplementedError
+
+    def train(self, n: int) -> dict[str, Tensor]:
+        """Do n units of work; returns metrics `[S]` of the last."""
+        raise NotImplementedError
+
+    def evaluate(self) -> dict[str, Any]:
+        return self.task.evaluate(lambda features: self.action(self.actor_params, features))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "params": {name: clone(params) for name, params in self.params.items()},
+            "parts": {name: part.state_dict() for name, part in self.parts.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        for name, params in self.params.items():
+            assign(params, state["params"][name])
+        for name, part in self.parts.items():
+            part.load_state_dict(state["parts"][name])
+
+
+class Offline(ControlAlgorithm):
+    """Training on a fixed dataset; the unit of work is one update on one minibatch."""
+
+    minibatches: Minibatches
+
+    def learn_from(self, rows: Tensor, batch_size: int) -> None:
+        """Draw minibatches from these rows (see `training_rows`)."""
+        self.parts["minibatches"] = self.minibatches = Minibatches(rows, batch_size, self.task.streams("minibatches"))
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One update on one minibatch; returns metrics `[S]`."""
+        raise NotImplementedError
+
+    def train(self, n: int) -> dict[str, Tensor]:
+        dims = self.task.networks.observation_dim, self.task.networks.action_dim
+        metrics: dict[str, Tensor] = {}
+        for _ in range(n):
+            self.step += 1
+            metrics = self.update(Batch.of_rows(self.minibatches.next(), *dims))
+        return metrics
+
+
+def least(q: Tensor, members: int) -> Tensor:
+    """The least of an ensemble's values: `[S * M, B, 1]` to `[S, B, 1]`."""
+    return q.unflatten(0, (-1, members)).amin(1)
+
+
+def per_seed(value: Tensor, seeds: int) -> Tensor:
+    """Mean of each seed's entries, of a stack `[S * M, ...]` or `[S, ...]`: `[S]`."""
+    return value.reshape(seeds, -1).mean(1)
+
+
+class SoftActorCritic(ControlAlgorithm):
+    """The soft actor-critic's networks and update (Haarnoja et al., 2018): what SAC, SAC-N, EDAC and MOPO share.
+
+    Objective, with y = r + gamma (1 - d) [min_m Q'_m(s', a') - alpha log pi(a'|s')], a' ~ pi(.|s'):
+    critics sum_m mean (Q_m(s, a) - y)^2; actor mean [alpha log pi(a|s) - min_m Q_m(s, a)], a ~ pi(.|s);
+    temperature: mean -log alpha [log pi(a|s) + target entropy], target entropy -dim(a).
+
+    Args:
+        task: the problem.
+        hidden_dims: widths of actor and critics.
+        num_critics: M, critics whose least value counts.
+        gamma, tau: discount; rate of the target critics.
+        actor_learning_rate, critic_learning_rate, alpha_learning_rate: Adam's.
+        alpha: a fixed temperature, or None to learn it.
+        alpha_max: the learned temperature is clipped to [0, alpha_max]; None: not clipped.
+        entropy_in_target: whether the critics' target holds the entropy term.
+        log_std_min, log_std_max: bounds of the policy's log-std.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        hidden_dims: list[int],
+        num_critics: int,
+        gamma: float,
+        tau: float,
+        actor_learning_rate: float,
+        critic_learning_rate: float,
+        alpha_learning_rate: float,
+        alpha: float | None,
+        alpha_max: float | None,
+        entropy_in_target: bool,
+        log_std_min: float,
+        log_std_max: float,
+    ) -> None:
+        super().__init__(task)
+        self.gamma, self.tau = gamma, tau
+        self.actor_learning_rate = actor_learning_rate
+        self.num_critics = num_critics
+        self.alpha_max = alpha_max
+        self.entropy_in_target = entropy_in_target
+        self.policy = TanhGaussian(log_std_min, log_std_max)
+        self.actor = task.networks.state(hidden_dims, 2 * task.networks.action_dim)
+        self.critic = task.networks.state_action(hidden_dims, 1, members=num_critics)
+        start = task.streams("parameters")
+        self.params["actor"] = self.actor.init(start)
+        self.params["critic"] = self.critic.init(start)
+        self.params["target"] = clone(self.params["critic"])
+        log_alpha = torch.zeros(len(task.seeds), 1, 1, device=task.device)
+        if alpha is not None:
+            log_alpha += torch.tensor(alpha).log()
+        self.params["alpha"] = {"log_alpha": log_alpha}
+        self.learn_alpha = alpha is None
+        self.parts["actor_optimizer"] = self.actor_optimizer = Adam(self.params["actor"], actor_learning_rate)
+        self.parts["critic_optimizer"] = self.critic_optimizer = Adam(self.params["critic"], critic_learning_rate)
+        if self.learn_alpha:
+            self.parts["alpha_optimizer"] = self.alpha_optimizer = Adam(self.params["alpha"], alpha_learning_rate)
+        self.parts["noise"] = self.noise = task.streams("policy noise")
+        self.target_entropy = -float(task.networks.action_dim)
+
+    @property
+    def alpha(self) -> Tensor:
+        """Temperature, `[S, 1, 1]`."""
+        alpha = self.params["alpha"]["log_alpha"].exp()
+        return alpha if self.alpha_max is None else alpha.clamp(0.0, self.alpha_max)
+
+    def action(self, params: Params, features: Tensor) -> Tensor:
+        return self.policy.mode(self.actor(params, features))
+
+    def sample(self, observation: Tensor, params: Params | None = None) -> tuple[Tensor, Tensor]:
+        """Sampled actions and log-probabilities for `[S, B, d]`, with noise from the seeds' own streams."""
+        output = self.actor(params or self.params["actor"], observation)
+        return self.policy.sample(output, self.noise.normal(*observation.shape[1:-1], self.task.networks.action_dim))
+
+    @torch.no_grad()
+    def target(self, batch: Batch) -> Tensor:
+        """y, `[S, B, 1]`."""
+        action, log_prob = self.sample(batch.next_observation)
+        value = least(self.critic(self.params["target"], batch.next_observation, action), self.num_critics)
+        if self.entropy_in_target:
+            value = value - self.alpha * log_prob
+        return batch.reward + self.gamma * (1 - batch.terminated) * value
+
+    def critic_loss(self, params: Params, batch: Batch, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum over the members of their mean squared errors, `[S]`."""
+        seeds = len(self.task.seeds)
+        q = self.critic(params, batch.observation, batch.action)
+        loss = per_seed((q - stack(target, self.num_critics)).square(), seeds) * self.num_critics
+        return loss, {"train/critic_loss": loss, "train/q": per_seed(q, seeds)}
+
+    def actor_loss(self, params: Params, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        seeds = len(self.task.seeds)
+        action, log_prob = self.sample(batch.observation, params)
+        q = least(self.critic(self.params["critic"], batch.observation, action), self.num_critics)
+        loss = per_seed(self.alpha * log_prob - q, seeds)
+        return loss, {"train/actor_loss": loss, "train/entropy": -per_seed(log_prob, seeds)}
+
+    def alpha_loss(self, params: Params, entropy: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        log_alpha = params["log_alpha"].flatten()
+        return log_alpha * (entropy - self.target_entropy), {}
+
+    def update_critic(self, batch: Batch) -> dict[str, Tensor]:
+        """One step of the critics."""
+        target = self.target(batch)
+        grads, metrics = gradients(lambda p: self.critic_loss(p, batch, target), self.params["critic"])
+        self.critic_optimizer.step(grads)
+        return metrics
+
+    def actor_rate(self) -> float:
+        """The actor's step size in this update."""
+        return self.actor_learning_rate
+
+    def update_actor(self, batch: Batch) -> dict[str, Tensor]:
+        """One step of the actor, and one of the temperature."""
+        grads, metrics = gradients(lambda p: self.actor_loss(p, batch), self.params["actor"])
+        self.actor_optimizer.step(grads, lr=self.actor_rate())
+        if self.learn_alpha:
+            grads, _ = gradients(lambda p: self.alpha_loss(p, metrics["train/entropy"]), self.params["alpha"])
+            self.alpha_optimizer.step(grads)
+        return {**metrics, "train/alpha": self.alpha.flatten()}
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One step of critics, actor, temperature and targets."""
+        metrics = {**self.update_critic(batch), **self.update_actor(batch)}
+        polyak(self.params["target"], self.params["critic"], self.tau)
+        return metrics

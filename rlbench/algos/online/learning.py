@@ -1,0 +1,71 @@
+"""What the online algorithms share: acting in the environments, remembering, and one update a step."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlbench.algos.actor_critic import ControlAlgorithm
+from rlbench.data.sampling import Batch, ReplayBuffer
+from rlbench.envs.training import TrainingEnvs
+
+
+class Online(ControlAlgorithm):
+    """One environment a seed; the unit of work is one step in each, and one update after `start_steps` steps."""
+
+    def learn_by_acting(self, *, batch_size: int, buffer_size: int, start_steps: int) -> None:
+        """Make environments, replay buffer and random streams.
+
+        Args:
+            batch_size: transitions in a minibatch.
+            buffer_size: transitions kept, the newest.
+            start_steps: first steps, with uniformly random actions and no update.
+        """
+        task = self.task
+        self.batch_size = batch_size
+        self.start_steps = start_steps
+        self.dims = task.networks.observation_dim, task.networks.action_dim
+        width, capacity = 2 * self.dims[0] + self.dims[1] + 2, min(buffer_size, task.steps)
+        self.parts["buffer"] = self.buffer = ReplayBuffer(len(task.seeds), capacity, width, task.device)
+        self.parts["envs"] = self.envs = TrainingEnvs(task.env, task.seeds)
+        self.parts["exploration"] = self.exploration = task.streams("exploration")
+        self.parts["minibatches"] = self.minibatches = task.streams("minibatches")
+
+    def explore(self, features: Tensor) -> Tensor:
+        """Actions to try, `[S, 1, d]` to `[S, 1, a]`, with noise from `exploration`."""
+        raise NotImplementedError
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One update on one minibatch; returns metrics `[S]`."""
+        raise NotImplementedError
+
+    def train(self, n: int) -> dict[str, Tensor]:
+        metrics: dict[str, Tensor] = {}
+        for _ in range(n):
+            self.collect()
+            self.step += 1
+            if self.step > self.start_steps:
+                rows = self.buffer.sample(self.batch_size, self.minibatches)
+                metrics = self.update(Batch.of_rows(rows, *self.dims))
+        return {**metrics, "train/return": torch.from_numpy(self.envs.last_returns.copy())}
+
+    @torch.no_grad()
+    def collect(self) -> None:
+        """One step in each seed's environment, stored."""
+        features = self.features_of(self.envs.observation)
+        if self.step < self.start_steps:
+            action = 2 * self.exploration.uniform(1, self.dims[1]) - 1
+        else:
+            action = self.explore(features)
+        step = self.envs.step(action[:, 0].cpu().numpy())
+        reward, terminated = (
+            torch.from_numpy(column.astype(np.float32)).to(self.task.device)[:, None, None]
+            for column in (step.reward, step.terminated)
+        )
+        following = self.features_of(step.next_observation)
+        self.buffer.add(torch.cat([features, action, reward, following, terminated], dim=-1))
+
+    def features_of(self, observation: np.ndarray) -> Tensor:
+        """`[S, d]` to `[S, 1, dim]`."""
+        return self.task.features(torch.from_numpy(observation).to(self.task.device)[:, None])

@@ -1,0 +1,70 @@
+"""TD3: the twin-delayed deterministic policy gradient.
+
+Fujimoto, van Hoof and Meger, "Addressing Function Approximation Error in Actor-Critic Methods" (ICML 2018). One
+environment a seed, explored with Gaussian noise, one update a step after `start_steps` of uniformly random actions. The
+losses stand in `rlbench.algos.twin_delayed`.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from rlbench.algos.online.learning import Online
+from rlbench.algos.twin_delayed import TwinDelayed
+from rlbench.task import Task
+from rlbench.types import Count, Fraction, NonNegative, NonNegativeInt, Positive
+
+
+class TD3(TwinDelayed, Online):
+    """TD3, online; the unit of work is one environment step (and one update).
+
+    Args:
+        task: the problem.
+        hidden_dims: widths of the hidden layers of actor and critics.
+        gamma: discount.
+        tau: rate at which the target networks follow.
+        batch_size: transitions in a minibatch.
+        actor_learning_rate: Adam's step size for the actor.
+        critic_learning_rate: Adam's step size for the critics.
+        policy_noise: standard deviation of the noise on the target policy's action.
+        noise_clip: bound of that noise.
+        policy_freq: updates of the critics for each of the actor and the targets.
+        exploration_noise: standard deviation of the noise on the actions taken.
+        buffer_size: transitions kept for replay, the newest.
+        start_steps: first steps, with uniformly random actions and no update.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        hidden_dims: list[int],
+        gamma: Fraction,
+        tau: Fraction,
+        batch_size: Count,
+        actor_learning_rate: Positive,
+        critic_learning_rate: Positive,
+        policy_noise: NonNegative,
+        noise_clip: NonNegative,
+        policy_freq: Count,
+        exploration_noise: NonNegative,
+        buffer_size: Count,
+        start_steps: NonNegativeInt,
+    ) -> None:
+        super().__init__(
+            task,
+            hidden_dims=hidden_dims,
+            gamma=gamma,
+            tau=tau,
+            actor_learning_rate=actor_learning_rate,
+            critic_learning_rate=critic_learning_rate,
+            policy_noise=policy_noise,
+            noise_clip=noise_clip,
+            policy_freq=policy_freq,
+        )
+        self.exploration_noise = exploration_noise
+        self.learn_by_acting(batch_size=batch_size, buffer_size=buffer_size, start_steps=start_steps)
+
+    def explore(self, features: Tensor) -> Tensor:
+        noise = self.exploration_noise * self.exploration.normal(1, self.dims[1])
+        return (self.action(self.params["actor"], features) + noise).clamp(-1.0, 1.0)

@@ -1,0 +1,96 @@
+"""From a configuration to something that trains: environment, dataset, task, algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from rlbench import config, paths
+from rlbench.artefacts import Artefacts, Report
+from rlbench.checkpoint import Checkpoints
+from rlbench.errors import RunError, UsageError
+from rlbench.nets.mlp import Networks
+from rlbench.signals import Stop
+from rlbench.task import Features, Task
+from rlbench.tracking.progress import Progress
+from rlbench.tracking.rundir import RunDir
+
+if TYPE_CHECKING:
+    from rlbench.data.transitions import Transitions
+
+
+class Algorithm(Protocol):
+    """All that a run knows of an algorithm; metrics hold one value a seed."""
+
+    def train(self, n: int) -> dict[str, Any]: ...
+
+    def evaluate(self) -> dict[str, Any]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def build(
+    cfg: DictConfig,
+    stop: Stop | None = None,
+    report: Report = lambda *_: None,
+    say: Callable[[str], None] = print,
+) -> tuple[Algorithm, Task]:
+    """The algorithm of a run, untrained, and its task; it may train its stages here.
+
+    Args:
+        cfg: the run.
+        stop: ends the training of a stage early.
+        report: told `(stage, done, total)`.
+        say: told, in a sentence, what a person would want to know.
+    """
+    device = torch.device(cfg.hardware.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            "hardware=gpu: torch finds no NVIDIA GPU here\nhardware=cpu computes; `rlbench doctor` says why"
+        )
+    env = config.instantiate(cfg.env)
+    data: Transitions | None = None
+    if cfg.algo.about.needs.data != "none":
+        data = config.instantiate(cfg.dataset, env=env).load(progress=report)
+    # Data can be learned from where their environment is not installed.
+    observation_dim, action_dim = env.dims() if data is None else (data.observation_dim, data.action_dim)
+    task = Task(
+        seeds=tuple(range(cfg.seed, cfg.seed + cfg.seeds)),
+        steps=cfg.steps,
+        device=device,
+        env=env,
+        data=data,
+        eval_episodes=cfg.eval.episodes,
+        artefacts=Artefacts(paths.cache_root() / "artefacts", device, stop, report, say),
+        networks=Networks(observation_dim, action_dim),
+        features=Features(observation_dim),
+    )
+    return config.instantiate(cfg.algo, task=task), task
+
+
+def build_trained(directory: RunDir, **settings: Any) -> tuple[Algorithm, Task]:
+    """A run's algorithm as its newest checkpoint has it, and its task.
+
+    Args:
+        directory: the run.
+        settings: values of the configuration to be replaced, dotted: `{"eval.episodes": 100}`.
+
+    Raises:
+        RunError: there is no checkpoint.
+    """
+    cfg = config.load(directory.path / "config.yaml")
+    for key, value in settings.items():
+        OmegaConf.update(cfg, key, value)
+    torch.set_num_threads(cfg.hardware.threads)
+    with Stop() as stop, Progress(directory.id) as progress:
+        state = Checkpoints(directory.checkpoints, keep=cfg.checkpoint.keep, say=progress.say).load()
+        if state is None:
+            raise RunError(f"{directory.path} has no checkpoint yet")
+        algorithm, task = build(cfg, stop, progress, progress.say)
+    algorithm.load_state_dict(state["algorithm"])
+    return algorithm, task

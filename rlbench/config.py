@@ -1,0 +1,543 @@
+"""From words to a configuration: composed by Hydra, held to the constructors' signatures before anything is built.
+
+The one module that knows Hydra. Values that the user types are laid over the composed choices here, not by Hydra, so
+that a wrong one is answered with the nearest right one.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rlbench import paths, signatures
+from rlbench.choices import GROUPS, OPTIONAL, PLUGINS, Choices
+from rlbench.errors import UsageError
+from rlbench.signatures import MismatchError, Signature
+from rlbench.spelling import closest
+
+NODES = ("algo", "env", "dataset")
+"""The groups whose files describe a class."""
+RESERVED = {"_target_", "about", "budget"}
+"""Keys of a file that its constructor does not get."""
+LABELS = {"name", "level"}
+"""Keys that a constructor gets only if it asks for them."""
+SETTINGS = "rlbench.settings.Run"
+
+declared = {"rlbench"}
+"""Top-level modules that `_target_` may name; plug-ins join them (as they join sys.path)."""
+
+
+def tuned(default: Any, choices: DictConfig, *, _root_: DictConfig) -> Any:
+    """`${tuned:DEFAULT,{ENV-LEVEL:VALUE,...}}`: the value for the run's environment and dataset."""
+    return choices.get(f"{_root_.env.name}-{_root_.dataset.level}", default)
+
+
+OmegaConf.register_new_resolver("tuned", tuned, replace=True)
+
+
+# -- composing ---------------------------------------------------------------------------------------------------------
+
+
+def compose(overrides: Sequence[str], config_dirs: Sequence[str | Path] = ()) -> DictConfig:
+    """The configuration of one run: resolved, and checked against every signature.
+
+    Args:
+        overrides: `group=option` and `key=value`, in Hydra's grammar.
+        config_dirs: the user's own folders of choices (see `Choices`).
+
+    Raises:
+        UsageError: something in it cannot be run.
+    """
+    choices = Choices(config_dirs)
+    options: dict[str, str | None] = {}
+    values: list[tuple[str, Any]] = []
+    for word in overrides:
+        for key, value in assignments(word):
+            if key not in GROUPS:
+                values.append((key, value))
+            elif value is None and key in OPTIONAL:
+                options[key] = None
+            else:
+                options[key] = option(choices, key, str(value))
+    try:
+        chosen, content = composed(tuple(options.items()), tuple(choices.dirs))
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        text = " ".join(str(error).split())
+        raise no_algorithm(choices, values) if "You must specify 'algo'" in text else UsageError(text) from error
+    cfg = copy.deepcopy(content)
+    plugins = declare(choices.plugins(), choices.dirs)
+    lay_over(cfg, values)
+    try:
+        cfg = validated(cfg, choices)
+    except MismatchError as wrong:
+        typed = any(".".join(wrong.path).startswith(key) for key, _ in values)
+        raise explained(wrong, cfg, "" if typed else setter(wrong, chosen, choices)) from wrong
+    if plugins:
+        OmegaConf.update(cfg, "plugins", plugins, force_add=True)
+    return cfg
+
+
+def load(path: Path) -> DictConfig:
+    """The configuration that a run's `config.yaml` holds, checked anew (the code may have changed since).
+
+    Raises:
+        UsageError: it cannot be run any more.
+    """
+    cfg = cast(DictConfig, OmegaConf.load(path))
+    plugins = cfg.pop("plugins", {})
+    for folder in plugins.values():
+        extend_path(Path(folder))
+    declared.update(plugins)
+    try:
+        cfg = validated(cfg, Choices())
+    except MismatchError as wrong:
+        raise explained(wrong, cfg, str(path)) from wrong
+    if plugins:
+        OmegaConf.update(cfg, "plugins", plugins, force_add=True)
+    return cfg
+
+
+def expand(words: Sequence[str], multirun: bool, config_dirs: Sequence[str | Path] = ()) -> list[list[str]]:
+    """The cells of a sweep, each a list of overrides; the last word varies fastest.
+
+    Raises:
+        UsageError: a word is no override, or sweeps where no sweep was asked for.
+    """
+    axes: list[list[str]] = []
+    for word in words:
+        if is_file(word):
+            axes.append([word])
+            continue
+        override = parsed(word)
+        if not override.is_sweep_override():
+            axes.append([word])
+        elif not multirun:
+            raise UsageError(f"{word} is a sweep\nadd -m to run one after another")
+        elif isinstance(pattern := override.value(), Glob):
+            options = Choices(config_dirs).files.get(override.key_or_group, {})
+            axes.append([f"{override.key_or_group}={name}" for name in pattern.filter(list(options))])
+        else:
+            axes.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
+        if not axes[-1]:
+            raise UsageError(f"{word} is an empty sweep")
+    return [list(cell) for cell in product(*axes)]
+
+
+def is_file(word: str) -> bool:
+    """Whether a word is `dataset=file:PATH`, whose path is taken as it stands."""
+    return word.lstrip("+").startswith("dataset=file:") and ",file:" not in word
+
+
+def parsed(word: str) -> Override:
+    """A word in Hydra's grammar. A leading `+` or `++` says nothing here: what there is is known."""
+    key, equals, _ = word.partition("=")
+    if key.startswith("~"):
+        raise UsageError(f"{word}: nothing can be taken away\na group that may be empty takes null: {OPTIONAL[0]}=null")
+    if not equals:
+        raise not_an_override(word)
+    try:
+        override: Override = OverridesParser.create().parse_override(word.lstrip("+"))
+    except HydraException as error:
+        text = " ".join(str(error).split("\n", 1)[0].split())
+        raise UsageError(f"cannot read {word!r}: {text}\nquote what is special: '{key}=\"...\"'") from error
+    if override.key_or_group.split(".")[0] == "hydra" or override.key_or_group.startswith("hydra/"):
+        hint = "RLBENCH_RESULTS moves the results; a run's folder is named by its content"
+        raise UsageError(f"{word}: Hydra's own settings have no effect here\n{hint}")
+    return override
+
+
+def assignments(word: str) -> Iterator[tuple[str, Any]]:
+    """What a word sets: keys (or groups) and values."""
+    if is_file(word):
+        yield "dataset", "file"
+        yield "dataset.path", str(Path(word.partition("file:")[2]).expanduser().absolute())
+        return
+    override = parsed(word)
+    if override.is_sweep_override():
+        raise UsageError(f"{word} is a sweep\nadd -m to run one after another")
+    value = override.value()
+    if override.key_or_group == "dataset" and isinstance(value, str) and value.startswith("file:"):
+        yield "dataset", "file"
+        yield "dataset.path", str(Path(value[5:]).expanduser().absolute())
+    else:
+        yield override.key_or_group + (f"@{override.package}" if override.package else ""), value
+
+
+def not_an_override(word: str) -> UsageError:
+    """The answer to a word without an equals sign."""
+    choices = Choices()
+    for group in GROUPS:
+        if word in choices.files[group]:
+            return UsageError(f"{word!r} is not of the form key=value\ndid you mean {group}={word}?")
+    return UsageError(f"{word!r} is neither a command nor of the form key=value\n`rlbench --help` lists the commands")
+
+
+@cache
+def composed(options: tuple[tuple[str, str | None], ...], dirs: tuple[Path, ...]) -> tuple[dict[str, str], DictConfig]:
+    """The chosen files by group, and their content put together by Hydra, interpolations unresolved.
+
+    Args:
+        options: the user's choices.
+        dirs: the user's folders.
+    """
+    words = [f"~{group}" if name is None else f"{group}={name}" for group, name in options]
+    if dirs:
+        quoted = (str(folder).replace("'", r"\'") for folder in dirs)
+        words.append("hydra.searchpath=[" + ",".join(f"'file://{folder}'" for folder in quoted) + "]")
+    with initialize_config_dir(str(paths.conf_root()), version_base="1.3"):
+        cfg = hydra_compose("config", words, return_hydra_config=True)
+    chosen = {group: name for group, name in cfg.hydra.runtime.choices.items() if group in GROUPS and name}
+    OmegaConf.set_struct(cfg, False)
+    del cfg["hydra"]
+    cfg.pop("about", None)
+    return chosen, cfg
+
+
+def no_algorithm(choices: Choices, values: Sequence[tuple[str, Any]]) -> UsageError:
+    """The answer to words that choose no algorithm, perhaps because `algo` is misspelt among them."""
+    root = signatures.signature(SETTINGS)
+    known = [*GROUPS, *flattened(root)]
+    for key, _ in values:
+        head = key.partition(".")[0]
+        if head not in GROUPS and head not in root.parameters and closest(key, known):
+            return unknown(key, known)
+    return UsageError(f"no algorithm given: algo=NAME\nthere are {', '.join(choices.options('algo'))}")
+
+
+def option(choices: Choices, group: str, name: str) -> str:
+    """The option, if the group has it."""
+    options = choices.options(group)
+    if name in options:
+        return name
+    plain = re.sub(r"[-_]v\d+$", "", name.lower().replace("-", "_"))
+    if group in ("env", "dataset"):
+        for env, dataset in product(choices.options("env"), choices.options("dataset")):
+            if plain == f"{env}_{dataset}":
+                raise UsageError(f"no {group} {name!r}\ndid you mean env={env} dataset={dataset}?")
+        if "/" in name or name.endswith((".hdf5", ".h5")):
+            raise UsageError(f"no {group} {name!r}\ndid you mean dataset=file:{name}?")
+    near = closest(name, options) or closest(plain, options)
+    hint = did_you_mean([f"{group}={each}" for each in near]) if near else f"there are {', '.join(options) or 'none'}"
+    raise UsageError(f"no {group} {name!r}\n{hint}")
+
+
+def lay_over(cfg: DictConfig, values: Sequence[tuple[str, Any]]) -> None:
+    """Set what the user typed, key by key, each of which must exist."""
+    known = dict(keys(cfg)) if values else {}
+    for key, value in (pair for typed in values for pair in spread(*typed, known)):
+        last = key.rpartition(".")[2]
+        if last == "_target_":
+            raise UsageError(f"{key} cannot be set here: choose a file of its group, or write one (--config-dir)")
+        if key.startswith("algo.budget."):
+            right = "eval.every" if last == "eval_every" else "steps"
+            raise UsageError(f"{key} is only the default\ndid you mean {right}?")
+        below = [each for each in known if each.startswith(f"{key}.")]
+        if below:
+            raise UsageError(f"{key}={value}: {key} holds keys of its own\nthey are {', '.join(below)}")
+        if key not in known and not any(key.startswith(f"{free}.") and is_free(kind) for free, kind in known.items()):
+            raise unknown(key, [*known, *GROUPS], f"`rlbench describe algo={cfg.algo.name}` lists the keys")
+        try:
+            OmegaConf.update(cfg, key, value, merge=True, force_add=True)
+        except OmegaConfBaseException as error:
+            raise UsageError(f"{key}={value}: {str(error).splitlines()[0]}") from error
+
+
+def spread(key: str, value: Any, known: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """`eval={every: 5}` as `eval.every=5`."""
+    if isinstance(value, dict) and key not in known:
+        for name, each in value.items():
+            yield from spread(f"{key}.{name}", each, known)
+    else:
+        yield key, value
+
+
+# -- checking ----------------------------------------------------------------------------------------------------------
+
+
+def validated(cfg: DictConfig, choices: Choices) -> DictConfig:
+    """The configuration with interpolations resolved and every value in the type of its signature.
+
+    Raises:
+        MismatchError: a key is unknown or missing, a value is not of its type.
+        UsageError: the parts do not fit each other.
+    """
+    check_labels(plain(cfg))
+    check_base(plain(cfg)["algo"], choices)
+    try:
+        content = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    except OmegaConfBaseException as error:
+        raise UsageError(str(error).splitlines()[0]) from error
+    settings = {key: value for key, value in content.items() if key not in NODES}
+    settings["hardware"] = {key: value for key, value in settings["hardware"].items() if key != "about"}
+    checked = signatures.coerce(settings, signatures.signature(SETTINGS))
+    for group in NODES:
+        checked[group] = checked_node(content[group], (group,))
+    check_fit(checked, choices)
+    result = OmegaConf.create(checked)
+    OmegaConf.set_struct(result, True)
+    return result
+
+
+def node_signature(node: Any, path: Sequence[str]) -> Signature:
+    """What the class that a node of the config describes takes."""
+    target = node.get("_target_")
+    where = ".".join(path)
+    if target is None:
+        return Signature("", "", {})
+    top = str(target).split(".")[0]
+    if top not in declared:
+        hint = f"a module of your own is declared in DIR/{PLUGINS} of --config-dir DIR, as `plugins: [{top}]`"
+        raise UsageError(f"{where}._target_={target} is neither rlbench's nor declared as a plug-in\n{hint}")
+    try:
+        return signatures.signature(target)
+    except (LookupError, SyntaxError) as error:
+        raise UsageError(f"{where}._target_={target}: {error.args[0] if error.args else error}") from error
+
+
+def checked_node(node: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """A node with every value in the type of its constructor; nodes within likewise."""
+    signature = node_signature(node, path)
+    taken = signature.parameters
+    kept = {key: value for key, value in node.items() if key in RESERVED or (key in LABELS and key not in taken)}
+    inner = {key: checked_node(value, (*path, key)) for key, value in node.items() if key in taken and is_node(value)}
+    plain = {key: value for key, value in node.items() if key not in kept and key not in inner}
+    outer = Signature(signature.target, "", {key: each for key, each in taken.items() if key not in inner})
+    values = {**kept, **signatures.coerce(plain, outer, path), **inner}
+    return {key: values[key] for key in node}
+
+
+def is_node(value: Any) -> bool:
+    """Whether a value describes an object to be built."""
+    return isinstance(value, dict | DictConfig) and "_target_" in value
+
+
+def is_free(kind: Any) -> bool:
+    """Whether any key may stand below: a parameter of type dict."""
+    return getattr(kind, "__origin__", None) is dict
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration as dicts and lists."""
+    return cast(dict[str, Any], OmegaConf.to_container(cfg))
+
+
+def keys(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
+    """Every key that may be set, dotted, with its type."""
+    content = plain(cfg)
+    yield from flattened(signatures.signature(SETTINGS)).items()
+    for group in NODES:
+        yield from node_keys(content[group], (group,))
+
+
+def node_keys(node: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for name, parameter in node_signature(node, path).parameters.items():
+        if is_node(node.get(name)):
+            yield from node_keys(node[name], (*path, name))
+        else:
+            yield from flattened(Signature("", "", {name: parameter}), path).items()
+
+
+def flattened(signature: Signature, path: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The dotted keys of a signature and of the dataclasses in it, with their types."""
+    found: dict[str, Any] = {}
+    for name, parameter in signature.parameters.items():
+        if isinstance(parameter.kind, Signature):
+            found |= flattened(parameter.kind, (*path, name))
+        else:
+            found[".".join((*path, name))] = parameter.kind
+    return found
+
+
+def check_labels(content: dict[str, Any]) -> None:
+    """The files say what a run's name, length and fit are taken from."""
+    for group, labels in (
+        ("algo", ("name", "about", "budget")),
+        ("env", ("name", "about")),
+        ("dataset", ("level", "about")),
+    ):
+        for label in labels:
+            if label not in content[group]:
+                raise UsageError(f"{group}: a file of {group}/ has {label}:, this one has not")
+
+
+def check_base(algo: dict[str, Any], choices: Choices) -> None:
+    """A base algorithm is chosen exactly where the algorithm wraps one."""
+    wraps = "base" in node_signature(algo, ("algo",)).parameters
+    if wraps and "base" not in algo:
+        bases = ", ".join(choices.options("base"))
+        raise UsageError(f"algo={algo['name']} wraps another algorithm: base=NAME\nthere are {bases}")
+    if not wraps and "base" in algo:
+        raise UsageError(f"algo={algo['name']} wraps no other algorithm\nleave base= out, or choose algo=cocoa")
+
+
+def check_fit(content: dict[str, Any], choices: Choices) -> None:
+    """The algorithm (and its base) get the environment and data that they need, the data those of its environment."""
+    env, dataset = content["env"]["name"], content["dataset"]
+    data = "none" if dataset["about"].get("is") == "none" else dataset["level"]
+    for role, node in (("algo", content["algo"]), ("base", content["algo"].get("base"))):
+        needs = node["about"].get("needs", {}) if node else {}
+        for group, name, need, given in (
+            ("env", env, needs.get("env"), content["env"]["about"].get("is")),
+            ("dataset", data, needs.get("data"), dataset["about"].get("is")),
+        ):
+            wanted = [] if need is None else need if isinstance(need, list) else [need]
+            if wanted and given not in wanted:
+                what = "collects its own data" if wanted == ["none"] else f"needs {' or '.join(wanted)}"
+                has = "has no data" if given == "none" else f"is {given}"
+                hint = these_fit(choices, group, wanted, env)
+                raise UsageError(f"{role}={node['name']} {what}, and {group}={name} {has}\n{hint}")
+    envs = dataset["about"].get("envs", [env])
+    if env not in envs:
+        hint = these_fit(choices, "dataset", [dataset["about"].get("is")], env)
+        raise UsageError(f"dataset={data} exists for env={', '.join(envs)}, not for env={env}\n{hint}")
+
+
+def these_fit(choices: Choices, group: str, kinds: Sequence[str], env: str) -> str:
+    """The options of a group that are of one of the kinds and, for datasets, fit the environment."""
+    abouts = {name: choices.about(group, name) for name in choices.options(group)}
+    names = [name for name, about in abouts.items() if about.get("is") in kinds and env in about.get("envs", [env])]
+    words = [f"{group}={name}" + (":PATH" if (group, name) == ("dataset", "file") else "") for name in names]
+    return f"these fit: {', '.join(words)}" if words else f"no {group} fits"
+
+
+def unknown(key: str, known: Sequence[str], otherwise: str = "`rlbench list` shows what there is") -> UsageError:
+    near = closest(key, known)
+    return UsageError(f"no key {key!r}\n{did_you_mean(near) if near else otherwise}")
+
+
+def did_you_mean(words: Sequence[str]) -> str:
+    return f"did you mean {' or '.join(words)}?"
+
+
+def explained(wrong: MismatchError, cfg: DictConfig, where: str) -> UsageError:
+    """A mismatch in a user's words: what, where, and what to do instead."""
+    key, prefix = ".".join(wrong.path), f"{where}: " if where else ""
+    if wrong.kind is None:
+        near = closest(key, [known for known, _ in keys(cfg)])
+        return UsageError(f"{prefix}no key {key!r}" + (f"\n{did_you_mean(near)}" if near else ""))
+    words = signatures.describe(wrong.kind)
+    if key == "dataset.path" and wrong.value == "???":
+        return UsageError("dataset=file needs the file: dataset=file:PATH")
+    if wrong.value == "???":
+        return UsageError(f"{prefix}{key} is missing: {key}=VALUE, {words}")
+    value = json.dumps(wrong.value) if wrong.value is None or isinstance(wrong.value, bool) else wrong.value
+    literals = [str(each) for each in signatures.literals(wrong.kind)]
+    near = closest(str(value), literals)
+    hint = f"\n{did_you_mean([f'{key}={each}' for each in near])}" if near else ""
+    if isinstance(wrong.kind, Signature):
+        return UsageError(f"{prefix}{key} holds keys: {', '.join(flattened(wrong.kind, wrong.path))}")
+    return UsageError(f"{prefix}{key}={value}: expected {words}{hint}")
+
+
+def setter(wrong: MismatchError, chosen: dict[str, str], choices: Choices) -> str:
+    """The chosen file that sets a key, as far as its text tells."""
+    pattern = re.compile(rf"(^|[\s{{,]){re.escape(wrong.path[-1])}\s*:", re.MULTILINE)
+    files = [choices.files[group][name] for group, name in chosen.items()]
+    own = [path for path in files if path.parent.name == wrong.path[0]]
+    return str(next((path for path in [*own, *reversed(files)] if pattern.search(path.read_text())), ""))
+
+
+# -- naming and building -----------------------------------------------------------------------------------------------
+
+
+def run_id(cfg: DictConfig) -> str:
+    """Ten hex digits of a hash over all that determines a run's result, and nothing else."""
+    content = plain(cfg)
+    parts = {key: essence(content[key]) for key in ("algo", "env", "seed", "seeds", "steps", "eval")}
+    parts["dataset"] = identity(cfg)
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def identity(cfg: DictConfig) -> dict[str, Any] | None:
+    """What determines the content of the run's dataset; None where it has none."""
+    if "_target_" not in cfg.dataset:
+        return None
+    return cast(dict[str, Any], instantiate(cfg.dataset, env=instantiate(cfg.env)).identity())
+
+
+def essence(value: Any) -> Any:
+    """A value without what only describes it."""
+    if isinstance(value, dict):
+        return {key: essence(each) for key, each in value.items() if key not in RESERVED - {"_target_"}}
+    return value
+
+
+def run_directory(cfg: DictConfig) -> Path:
+    """`<results>/runs/<algorithm>[-<base>]/<environment>-<dataset>/<id>`."""
+    base = cfg.algo.get("base")
+    algo = cfg.algo.name + (f"-{base.name}" if is_node(base) else "")
+    return paths.results_root() / "runs" / algo / f"{cfg.env.name}-{cfg.dataset.level}" / run_id(cfg)
+
+
+def instantiate(node: Any, **runtime: Any) -> Any:
+    """An object of the class that a node of the config names.
+
+    Nodes within the node are not built: the constructor gets each as a function of the task that builds it.
+
+    Args:
+        node: a part of the config with a `_target_`, or such a dict.
+        runtime: what the config does not hold: task, environment.
+
+    Raises:
+        UsageError: the class is neither rlbench's nor declared as a plug-in, or cannot be imported.
+    """
+    content = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node)
+    node_signature(content, (content.get("name", "config"),))
+    module, _, name = content["_target_"].rpartition(".")
+    try:
+        target = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise UsageError(f"{content['_target_']} cannot be imported: {error}") from error
+    taken = inspect.signature(target).parameters
+    left_out = RESERVED | (LABELS - taken.keys())
+    values = {key: part(value) if is_node(value) else value for key, value in content.items() if key not in left_out}
+    return target(**runtime, **values)
+
+
+def part(node: dict[str, Any]) -> Callable[[Any], Any]:
+    """What a constructor gets for a node within its own: a function of the task that builds the part."""
+    return lambda task: instantiate(node, task=task)
+
+
+def declare(plugins: dict[str, Path], dirs: Sequence[Path]) -> dict[str, str]:
+    """Let `_target_` name the declared modules; returns the folder that each is imported from."""
+    places: dict[str, str] = {}
+    if not plugins:
+        return places
+    for folder in [*(place for each in dirs for place in (each, each.parent)), Path.cwd()]:
+        extend_path(folder)
+    for name, folder in plugins.items():
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            tried = f"{folder}, {folder.parent} or the working directory"
+            raise UsageError(f"{folder / PLUGINS}: no module {name} in {tried}")
+        source = Path(spec.origin)
+        places[name] = str(source.parents[1] if spec.submodule_search_locations else source.parent)
+    declared.update(places)
+    return places
+
+
+def extend_path(folder: Path) -> None:
+    """Modules in the folder can be imported, but hide none that there are."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))

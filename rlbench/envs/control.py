@@ -1,0 +1,97 @@
+"""Continuous-control environments: what they are called, how they are scored, when they end."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlbench.errors import RunError
+
+if TYPE_CHECKING:
+    import gymnasium
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Control:
+    """A gymnasium environment with a box of actions, and its scale of scores.
+
+    Args:
+        name: the word after `env=`.
+        id: gymnasium's id, e.g. `Hopper-v4`, or `module:Name-v0` for an id that the module registers.
+        reference_min: return that scores 0 (D4RL's `ref_min_score`).
+        reference_max: return that scores 100.
+        termination: which rule of `rlbench.envs.terminations` ends an episode, for model rollouts; None: not known.
+        kwargs: passed to `gymnasium.make`.
+        install: what to give pip where the id's module is missing.
+    """
+
+    name: str
+    id: str
+    reference_min: float | None = None
+    reference_max: float | None = None
+    termination: str | None = None
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    install: str | None = None
+
+    @property
+    def installed(self) -> bool:
+        """Whether the package that holds the environment is there: without it, data can be learned from, not judged."""
+        module, colon, _ = self.id.rpartition(":")
+        return not colon or find_spec(module.split(".")[0]) is not None
+
+    def make(self, **kwargs: Any) -> gymnasium.Env:
+        """A new environment, time limit included.
+
+        Raises:
+            RunError: the package that holds it is not installed.
+        """
+        import gymnasium
+
+        if not self.installed:
+            package = self.install or self.id.partition(":")[0].replace("_", "-")
+            raise RunError(f"env={self.name} ({self.id}) is not installed: pip install '{package}'")
+        with warnings.catch_warnings():
+            # v4 is asked for on purpose: it is what D4RL's scores refer to.
+            warnings.filterwarnings("ignore", message=".*out of date.*", category=DeprecationWarning)
+            return gymnasium.make(self.id, **{**self.kwargs, **kwargs})
+
+    def dims(self) -> tuple[int, int]:
+        """Widths of observation and action."""
+        env = self.make()
+        shapes = env.observation_space.shape, env.action_space.shape
+        env.close()
+        if shapes[0] is None or shapes[1] is None:
+            raise TypeError(f"{self.id} has no flat observations or actions")
+        return int(np.prod(shapes[0])), int(np.prod(shapes[1]))
+
+    def action_bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and largest actions, `[a]` each."""
+        env = self.make()
+        box: Any = env.action_space
+        env.close()
+        return box.low.reshape(-1), box.high.reshape(-1)
+
+    def time_limit(self) -> int | None:
+        """Steps after which an episode is cut."""
+        env = self.make()
+        env.close()
+        return env.spec.max_episode_steps if env.spec else None
+
+    def score(self, returns: Any) -> Any:
+        """Normalised score, 100-based: 100 (return - reference_min) / (reference_max - reference_min)."""
+        if self.reference_min is None or self.reference_max is None:
+            return None
+        return 100.0 * (returns - self.reference_min) / (self.reference_max - self.reference_min)
+
+    def terminated(self, next_observation: Tensor) -> Tensor:
+        """Whether a (predicted) next observation ends the episode: `[..., d]` to bool `[...]`."""
+        from rlbench.envs.terminations import TERMINATIONS
+
+        if self.termination is None:
+            raise ValueError(f"env={self.name} has no known termination rule, which model rollouts need")
+        return TERMINATIONS[self.termination](next_observation)

@@ -1,0 +1,72 @@
+"""Gradients, Adam and Polyak averaging over stacks of parameters (see `rlbench.nets.mlp`)."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Params = dict[str, Tensor]
+
+
+def gradients(loss: Callable[[Params], tuple[Tensor, dict[str, Tensor]]], params: Params) -> tuple[list[Tensor], dict]:
+    """Gradients of `loss(params)` with respect to `params` alone.
+
+    Args:
+        loss: returns the loss of each seed `[S]` and a dict of metrics; its sum over seeds is differentiated,
+            so that each seed's gradient is its own.
+        params: the parameters to differentiate; whatever else the loss closes over gets no gradient.
+
+    Returns:
+        The gradients in the order of `params`, and the metrics, detached.
+    """
+    leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+    value, metrics = loss(leaves)
+    grads = torch.autograd.grad(value.sum(), list(leaves.values()))
+    return list(grads), {name: metric.detach() for name, metric in metrics.items()}
+
+
+class Adam:
+    """Adam (Kingma and Ba, 2015) over a parameter dict, updated in place by one fused call."""
+
+    def __init__(self, params: Params, lr: float) -> None:
+        self.params = list(params.values())
+        self.optimizer = torch.optim.Adam(self.params, lr=lr, fused=True)
+
+    def step(self, grads: list[Tensor], lr: float | None = None) -> None:
+        """One update; `lr`, when given, replaces the learning rate from here on (schedules)."""
+        if lr is not None:
+            self.optimizer.param_groups[0]["lr"] = lr
+        for param, grad in zip(self.params, grads, strict=True):
+            param.grad = grad.contiguous()  # the fused CPU kernel reads memory in order, whatever a gradient's strides
+        self.optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state)
+
+
+def polyak(target: Params, source: Params, tau: float) -> None:
+    """target <- (1 - tau) target + tau source, in place."""
+    torch._foreach_lerp_(list(target.values()), list(source.values()), tau)
+
+
+def clone(params: Params) -> Params:
+    """A copy that shares no memory: the first state of a target network."""
+    return {name: value.clone() for name, value in params.items()}
+
+
+def assign(params: Params, saved: Params) -> None:
+    """Copy saved values into the existing tensors (optimisers and captured graphs hold on to those)."""
+    if params.keys() != saved.keys():
+        raise ValueError(f"parameter names differ: {sorted(params.keys() ^ saved.keys())}")
+    for name, value in params.items():
+        value.copy_(saved[name])
+
+
+def cosine(learning_rate: float, step: int, steps: int) -> float:
+    """The rate of update `step` (from 0), falling from `learning_rate` to 0 over `steps` updates."""
+    return 0.5 * learning_rate * (1 + math.cos(math.pi * min(step / steps, 1.0)))

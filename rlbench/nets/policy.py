@@ -1,0 +1,42 @@
+"""Heads of stochastic policies: from a network's output to actions and their log-probabilities."""
+
+import math
+
+import torch
+from torch import Tensor
+
+LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+def gaussian_log_prob(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """Log-density of a diagonal Gaussian, summed over the last axis: `[..., a]` to `[..., 1]`."""
+    z = (x - mean) * torch.exp(-log_std)
+    return (-0.5 * z.square() - log_std - LOG_SQRT_2PI).sum(-1, keepdim=True)
+
+
+class TanhGaussian:
+    """a = tanh(u), u ~ N(mean, std^2), with mean and log-std from the network (Haarnoja et al., 2018, appendix C).
+
+    Args:
+        log_std_min, log_std_max: the log-std is clipped to these.
+    """
+
+    def __init__(self, log_std_min: float, log_std_max: float) -> None:
+        self.bounds = log_std_min, log_std_max
+
+    def split(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-std, `[..., a]` each, from the network's output `[..., 2 a]`."""
+        mean, log_std = output.chunk(2, dim=-1)
+        return mean, log_std.clamp(*self.bounds)
+
+    def mode(self, output: Tensor) -> Tensor:
+        """The deterministic action, tanh(mean)."""
+        return torch.tanh(output.chunk(2, dim=-1)[0])
+
+    def sample(self, output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Reparametrised action `[..., a]` and log-probability `[..., 1]` for standard normal noise `[..., a]`."""
+        mean, log_std = self.split(output)
+        u = mean + torch.exp(log_std) * noise
+        action = torch.tanh(u)
+        density = (-0.5 * noise.square() - log_std - LOG_SQRT_2PI).sum(-1, keepdim=True)
+        return action, density - torch.log(1 - action.square() + 1e-6).sum(-1, keepdim=True)

@@ -1,0 +1,64 @@
+"""Random numbers with a leading seed axis: one independent stream a seed.
+
+A seed draws the same numbers whether it trains alone or beside others, so results do not depend on the company.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class SeedStreams:
+    """One `torch.Generator` a seed; every draw returns `[S, *shape]`.
+
+    Args:
+        seeds: the run's seeds, S of them.
+        purpose: separates the streams of one seed (initialisation, minibatches, noise): a word hashed into the stream.
+        device: where the numbers are drawn.
+    """
+
+    def __init__(self, seeds: Sequence[int], purpose: str, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.generators = []
+        for seed in seeds:
+            entropy = np.random.SeedSequence([seed, *purpose.encode()]).generate_state(1, np.uint64)[0]
+            self.generators.append(torch.Generator(self.device).manual_seed(int(entropy) & (2**63 - 1)))
+
+    def __len__(self) -> int:
+        return len(self.generators)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal draws `[S, *shape]`."""
+        out = torch.empty(len(self), *shape, device=self.device)
+        for row, generator in zip(out, self.generators, strict=True):
+            row.normal_(generator=generator)
+        return out
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform draws in [0, 1), `[S, *shape]`."""
+        out = torch.empty(len(self), *shape, device=self.device)
+        for row, generator in zip(out, self.generators, strict=True):
+            row.uniform_(generator=generator)
+        return out
+
+    def integers(self, high: int | Sequence[int], *shape: int) -> Tensor:
+        """Uniform integers in [0, high), `[S, *shape]`, int64; `high` may differ from seed to seed."""
+        out = torch.empty(len(self), *shape, dtype=torch.int64, device=self.device)
+        bounds = [high] * len(self) if isinstance(high, int) else high
+        for row, generator, bound in zip(out, self.generators, bounds, strict=True):
+            row.random_(0, bound, generator=generator)
+        return out
+
+    def permutation(self, n: int) -> Tensor:
+        """One random permutation of 0..n-1 a seed: `[S, n]`, int64."""
+        return torch.stack([torch.randperm(n, generator=g, device=self.device) for g in self.generators])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"generators": [g.get_state() for g in self.generators]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for generator, saved in zip(self.generators, state["generators"], strict=True):
+            generator.set_state(saved.cpu())

@@ -1,0 +1,54 @@
+"""SIGINT and SIGTERM: heard at once, answered where the work can be left."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from rlbench.errors import Interrupted
+
+
+class Stop:
+    """While entered, a signal raises `Interrupted`; inside `held()` it is kept until the work there is whole.
+
+    A second Ctrl-C raises `KeyboardInterrupt` wherever the program stands.
+    """
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        """The signal that asked to stop, None so far."""
+        self._holders = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
+            self._before = {s: signal.signal(s, self._hear) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+
+    def _hear(self, signum: int, _frame: FrameType | None) -> None:
+        if self.signum is not None:
+            if signum == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
+        self.signum = signum
+        if not self._holders:
+            raise Interrupted(signum)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Signals wait until the block is left; the block may look at `signum` to leave early."""
+        self._holders += 1
+        try:
+            yield
+        finally:
+            self._holders -= 1
+        if self.signum is not None and not self._holders:
+            raise Interrupted(self.signum)

@@ -1,0 +1,99 @@
+"""What an algorithm is given of its problem: the task, apart from its hyperparameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlbench.nets.mlp import Networks
+from rlbench.rng import SeedStreams
+
+if TYPE_CHECKING:
+    from rlbench.artefacts import Artefacts
+    from rlbench.data.transitions import Transitions
+    from rlbench.envs.control import Control
+
+
+class Features:
+    """How a raw observation becomes what the networks are fed; here: unchanged.
+
+    A subclass (COCOA's anchors) keeps the raw observation as the first columns of its output, `dim` columns in all.
+    Its parameters, `[S, ...]` or `[S * M, ...]` stacks, are frozen.
+    """
+
+    is_identity = True
+
+    def __init__(self, observation_dim: int) -> None:
+        self.dim = observation_dim
+
+    @property
+    def shared(self) -> bool:
+        """Whether every seed has the same features: a dataset's are then computed and kept once."""
+        return self.is_identity
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """`[S, B, observation_dim]` to `[S, B, dim]`."""
+        return observation
+
+    def of_seed(self, index: int) -> Features:
+        """The same for the seed in place `index` alone (S = 1): what an exported policy carries."""
+        return self
+
+
+@dataclass(frozen=True)
+class Task:
+    """The problem, the seeds and the place of computation.
+
+    Attributes:
+        seeds: the S seeds trained together.
+        steps: the run's length in the algorithm's units, for schedules.
+        device: where parameters and data lie.
+        env: the environment (for control: `rlbench.envs.control.Control`).
+        data: the offline dataset, None for online algorithms.
+        eval_episodes: episodes a seed in one evaluation.
+        artefacts: trains and caches what several runs can share (models, anchor seekers).
+        networks: builds the networks over states (and actions).
+        features: what the networks are fed for a raw observation.
+    """
+
+    seeds: tuple[int, ...]
+    steps: int
+    device: torch.device
+    env: Control
+    data: Transitions | None
+    eval_episodes: int
+    artefacts: Artefacts
+    networks: Networks
+    features: Features
+
+    def streams(self, purpose: str) -> SeedStreams:
+        """Random streams of the task's seeds on its device."""
+        return SeedStreams(self.seeds, purpose, self.device)
+
+    @property
+    def dataset(self) -> Transitions:
+        """The offline dataset of an algorithm that needs one."""
+        if self.data is None:
+            raise ValueError("this task has no dataset")
+        return self.data
+
+    def tensor(self, column: np.ndarray) -> Tensor:
+        """A float32 copy on the task's device: datasets are read-only memory-maps."""
+        return torch.from_numpy(np.array(column, dtype=np.float32)).to(self.device)
+
+    def with_features(self, features: Features, networks: Networks) -> Task:
+        """The same task seen through other features: what a wrapper hands its base algorithm."""
+        return replace(self, features=features, networks=networks)
+
+    def evaluate(self, policy: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        """Returns, lengths and normalised scores `[S]` of a policy that maps features to actions."""
+        from rlbench.envs.evaluate import evaluate
+
+        return evaluate(
+            self.env, lambda observation: policy(self.features(observation)), self.seeds, self.eval_episodes, self.device
+        )

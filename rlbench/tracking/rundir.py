@@ -1,0 +1,274 @@
+"""A run's directory: what was run and what came of it, readable without rlbench; the reading needs no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from rlbench.errors import RunError, UsageError
+from rlbench.files import write_atomically
+
+ID = re.compile(r"[0-9a-f]{10}")
+SILENT = 600.0  # seconds without a heartbeat after which a run on another machine counts as lost
+SCORES = "eval/normalized_score", "eval/return"
+Row = dict[str, Any]
+
+
+class RunDir:
+    """One directory: config.yaml, overrides.yaml, meta.json, metrics.jsonl, status.json, log.txt and ckpt/.
+
+    Every file but the two that grow is replaced whole; of those, a half-written last line is no line yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "ckpt"
+        self.metrics = path / "metrics.jsonl"
+
+    @classmethod
+    def create(cls, path: Path, config: str, overrides: Sequence[str], meta: dict[str, Any]) -> RunDir:
+        """The directory of a run that begins, or begins again: what was recorded in it stays.
+
+        Args:
+            path: where.
+            config: the composed configuration, as YAML.
+            overrides: the words it was composed from.
+            meta: where the results come from; in a later life it joins the list `resumed` of the first one's.
+        """
+        path.mkdir(parents=True, exist_ok=True)
+        run = cls(path)
+        if (path / "meta.json").exists():
+            first = run.meta()
+            run.write_meta({**first, "resumed": [*first["resumed"], meta]})
+        else:
+            run.write_meta({**meta, "resumed": []})
+        write_atomically(path / "overrides.yaml", "".join(f"- {json.dumps(word)}\n" for word in overrides) or "[]\n")
+        write_atomically(path / "config.yaml", config)
+        run.metrics.touch()
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDir:
+        """An existing directory.
+
+        Raises:
+            RunError: something that every run has is missing or damaged.
+        """
+        run = cls(path)
+        if not (path / "config.yaml").is_file():
+            raise RunError(f"{path} holds no config.yaml: not a run, or a damaged one")
+        run.status()
+        return run
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            content = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read: {error}") from error
+        if not isinstance(content, dict):
+            raise RunError(f"{path} holds no JSON object")
+        return content
+
+    def config(self) -> str:
+        """The composed configuration, as YAML text."""
+        return (self.path / "config.yaml").read_text()
+
+    def overrides(self) -> list[str]:
+        """The words that the configuration was composed from."""
+        lines = (self.path / "overrides.yaml").read_text().splitlines()
+        return [json.loads(line[2:]) for line in lines if line.startswith("- ")]
+
+    def meta(self) -> dict[str, Any]:
+        return self._json("meta.json")
+
+    def write_meta(self, meta: dict[str, Any]) -> None:
+        write_atomically(self.path / "meta.json", json.dumps(meta, indent=1, default=str) + "\n")
+
+    def status(self) -> dict[str, Any]:
+        """The last status written; a run whose process is gone is `lost`, whatever it said of itself."""
+        status = self._json("status.json")
+        if status.get("state") in ("building", "running") and not _alive(status):
+            status["state"] = "lost"
+        return status
+
+    def finished(self) -> bool:
+        """Whether the run says that nothing is left to do; a status that cannot be read says no such thing."""
+        try:
+            return bool(self.status()["state"] == "finished")
+        except RunError:
+            return False
+
+    def write_status(self, **status: Any) -> None:
+        """Replace the status; the heartbeat, process and machine are added."""
+        entry = {**status, "heartbeat": time.time(), "pid": os.getpid(), "host": socket.gethostname()}
+        write_atomically(self.path / "status.json", json.dumps(entry) + "\n")
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Add rows to metrics.jsonl; when this returns, no kill of this process can take them back."""
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        with self.metrics.open("ab") as file:
+            file.write(text.encode())
+
+    def size(self) -> int:
+        """Bytes of metrics.jsonl, safe on the disk: what a checkpoint remembers, and `truncate` goes back to."""
+        with self.metrics.open("ab") as file:
+            os.fsync(file.fileno())
+            return file.tell()
+
+    def truncate(self, size: int) -> None:
+        """Forget the rows after the checkpoint that is gone back to: they will be written again."""
+        with self.metrics.open("ab") as file:
+            file.truncate(size)
+
+    def rows(self) -> list[Row]:
+        """All rows reported.
+
+        Raises:
+            RunError: a line other than the last is damaged.
+        """
+        return list(self._parse(self.metrics.read_bytes()))
+
+    def _parse(self, data: bytes) -> Iterator[Row]:
+        for number, line in enumerate(data.split(b"\n")[:-1], 1):  # what follows the last newline is half a line
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise RunError(f"{self.metrics}: line {number} is damaged ({error})") from error
+
+    def score(self) -> Score | None:
+        """What the last evaluation found."""
+        rows = [row for row in self.rows() if headline(row) is not None]
+        if not rows:
+            return None
+        metric, step = headline(rows[-1]), rows[-1]["step"]
+        assert metric is not None
+        return Score(metric, step, {row["seed"]: row[metric] for row in rows if row["step"] == step})
+
+    def log(self, text: str) -> None:
+        """Add a line to log.txt."""
+        with (self.path / "log.txt").open("a") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+    def replace(self, path: Path) -> RunDir:
+        """Take the place of the run at `path`, which goes."""
+        old = path.with_name(f".{path.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        path.replace(old)
+        self.path.replace(path)
+        shutil.rmtree(old)
+        return RunDir(path)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One evaluation of every seed."""
+
+    metric: str
+    step: int
+    values: dict[int, float]
+
+    def __str__(self) -> str:
+        mean, spread = mean_and_spread(list(self.values.values()))
+        return f"{mean:.2f}" if len(self.values) == 1 else f"{mean:.2f} ± {spread:.2f}"
+
+
+def headline(metrics: Iterable[str]) -> str | None:
+    """The one metric that a run is judged by, of those it has; None where nothing was evaluated."""
+    names = set(metrics)
+    first = [name for name in SCORES if name in names]
+    return next(iter(first or sorted(name for name in names if name.startswith("eval/"))), None)
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation (0 for one value)."""
+    mean = sum(values) / len(values)
+    return mean, (sum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1)) ** 0.5
+
+
+def _alive(status: dict[str, Any]) -> bool:
+    """Whether the process that wrote a status still runs; on another machine, whether it was heard of lately."""
+    if status.get("host") != socket.gethostname():
+        return time.time() - float(status.get("heartbeat", 0)) < SILENT
+    try:
+        os.kill(int(status["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it lives, and is another user's
+        return True
+    return True
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """No other process runs the run at `path`.
+
+    Raises:
+        RunError: one does; the message says who.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        owner = Path(lock.lock_file).read_text().strip() or "another process"
+        raise RunError(f"{owner} runs this very run ({path}); `rlbench show {path.name}` shows how far") from error
+    try:
+        Path(lock.lock_file).write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+        yield
+    finally:
+        lock.release()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search under a results folder turned up."""
+
+    runs: list[RunDir]
+    damaged: dict[Path, str]
+    """Directories that look like runs and cannot be read, and why."""
+
+
+def find_runs(root: Path) -> Found:
+    """Every run in `<root>/runs/<algorithm>/<environment-dataset>/<id>/`, in the order of their paths."""
+    runs, damaged = [], {}
+    for path in sorted(root.glob("runs/*/*/*")):
+        if ID.fullmatch(path.name):
+            try:
+                runs.append(RunDir.open(path))
+            except RunError as error:
+                damaged[path] = str(error)
+    return Found(runs, damaged)
+
+
+def resolve(word: str, root: Path) -> RunDir:
+    """The run that a person means: the path of its directory, or the first digits of its id.
+
+    Raises:
+        UsageError: no run, or more than one, is meant.
+    """
+    if (Path(word) / "config.yaml").is_file():
+        return RunDir.open(Path(word).resolve())
+    known = [path for path in sorted(root.glob("runs/*/*/*")) if ID.fullmatch(path.name)]
+    matches = [path for path in known if path.name.startswith(word)]
+    if not matches:
+        raise UsageError(f"no run {word!r} in {root / 'runs'}; `rlbench runs` lists them")
+    if len(matches) > 1:
+        listed = "\n  ".join(str(path) for path in matches)
+        raise UsageError(f"{word!r} means more than one run; more of the id tells them apart:\n  {listed}")
+    return RunDir.open(matches[0])

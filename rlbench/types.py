@@ -1,0 +1,32 @@
+"""Types of hyperparameters: what a constructor's signature says, a config's values are checked against.
+
+`rlbench.config` reads these annotations from the source text, without importing the algorithm (and torch).
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds of a number; a bound is excluded where `open_low` or `open_high` says so."""
+
+    low: float = float("-inf")
+    high: float = float("inf")
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        return f"{'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
+
+
+Fraction = Annotated[float, Range(0, 1)]
+NonNegative = Annotated[float, Range(0)]
+Positive = Annotated[float, Range(0, open_low=True)]
+Count = Annotated[int, Range(1)]
+NonNegativeInt = Annotated[int, Range(0)]

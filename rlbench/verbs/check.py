@@ -1,0 +1,49 @@
+"""`rlbench check`: compose and validate, say what would run, run nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from omegaconf import DictConfig
+
+from rlbench import config
+from rlbench.cli import cells, request
+
+TEXT = "Compose and validate, say what would run and where it would lie, run nothing. Takes what a run takes."
+
+
+def main(argv: list[str]) -> int:
+    asked = request(argv, "check", TEXT)
+    found = [summary(cfg) for _, cfg in cells(asked)]
+    if asked.json:
+        print(json.dumps(found if asked.multirun else found[0], indent=2))
+        return 0
+    for run in found:
+        data = f", data {run['dataset']}" if run["dataset"] else ""
+        print(
+            f"{run['algorithm']} on {run['env']}{data}: seed {run['seeds']}, {run['steps']:,} steps, "
+            f"evaluated every {run['eval_every']:,} on {run['eval_episodes']} episodes, {run['device']}\n"
+            f"  {run['directory']}: {run['state']}"
+        )
+    return 0
+
+
+def summary(cfg: DictConfig) -> dict[str, Any]:
+    """What a run is and what there is of it."""
+    directory = config.run_directory(cfg)
+    status = directory / "status.json"
+    base = f" over {cfg.algo.base.name}" if "base" in cfg.algo else ""
+    return {
+        "id": directory.name,
+        "directory": str(directory),
+        "state": json.loads(status.read_text())["state"] if status.exists() else "new",
+        "algorithm": cfg.algo.name + base,
+        "env": cfg.env.name,
+        "dataset": cfg.dataset.get("path", cfg.dataset.level) if "_target_" in cfg.dataset else None,
+        "seeds": f"{cfg.seed} to {cfg.seed + cfg.seeds - 1}" if cfg.seeds > 1 else str(cfg.seed),
+        "steps": cfg.steps,
+        "eval_every": cfg.eval.every,
+        "eval_episodes": cfg.eval.episodes,
+        "device": cfg.hardware.device,
+    }

@@ -1,0 +1,126 @@
+"""`rlbench eval RUN`: more episodes of a trained policy, on video if asked for."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlbench.cli import Parser
+from rlbench.errors import RunError, UsageError
+from rlbench.paths import results_root
+from rlbench.tracking.rundir import mean_and_spread, resolve
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from rlbench.task import Task
+
+HELP = """\
+Evaluate the policies that a run has trained; the first ten episodes are those of its own evaluations.
+Nothing in the run's directory changes."""
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = Parser("eval", HELP)
+    parser.add_argument("run", metavar="RUN", help="first digits of a run's id, or its directory")
+    parser.add_argument("--episodes", type=int, default=100, metavar="N", help="for each seed (default: 100)")
+    parser.add_argument("--seed", type=int, metavar="K", help="only the policy that was trained with this seed")
+    parser.add_argument("--video", type=Path, metavar="FILE.mp4", help="film the first episode instead of evaluating")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    given = parser.parse_args(argv)
+    if given.episodes < 1:
+        raise UsageError(f"--episodes {given.episodes}: at least 1")
+    if given.video is not None:
+        prepare_video(given.video)
+
+    directory = resolve(given.run, results_root())
+    from rlbench.build import build_trained
+
+    algorithm, task = build_trained(directory, **{"eval.episodes": given.episodes})
+    if given.seed is not None and given.seed not in task.seeds:
+        raise UsageError(f"--seed {given.seed}: this run has the seeds {', '.join(map(str, task.seeds))}")
+    if given.video is not None:
+        place = 0 if given.seed is None else task.seeds.index(given.seed)
+        film(algorithm, task, place, given.video)
+        return 0
+    metrics = {name: [float(v) for v in values] for name, values in algorithm.evaluate().items()}
+    rows = [
+        {"seed": seed, "episodes": given.episodes, **{name: values[place] for name, values in metrics.items()}}
+        for place, seed in enumerate(task.seeds)
+        if given.seed in (None, seed)
+    ]
+    if given.json:
+        print(json.dumps(rows, indent=1))
+        return 0
+    print(f"{given.episodes} episodes a seed")
+    for name in metrics:
+        mean, spread = mean_and_spread([row[name] for row in rows])
+        print(f"{name}: {mean:,.2f}" + (f" ± {spread:,.2f}" if len(rows) > 1 else ""))
+        if len(rows) > 1:
+            for row in rows:
+                print(f"  seed {row['seed']:<6}{row[name]:12,.2f}")
+    return 0
+
+
+def prepare_video(path: Path) -> None:
+    """Refuse what cannot be written; choose how MuJoCo draws where there is no screen (before it is imported)."""
+    if path.suffix != ".mp4":
+        raise UsageError(f"--video {path}: the name must end in .mp4")
+    if importlib.util.find_spec("imageio") is None or importlib.util.find_spec("imageio_ffmpeg") is None:
+        raise UsageError("--video needs packages that are not installed: pip install 'rlbench[video]'")
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")
+
+
+def film(algorithm: Any, task: Task, place: int, path: Path) -> None:
+    """One episode of one seed's policy, as mp4."""
+    import imageio.v2 as imageio
+    import torch
+
+    from rlbench.envs.evaluate import start_seed
+
+    if not hasattr(algorithm, "actor_params"):
+        raise RunError("the algorithm of this run has no policy that could be filmed")
+
+    def act(observation: np.ndarray) -> np.ndarray:
+        batch = torch.as_tensor(observation, dtype=torch.float32, device=task.device).reshape(1, 1, -1)
+        features = algorithm.task.features(batch.expand(len(task.seeds), -1, -1))
+        with torch.no_grad():
+            return algorithm.action(algorithm.actor_params, features)[place, 0].cpu().numpy()
+
+    env, frame = renderable(task.env.make)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    observation, _ = env.reset(seed=start_seed(task.seeds[place], 0))
+    score, done, frames = 0.0, False, 0
+    with imageio.get_writer(path, fps=env.metadata.get("render_fps", 30), macro_block_size=16) as video:
+        while not done:
+            video.append_data(frame())  # type: ignore[attr-defined]
+            frames += 1
+            observation, reward, terminated, truncated, _ = env.step(act(observation))
+            score, done = score + float(reward), terminated or truncated
+    env.close()
+    print(f"{path}: {frames} frames of seed {task.seeds[place]}, return {score:,.2f}")
+
+
+def renderable(make: Callable[..., Any]) -> tuple[Any, Callable[[], np.ndarray]]:
+    """An environment that draws itself, and how; tried once, for drawing fails in many ways."""
+    plain = make()
+    if "rgb_array" not in plain.metadata.get("render_modes", []):
+        raise RunError(f"{plain.spec.id if plain.spec else 'this environment'} cannot draw itself")
+    try:
+        env = make(render_mode="rgb_array")
+        env.reset(seed=0)
+        env.render()
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        way = os.environ.get("MUJOCO_GL", "unset")
+        raise RunError(
+            f"this environment cannot be drawn here ({reason}; MUJOCO_GL is {way}): "
+            "set MUJOCO_GL=egl (a GPU driver or libegl1) or MUJOCO_GL=osmesa (libosmesa6)"
+        ) from error
+    return env, env.render

@@ -1,0 +1,128 @@
+"""`rlbench export RUN`: the trained policies, one file a seed, with an example that loads them without rlbench."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlbench.cli import Parser
+from rlbench.errors import RunError, UsageError
+from rlbench.files import write_atomically
+from rlbench.paths import results_root
+from rlbench.tracking.rundir import resolve
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from rlbench.task import Task
+
+HELP = """\
+Write the policy of each seed as one file that needs neither rlbench, Hydra nor W&B,
+and example.py, which loads and plays it."""
+
+TORCHSCRIPT = '''\
+"""Plays an exported policy; needs torch and gymnasium[mujoco], nothing else."""
+import gymnasium, torch
+
+policy = torch.jit.load("{file}")
+env = gymnasium.make("{env}"{options})
+observation, _ = env.reset(seed=0)
+score, done = 0.0, False
+while not done:
+    action = policy(torch.as_tensor(observation, dtype=torch.float32).reshape(1, -1))[0].numpy()
+    observation, reward, terminated, truncated, _ = env.step(action)
+    score, done = score + reward, terminated or truncated
+print("return", score)
+'''
+
+ONNX = '''\
+"""Plays an exported policy; needs onnxruntime and gymnasium[mujoco], nothing else."""
+import gymnasium, numpy, onnxruntime
+
+policy = onnxruntime.InferenceSession("{file}")
+env = gymnasium.make("{env}"{options})
+observation, _ = env.reset(seed=0)
+score, done = 0.0, False
+while not done:
+    action = policy.run(None, {{"observation": observation.astype(numpy.float32).reshape(1, -1)}})[0][0]
+    observation, reward, terminated, truncated, _ = env.step(action)
+    score, done = score + reward, terminated or truncated
+print("return", score)
+'''
+
+
+def policy(algorithm: Any, place: int) -> Callable[[Tensor], Tensor]:
+    """The policy of the seed in one place: observations `[B, d]` to actions `[B, a]`."""
+    params = {name: value[place : place + 1].detach().clone() for name, value in algorithm.actor_params.items()}
+    features = algorithm.task.features.of_seed(place)
+    return lambda observation: algorithm.action(params, features(observation[None]))[0]
+
+
+def torchscript(act: Callable[[Tensor], Tensor], task: Task) -> torch.jit.ScriptModule:
+    """The policy as a graph of its own, for any number of observations."""
+    import torch
+
+    example = torch.zeros(2, task.env.dims()[0])
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing is deprecated in favour of what cannot be loaded without its Python
+        return torch.jit.trace(_module(act), example)
+
+
+def _module(act: Callable[[Tensor], Tensor]) -> torch.nn.Module:
+    import torch
+
+    class Policy(torch.nn.Module):
+        def forward(self, observation: Tensor) -> Tensor:
+            return act(observation)
+
+    return Policy()
+
+
+def onnx(act: Callable[[Tensor], Tensor], task: Task, path: Path) -> None:
+    """The policy in ONNX, for any number of observations."""
+    if importlib.util.find_spec("onnx") is None or importlib.util.find_spec("onnxscript") is None:
+        raise UsageError("--format onnx needs packages that are not installed: pip install 'rlbench[onnx]'")
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's remarks on itself
+        torch.onnx.export(
+            torchscript(act, task), (torch.zeros(2, task.env.dims()[0]),), path, dynamo=False,
+            input_names=["observation"], output_names=["action"],
+            dynamic_axes={"observation": {0: "batch"}, "action": {0: "batch"}},
+        )  # fmt: skip
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = Parser("export", HELP)
+    parser.add_argument("run", metavar="RUN", help="first digits of a run's id, or its directory")
+    parser.add_argument("--format", choices=["torchscript", "onnx"], default="torchscript")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to; default: export/ in the run's directory")
+    given = parser.parse_args(argv)
+
+    from rlbench.build import build_trained
+
+    directory = resolve(given.run, results_root())
+    algorithm, task = build_trained(directory, **{"hardware.device": "cpu"})
+    if not hasattr(algorithm, "actor_params"):
+        raise RunError(f"the algorithm of {directory.path} has no policy that could be exported")
+    out = given.out or directory.path / "export"
+    out.mkdir(parents=True, exist_ok=True)
+    suffix, example = {"torchscript": ("pt", TORCHSCRIPT), "onnx": ("onnx", ONNX)}[given.format]
+    files = []
+    for place, seed in enumerate(task.seeds):
+        path = out / f"policy-seed{seed}.{suffix}"
+        if given.format == "onnx":
+            onnx(policy(algorithm, place), task, path)
+        else:
+            torchscript(policy(algorithm, place), task).save(str(path))
+        files.append(path)
+    options = "".join(f", {name}={value!r}" for name, value in task.env.kwargs.items())
+    write_atomically(out / "example.py", example.format(file=files[0].name, env=task.env.id, options=options))
+    for path in [*files, out / "example.py"]:
+        print(path)
+    return 0

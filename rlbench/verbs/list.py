@@ -1,0 +1,53 @@
+"""`rlbench list`: what there is to choose, read from the YAML files alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.table import Table
+
+from rlbench.choices import GROUPS, Choices
+from rlbench.cli import Parser
+from rlbench.console import Wide
+
+COLUMNS = {"algo": ("family", "paper", "needs"), "env": ("is",), "dataset": ("is", "envs")}
+
+
+def main(argv: list[str]) -> int:
+    parser = Parser("list", "What there is to choose. Each name goes behind the group's: algo=NAME.")
+    parser.add_argument("group", nargs="?", choices=GROUPS, help="one group; all of them if left out")
+    parser.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="a folder of your own choices")
+    parser.add_argument("--json", action="store_true", help="for a program")
+    asked = parser.read(argv)
+    choices = Choices(asked.config_dir)
+    groups = [asked.group] if asked.group else [group for group in GROUPS if choices.options(group)]
+    found = {group: {name: choices.about(group, name) for name in choices.options(group)} for group in groups}
+    if asked.json:
+        json.dump(found, sys.stdout, indent=2)
+        print()
+        return 0
+    console = Wide()
+    for group in groups:
+        console.print(table(group, found[group]))
+    return 0
+
+
+def table(group: str, options: dict[str, dict[str, Any]]) -> Table:
+    columns = COLUMNS.get(group, ())
+    result = Table(
+        title=f"{group}=", title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2)
+    )
+    for column in ("", "", *columns):
+        result.add_column(column, overflow="fold", no_wrap=not column and not result.columns)
+    for name, about in options.items():
+        result.add_row(f"[bold]{name}[/]", about["title"], *(words(about.get(column)) for column in columns))
+    return result
+
+
+def words(value: Any) -> str:
+    """A value of `about` for a person: `{env: control, data: none}` as "env control, data none"."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {words(each)}" for key, each in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")

@@ -1,0 +1,84 @@
+"""`rlbench runs`: what was run, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rlbench.cli import Parser
+from rlbench.errors import RunError
+from rlbench.paths import results_root
+from rlbench.tracking.rundir import RunDir, Score, find_runs
+
+HELP = """\
+List every run under the results folder (RLBENCH_RESULTS moves it)."""
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = Parser("runs", HELP)
+    parser.add_argument(
+        "words", nargs="*", metavar="WORD", help="only runs whose path has all these words, e.g. hopper"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON list")
+    given = parser.parse_args(argv)
+
+    found = find_runs(results_root())
+    damaged = {str(path): reason for path, reason in found.damaged.items()}
+    entries = []
+    for run in found.runs:
+        try:
+            entries.append(entry(run))
+        except RunError as error:
+            damaged[str(run.path)] = str(error)
+    entries = [each for each in entries if all(word in each["path"] for word in given.words)]
+    if given.json:
+        print(json.dumps({"runs": entries, "damaged": damaged}, indent=1))
+        return 0
+    if entries:
+        show(entries)
+    else:
+        print(f"no runs in {results_root() / 'runs'}")
+    for path, reason in damaged.items():
+        print(f"damaged: {path}: {reason}")
+    return 0
+
+
+def entry(run: RunDir) -> dict[str, Any]:
+    """One run as a program would read it."""
+    algorithm, problem = run.path.parts[-3:-1]
+    return {"id": run.id, "algo": algorithm, "problem": problem, **run.status(), "path": str(run.path)}
+
+
+def show(entries: list[dict[str, Any]]) -> None:
+    """A table on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("id", no_wrap=True, min_width=10)
+    for name in ("algo", "env-dataset", "seeds", "state", "steps", "score", "last sign"):
+        table.add_column(name, justify="right" if name in ("steps", "score", "seeds") else "left")
+    colours = {"finished": "green", "failed": "red", "lost": "red", "interrupted": "yellow"}
+    for each in entries:
+        state, score = each["state"], each["score"]
+        share = f"{each['steps']:,}" if state == "finished" else f"{each['step']:,}/{each['steps']:,}"
+        text = "" if score is None else str(Score(score["metric"], score["step"], score["values"]))
+        shown = f"[{colours.get(state, 'cyan')}]{state}[/]"
+        table.add_row(
+            each["id"], each["algo"], each["problem"], str(each["seeds"]), shown, share, text, ago(each["heartbeat"])
+        )
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200  # a file or another program has no edge to wrap at
+    console.print(table)
+
+
+def ago(moment: float) -> str:
+    """How long ago, in the largest unit that fits."""
+    seconds = max(0.0, time.time() - moment)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return "now"

@@ -1,0 +1,269 @@
+"""The command line as a user meets it: exit codes, one message, nothing imported that is not needed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlbench import cli
+from rlbench.errors import Interrupted, RunError, UsageError
+
+
+def rlbench(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`rlbench WORDS` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "rlbench", *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+        timeout=120,
+    )
+
+
+def loaded(*words: str) -> set[str]:
+    """The modules that a command imports."""
+    code = "import sys; from rlbench.cli import main; code = main(sys.argv[1:]); print('MODULES', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    return set(done.stdout.partition("MODULES ")[2].split())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["list"], ["list", "algo"], ["list", "--json"]])
+def test_help_and_list_need_neither_hydra_nor_torch(words: list[str]) -> None:
+    assert not {"torch", "hydra", "omegaconf", "numpy"} & loaded(*words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "algo=cocoa", "base=iql"],
+        ["check", "algo=nobody"],
+        ["describe", "algo=cocoa"],
+        ["algo=iql", "--cfg", "job"],
+        ["algo=iql", "algo.gama=1"],
+        ["runs"],
+    ],
+)
+def test_looking_and_refusing_need_no_torch(words: list[str]) -> None:
+    assert "torch" not in loaded(*words)
+
+
+def test_refusal_is_quick() -> None:
+    began = time.perf_counter()
+    assert rlbench("algo=iql", "algo.gama=1").returncode == 2
+    first = time.perf_counter() - began
+    if first > 1:  # a busy machine: the processor's own time says it
+        before = os.times()
+        rlbench("algo=iql", "algo.gama=1")
+        after = os.times()
+        first = after.children_user + after.children_system - before.children_user - before.children_system
+    assert first < 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "lines"),
+    [
+        (["--version"], 0, []),
+        (["--help"], 0, []),
+        (["check", "algo=iql", "algo.gama=1"], 2, ["no key 'algo.gama'", "did you mean algo.gamma?"]),
+        (["lst"], 2, ["no command 'lst'", "did you mean list?"]),
+        (["algo=iql", "--seed", "3"], 2, ["no option --seed", "values are set without dashes: seed=VALUE"]),
+        (["algo=iql", "--seed=3"], 2, ["no option --seed=3", "values are set without dashes: seed=3"]),
+        (["algo=iql", "--confg-dir", "x"], 2, ["no option --confg-dir", "did you mean --config-dir?"]),
+        (["list", "algos"], 2, ["argument group: invalid choice", "`rlbench list --help` explains"]),
+        (["describe", "seed=1"], 2, ["nothing to describe in seed=1", "name an algo=, env= or dataset="]),
+        (["seed=1"], 2, ["no algorithm given", "there are bc"]),
+        (["algo=iql", "env=hopper", "list"], 2, ["'list' is neither a command", "`rlbench --help` lists"]),
+    ],
+)
+def test_exit_codes_and_messages(words: list[str], code: int, lines: list[str], capsys: Any) -> None:
+    assert cli.main(words) == code
+    captured = capsys.readouterr()
+    said = captured.err.splitlines()
+    assert len(said) == len(lines)
+    for found, wanted in zip(said, lines, strict=True):
+        assert wanted in found
+    if lines:
+        assert said[0].startswith("rlbench: error: ")
+        assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("x"), 2),
+        (RunError("x"), 1),
+        (KeyboardInterrupt(), 130),
+        (Interrupted(signal.SIGTERM), 143),
+        (ZeroDivisionError("x"), 1),
+    ],
+)
+def test_every_end_has_its_code_and_one_message(error: BaseException, code: int, capsys: Any) -> None:
+    def command() -> int:
+        raise error
+
+    assert cli.guarded(command) == code
+    said = capsys.readouterr().err
+    assert said.startswith("rlbench: error: ")
+    assert "Traceback" not in said
+
+
+def test_traceback_on_request(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("RLBENCH_TRACEBACK", "1")
+    assert cli.main(["algo=nobody"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m rlbench list | head -1; echo ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] == "0"
+
+
+def test_list_for_a_program(capsys: Any) -> None:
+    assert cli.main(["list", "env", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["env"]["hopper"]["is"] == "control"
+
+
+def test_list_for_a_person(capsys: Any) -> None:
+    assert cli.main(["list"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("iql", "Implicit Q-Learning", "medium_replay", "hopper", "quick", "gpu"):
+        assert word in shown
+
+
+def test_describe_shows_value_meaning_and_source(capsys: Any) -> None:
+    assert cli.main(["describe", "algo=cocoa", "base=iql", "dataset=medium_expert", "--json"]) == 0
+    rows = {row["key"]: row for rows in json.loads(capsys.readouterr().out).values() for row in rows}
+    temperature = rows["algo.base.temperature"]
+    assert temperature["value"] == 6.0
+    assert "inverse temperature" in temperature["meaning"]
+    assert "CORL" in temperature["source"]
+    assert "differs by dataset" in temperature["source"]
+    assert rows["algo.base.hidden_dims"]["source"] == "COCOA's code"
+    assert rows["algo.dynamics.members"]["value"] == 7
+    assert rows["dataset.size"]["type"] == "whole number >= 1"
+
+
+@pytest.mark.parametrize("words", [["env=hopper"], ["dataset=file"], ["dataset=medium"], [], ["algo=sac", "seeds=2"]])
+def test_describe_takes_any_choice(words: list[str], capsys: Any) -> None:
+    assert cli.main(["describe", *words]) == 0
+    assert capsys.readouterr().out
+
+
+def test_check_says_what_would_run(capsys: Any) -> None:
+    assert cli.main(["check", "-m", "algo=bc,iql", "seeds=2", "steps=7", "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["algorithm"], second["algorithm"]) == ("bc", "iql")
+    assert (first["steps"], first["seeds"], first["state"]) == (7, "0 to 1", "new")
+    assert Path(first["directory"]).name == first["id"]
+    assert not Path(first["directory"]).exists()
+
+
+def test_cfg_prints_the_configuration(capsys: Any) -> None:
+    assert cli.main(["algo=iql", "seed=4", "--cfg", "job", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["seed"] == 4
+
+
+def test_doctor_finds_this_machine_fit(capsys: Any) -> None:
+    code = cli.main(["doctor", "--json"])
+    findings = json.loads(capsys.readouterr().out)
+    assert {"python", "processor", "env=hopper", "results", "cache", "wandb"} <= {each["what"] for each in findings}
+    assert code == any(each["state"] == "fail" for each in findings)
+    assert [each for each in findings if each["state"] != "ok" and not each["advice"]] == []
+
+
+def test_doctor_fails_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("RLBENCH_RESULTS", "/proc/nothing/here")
+    assert cli.main(["doctor", "--json"]) == 1
+    (results,) = [each for each in json.loads(capsys.readouterr().out) if each["what"] == "results"]
+    assert results["state"] == "fail"
+    assert "RLBENCH_RESULTS" in results["advice"]
+
+
+MODULE = '''
+"""An algorithm that fails on demand."""
+
+
+class Brittle:
+    """Brittle.
+
+    Args:
+        task: the problem.
+        fails: whether it does.
+    """
+
+    def __init__(self, task, *, fails: bool) -> None:
+        self.fails = fails
+        self.step = 0
+
+    def train(self, n):
+        if self.fails:
+            raise ArithmeticError("as asked")
+        self.step += n
+        return {}
+
+    def evaluate(self):
+        return {}
+
+    def state_dict(self):
+        return {"step": self.step}
+
+    def load_state_dict(self, state):
+        self.step = state["step"]
+'''
+
+
+@pytest.fixture
+def brittle(tmp_path: Path) -> Path:
+    """A user's folder with an algorithm that fails on demand."""
+    conf = tmp_path / "conf"
+    (conf / "algo").mkdir(parents=True)
+    (tmp_path / "brittle_module.py").write_text(MODULE)
+    (conf / "plugins.yaml").write_text("plugins: [brittle_module]\n")
+    (conf / "algo" / "brittle.yaml").write_text(
+        "defaults:\n  - override /dataset@_global_.dataset: none\n_target_: brittle_module.Brittle\nname: brittle\n"
+        "about: {title: Brittle, needs: {env: control, data: none}}\nbudget: {steps: 4, eval_every: 2}\nfails: false\n"
+    )
+    return conf
+
+
+def test_a_failing_cell_stops_no_other(brittle: Path, tmp_path: Path) -> None:
+    words = ["-m", "--config-dir", str(brittle), "algo=brittle", "env=disc2d", "algo.fails=false,true", "seed=0,1"]
+    done = rlbench(*words, RLBENCH_RESULTS=str(tmp_path / "results"))
+    assert done.returncode == 1, done.stderr
+    assert "2 of 4 runs failed" in done.stderr.splitlines()[-1]
+    assert "algo.fails=True seed=0" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    states = [json.loads(path.read_text())["state"] for path in (tmp_path / "results").rglob("status.json")]
+    assert sorted(states) == ["failed", "failed", "finished", "finished"]
+
+
+def test_a_wrong_cell_stops_the_sweep_before_it_begins(brittle: Path, tmp_path: Path) -> None:
+    words = ["-m", "--config-dir", str(brittle), "algo=brittle", "env=disc2d", "algo.fails=false,maybe"]
+    done = rlbench(*words, RLBENCH_RESULTS=str(tmp_path / "results"))
+    assert done.returncode == 2
+    assert "algo.fails=maybe" in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_gpu_that_is_not_there_is_one_message(brittle: Path, tmp_path: Path) -> None:
+    words = ["--config-dir", str(brittle), "algo=brittle", "env=disc2d", "hardware=gpu"]
+    done = rlbench(*words, RLBENCH_RESULTS=str(tmp_path / "results"), CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 2
+    assert "torch finds no NVIDIA GPU" in done.stderr
+    assert "Traceback" not in done.stderr
