@@ -4,8 +4,8 @@ Runs where d3rlpy is installed (`pip install d3rlpy 'mujoco>=3.2.3,<3.5' 'numpy<
 
     python benchmarks/crosscheck_d3rlpy.py FOLDER --algo td3_bc --steps 10000 --seeds 0 1 2 3
 
-FOLDER holds `transitions.npy` and `card.json` as `rlbench data info` names it. One JSON line a seed is printed: the mean
-return over 10 deterministic episodes, at each of the last 5 evaluations, 1,000 updates apart.
+FOLDER holds `transitions.npy` and `card.json`: one of the folders that `rlbench data list` names. One JSON line a seed
+is printed: the normalised score of 10 deterministic episodes at each of the last 5 evaluations, 1,000 updates apart.
 """
 
 import argparse

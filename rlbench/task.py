@@ -94,6 +94,7 @@ class Task:
         """Returns, lengths and normalised scores `[S]` of a policy that maps features to actions."""
         from rlbench.envs.evaluate import evaluate
 
-        return evaluate(
-            self.env, lambda observation: policy(self.features(observation)), self.seeds, self.eval_episodes, self.device
-        )
+        def act(observation: Tensor) -> Tensor:
+            return policy(self.features(observation))
+
+        return evaluate(self.env, act, self.seeds, self.eval_episodes, self.device)

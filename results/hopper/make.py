@@ -59,8 +59,7 @@ def main() -> None:
     data = [next((r["meta"]["dataset"]["card"] for (_, d), r in runs.items() if d == name), None) for name in DATASETS]
     means = [f"{100 * (c['return']['mean'] + 20.272305) / 3254.572305:.1f}" if c else "" for c in data]
     lines.append("| mean of the data | " + " | ".join(means) + " |")
-    for algo in ORDER:
-        lines.append(f"| {TITLES[algo]} | " + " | ".join(cell(runs.get((algo, d))) for d in DATASETS) + " |")
+    lines += [f"| {TITLES[algo]} | " + " | ".join(cell(runs.get((algo, d))) for d in DATASETS) + " |" for algo in ORDER]
     table = "\n".join(lines)
     text = (HERE / "README.md").read_text()
     before, rest = text.split("<!-- table -->\n")

@@ -11,9 +11,9 @@ FASTER = 1.3  # least gain that makes the switch worth it; the margin keeps the 
 def choose_matmul_backend(size: int = 256) -> str:
     """Set PyTorch's float32 matmul precision for this process and name the choice.
 
-    MKL takes its AVX2 path on AMD processors; precision "medium" hands the product to oneDNN, which uses AVX-512. By its
-    documentation it may round to bfloat16 (on processors with AMX it would), so the switch is kept only where it is
-    numerically float32 and clearly faster.
+    MKL takes its AVX2 path on AMD processors; precision "medium" hands the product to oneDNN, which uses AVX-512. By
+    its documentation it may round to bfloat16 (on processors with AMX it would), so the switch is kept only where it
+    is numerically float32 and clearly faster.
 
     Returns:
         `highest` or `medium`.
