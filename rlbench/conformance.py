@@ -75,7 +75,7 @@ class Subject:
         settable = {key for key, _ in config.keys(cfg)}
         for key, value in leaves(cfg):
             name = key.rpartition(".")[2]
-            if key not in settable:  # what another key decides
+            if key.startswith("algo.base.") and key.replace(".base", "", 1) in settable:  # the wrapper's decides
                 continue
             if name.endswith("_dims"):
                 yield f"{key}={[WIDTH] * len(value)}"
