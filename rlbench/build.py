@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from rlbench import config, paths
+from rlbench import config, cpu, paths
 from rlbench.artefacts import Artefacts, Report
 from rlbench.checkpoint import Checkpoints
 from rlbench.errors import RunError, UsageError
@@ -86,7 +86,7 @@ def build_trained(directory: RunDir, **settings: Any) -> tuple[Algorithm, Task]:
     cfg = config.load(directory.path / "config.yaml")
     for key, value in settings.items():
         OmegaConf.update(cfg, key, value)
-    torch.set_num_threads(cfg.hardware.threads)
+    cpu.settle(cfg.hardware.threads)
     with Stop() as stop, Progress(directory.id) as progress:
         state = Checkpoints(directory.checkpoints, keep=cfg.checkpoint.keep, say=progress.say).load()
         if state is None:

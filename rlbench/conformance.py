@@ -20,7 +20,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from rlbench import config
+from rlbench import config, cpu
 from rlbench.build import Algorithm, build
 from rlbench.cli import request
 from rlbench.errors import UsageError
@@ -47,7 +47,9 @@ SMALL: dict[str, Any] = {
 WIDTH = 32  # of every hidden layer; in narrower ones dying units make rounding grow
 STEPS = 200
 CUT_STEPS = 100  # where a state is cut somewhere
+EARLY_STEPS = 20
 CLOSE = 1e-5
+GROWN = 2e-2  # what rounding may grow to in STEPS updates: Adam divides small gradients by their own size
 
 
 class Subject:
@@ -92,7 +94,7 @@ class Subject:
         """The algorithm and its task; `place` names the cache that its stages are kept in."""
         before = os.environ.get("RLBENCH_CACHE")
         os.environ["RLBENCH_CACHE"] = str(self.folder / place)
-        torch.set_num_threads(1)
+        cpu.settle(1)
         try:
             yield build(self.config(*overrides))
         finally:
@@ -193,22 +195,26 @@ def check_resumes(subject: Subject) -> None:
 
 
 def check_seeds(subject: Subject) -> None:
-    """Seed 3 of eight trained together is seed 3 alone, up to rounding."""
-    with subject.built("seeds=8", place="a") as (together, _):
-        eight = metrics_of(together.train(STEPS), 8, "train/")
-    with subject.built("seed=3", place="b") as (alone, _):
-        one = metrics_of(alone.train(STEPS), 1, "train/")
-    assert eight.keys() == one.keys(), f"metrics differ: {sorted(eight.keys() ^ one.keys())}"
-    for name in one:
-        close(eight[name][3], one[name][0], name)
-    if hasattr(alone, "actor_params"):
-        for name, value in alone.actor_params.items():
-            close(together.actor_params[name][3], value[0], f"actor's {name}")  # type: ignore[attr-defined]
+    """Seed 3 of eight trained together is seed 3 alone, up to rounding.
+
+    The end of a vector is computed by other instructions than its body, so the first bits to differ come with the first
+    updates; what one seed takes from another is far above `CLOSE` there, and above `GROWN` later.
+    """
+    with subject.built("seeds=8", place="a") as (together, _), subject.built("seed=3", place="b") as (alone, _):
+        for steps, tolerance in ((EARLY_STEPS, CLOSE), (STEPS - EARLY_STEPS, GROWN)):
+            eight = metrics_of(together.train(steps), 8, "train/")
+            one = metrics_of(alone.train(steps), 1, "train/")
+            assert eight.keys() == one.keys(), f"metrics differ: {sorted(eight.keys() ^ one.keys())}"
+            for name in one:
+                close(eight[name][3], one[name][0], name, tolerance)
+            if hasattr(alone, "actor_params"):
+                for name, value in alone.actor_params.items():
+                    close(together.actor_params[name][3], value[0], f"actor's {name}", tolerance)  # type: ignore[attr-defined]
 
 
-def close(a: Tensor, b: Tensor, what: str) -> None:
+def close(a: Tensor, b: Tensor, what: str, tolerance: float) -> None:
     error = float(((a - b).abs() / b.abs().clamp(min=1.0)).nan_to_num(nan=0.0).max())
-    assert error < CLOSE, f"{what} of seed 3 is off by {error:.1e} (relative) among eight seeds"
+    assert error < tolerance, f"{what} of seed 3 is off by {error:.1e} (relative) among eight seeds"
 
 
 def check_export(subject: Subject) -> None:

@@ -196,13 +196,14 @@ class Training:
         """Build everything and go to where the last life stood."""
         import torch
 
+        from rlbench import cpu
         from rlbench.build import build
         from rlbench.checkpoint import Checkpoints
 
         threads = self.cfg.hardware.threads
         if threads > meta.cores():
             self.say(f"hardware.threads={threads}, but there are {meta.cores()} cores: expect it to be slow")
-        torch.set_num_threads(threads)
+        cpu.settle(threads)
         facts = self.directory.meta()
         facts["matmul"] = self.matmul(facts)
         self.algorithm, task = build(self.cfg, self.stop, self.at, self.say)

@@ -138,11 +138,10 @@ def make_behaviour(words: Sequence[str]) -> int:
     if env.score(0.0) is None:
         raise UsageError(f"env={env.name} has no reference scores to choose policies by")
 
-    import torch
-
+    from rlbench import cpu
     from rlbench import make_behaviour as making
 
-    torch.set_num_threads(cfg.hardware.threads)
+    cpu.settle(cfg.hardware.threads)
     to = Path(own.get("to", paths.results_root() / "behaviour" / env.name))
     snapshots = Path(own.get("snapshots", to / "snapshots"))
     sac = as_dict(cfg.algo)
