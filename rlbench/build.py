@@ -54,11 +54,11 @@ def build(
             "hardware=gpu: torch finds no NVIDIA GPU here\nhardware=cpu computes; `rlbench doctor` says why"
         )
     env = config.instantiate(cfg.env)
+    env.require()  # before data are read and models learned in vain
     data: Transitions | None = None
     if cfg.algo.about.needs.data != "none":
         data = config.instantiate(cfg.dataset, env=env).load(progress=report)
-    # Data can be learned from where their environment is not installed.
-    observation_dim, action_dim = env.dims() if data is None else (data.observation_dim, data.action_dim)
+    observation_dim, action_dim = env.dims()
     task = Task(
         seeds=tuple(range(cfg.seed, cfg.seed + cfg.seeds)),
         steps=cfg.steps,

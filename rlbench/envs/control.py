@@ -40,21 +40,21 @@ class Control:
 
     @property
     def installed(self) -> bool:
-        """Whether the package that holds the environment is there: without it, data can be learned from, not judged."""
+        """Whether the package that holds the environment is there: without it, data can be read, not learned from."""
         module, colon, _ = self.id.rpartition(":")
         return not colon or find_spec(module.split(".")[0]) is not None
 
-    def make(self, **kwargs: Any) -> gymnasium.Env:
-        """A new environment, time limit included.
-
-        Raises:
-            RunError: the package that holds it is not installed.
-        """
-        import gymnasium
-
+    def require(self) -> None:
+        """Raise `RunError` if the package that holds the environment is not installed."""
         if not self.installed:
             package = self.install or self.id.partition(":")[0].replace("_", "-")
             raise RunError(f"env={self.name} ({self.id}) is not installed: pip install '{package}'")
+
+    def make(self, **kwargs: Any) -> gymnasium.Env:
+        """A new environment, time limit included (raises as `require`)."""
+        import gymnasium
+
+        self.require()
         with warnings.catch_warnings():
             # v4 is asked for on purpose: it is what D4RL's scores refer to.
             warnings.filterwarnings("ignore", message=".*out of date.*", category=DeprecationWarning)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rlbench import config
+from rlbench.build import build
 from rlbench.data.file import FileDataset, count_timeouts
 from rlbench.envs.control import Control
 from rlbench.errors import RunError, UsageError
@@ -207,3 +208,28 @@ def test_an_environment_that_is_not_installed_is_named_in_one_line() -> None:
     assert not env.installed
     with pytest.raises(RunError, match=r"env=far .*pip install 'rlbench\[far\]'"):
         env.make()
+
+
+def test_adroit_door_learns_and_is_judged(tmp_path: Path) -> None:
+    """Random actions in the robotics package's own environment, through the file and back into it."""
+    env = control("door").make()
+    first, _ = env.reset(seed=0)
+    env.action_space.seed(0)
+    actions = np.stack([env.action_space.sample() for _ in range(60)])
+    steps = [env.step(action) for action in actions]
+    observations = np.stack([first, *(step[0] for step in steps)])
+    arrays = {
+        "observations": observations[:-1],
+        "next_observations": observations[1:],
+        "actions": actions,
+        "rewards": np.array([step[1] for step in steps]),
+        "terminals": np.zeros(60),
+        "timeouts": np.arange(60) == 59,
+    }
+    save(tmp_path / "door.hdf5", arrays)
+    words = ["algo=bc", "env=door", f"dataset=file:{tmp_path / 'door.hdf5'}", "steps=10", "eval.episodes=1"]
+    algorithm, _ = build(config.compose([*words, "algo.batch_size=16"]))
+    algorithm.train(10)
+    result = algorithm.evaluate()
+    assert result["eval/length"].tolist() == [200]
+    assert -20 < float(result["eval/normalized_score"][0]) < 20
