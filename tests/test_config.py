@@ -40,8 +40,8 @@ def test_an_algorithm_alone_is_a_run() -> None:
 
 def test_an_algorithm_brings_its_data_and_the_command_line_wins() -> None:
     assert "_target_" not in config.compose(["algo=sac"]).dataset
-    assert config.compose(["algo=cocoa"]).algo.base.name == "mopo"
-    assert config.compose(["algo=cocoa", "base=iql"]).algo.base.name == "iql"
+    assert config.compose(["algo=cocoa"]).algo.base.name == "iql"
+    assert config.compose(["algo=cocoa", "base=mopo"]).algo.base.name == "mopo"
 
 
 @pytest.mark.parametrize("word", ["preset=quick", "+preset=quick", "++preset=quick"])
