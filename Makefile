@@ -35,7 +35,7 @@ help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## set everything up, then run the main job at a size that ends within 10 minutes on 2 cores
-	$(BIN)/rlbench algo=cocoa env=hopper preset=quick dataset.size=50000
+	$(BIN)/rlbench algo=cocoa env=hopper preset=quick dataset.size=50000 algo.dynamics.max_epochs=15
 
 test: $(INSTALLED) ## set everything up, then run the tests (under 10 minutes on 2 cores)
 	$(PYTEST) -m "not slow"

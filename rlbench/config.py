@@ -30,7 +30,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlbench import paths, signatures
-from rlbench.choices import GROUPS, OPTIONAL, PLUGINS, Choices
+from rlbench.choices import GROUPS, OPTIONAL, PLUGINS, Choices, read
+from rlbench.data import sources
 from rlbench.errors import UsageError
 from rlbench.signatures import MismatchError, Signature
 from rlbench.spelling import closest
@@ -49,10 +50,11 @@ declared = {"rlbench"}
 
 def tuned(default: Any, choices: DictConfig, *, _root_: DictConfig) -> Any:
     """`${tuned:DEFAULT,{ENV-LEVEL:VALUE,...}}`: the value for the run's environment and dataset."""
-    return choices.get(f"{_root_.env.name}-{_root_.dataset.level}", default)
+    return choices.get(f"{_root_.env.name}-{sources.quality(_root_.dataset.level)}", default)
 
 
 OmegaConf.register_new_resolver("tuned", tuned, replace=True)
+OmegaConf.register_new_resolver("level", sources.level, replace=True)
 
 
 # -- composing ---------------------------------------------------------------------------------------------------------
@@ -79,6 +81,13 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[str | Path] = ()) ->
                 options[key] = None
             else:
                 options[key] = option(choices, key, str(value))
+    if (source := options.get("dataset")) in published():
+        id = dict(values).get("dataset.id")
+        if not id:
+            raise UsageError(f"dataset={source} needs the name of a data set: dataset={source}/ID")
+        natural = sources.environment(str(source), str(id))
+        if options.setdefault("env", natural) not in choices.files["env"]:
+            raise UsageError(f"dataset={source}/{id} has no environment of its own here: choose one, env=NAME")
     try:
         chosen, content = composed(tuple(options.items()), tuple(choices.dirs))
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
@@ -179,8 +188,18 @@ def assignments(word: str) -> Iterator[tuple[str, Any]]:
     if override.key_or_group == "dataset" and isinstance(value, str) and value.startswith("file:"):
         yield "dataset", "file"
         yield "dataset.path", str(Path(value[5:]).expanduser().absolute())
+    elif override.key_or_group == "dataset" and isinstance(value, str) and value.partition("/")[0] in published():
+        source, _, id = value.partition("/")
+        yield "dataset", source
+        yield "dataset.id", id
     else:
         yield override.key_or_group + (f"@{override.package}" if override.package else ""), value
+
+
+@cache
+def published() -> frozenset[str]:
+    """The options of `dataset` that take an id: `dataset=SOURCE/ID`."""
+    return frozenset(name for name, path in Choices().files["dataset"].items() if "id" in read(path))
 
 
 def not_an_override(word: str) -> UsageError:

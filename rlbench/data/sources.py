@@ -1,0 +1,45 @@
+"""Data sets that others publish: what their names say, before anything is read or imported.
+
+`dataset=SOURCE/ID` chooses the file `conf/dataset/SOURCE.yaml` and sets its `id`.
+"""
+
+import re
+
+VERSION = re.compile(r"-v\d+$")
+TASKS = {
+    "antmaze": "antmaze_{}",
+    "pointmaze": "maze2d_{}",
+    "maze2d": "maze2d_{}",
+}
+"""Families with an environment for each maze: the first word after the family's."""
+
+
+def words(id: str) -> list[str]:
+    """`hopper-medium-replay-v2` and `mujoco/hopper/medium-replay-v2` as [hopper, medium, replay]."""
+    plain = VERSION.sub("", id)
+    parts = plain.split("/")
+    if len(parts) > 1:  # Minari's: namespace, task, what
+        parts = parts[1:] if len(parts) > 2 else parts
+    return [word for part in parts for word in part.split("-")]
+
+
+def environment(source: str, id: str) -> str:
+    """The `env=` in which policies learned from a data set are judged, as far as its name tells."""
+    task, *rest = words(id)
+    if task in TASKS:
+        rest = [word for word in rest if word not in ("eval", "dense")]
+        return TASKS[task].format(rest[0] if rest else "")
+    return f"{source}_{task}" if source == "ogbench" else task
+
+
+def level(source: str, id: str) -> str:
+    """What stands for a data set in the folders of its runs: `d4rl-medium-replay-v2`."""
+    version = VERSION.search(id)
+    rest = words(id)[1:] or words(id)
+    return "-".join([source, *rest]) + (version.group() if version else "")
+
+
+def quality(level: str) -> str:
+    """The key of tuned settings for a level: `medium_replay` for `d4rl-medium-replay-v2` and for itself."""
+    source, _, rest = level.partition("-")
+    return VERSION.sub("", rest).replace("-", "_") if rest and source in ("d4rl", "minari", "ogbench") else level

@@ -1,0 +1,28 @@
+"""What the names of published data sets say."""
+
+import pytest
+
+from rlbench.data import sources
+
+
+@pytest.mark.parametrize(
+    ("source", "id", "environment", "level", "quality"),
+    [
+        ("d4rl", "hopper-medium-replay-v2", "hopper", "d4rl-medium-replay-v2", "medium_replay"),
+        ("d4rl", "antmaze-large-diverse-v2", "antmaze_large", "d4rl-large-diverse-v2", "large_diverse"),
+        ("d4rl", "maze2d-eval-umaze-dense-v1", "maze2d_umaze", "d4rl-eval-umaze-dense-v1", "eval_umaze_dense"),
+        ("d4rl", "door-human-v0", "door", "d4rl-human-v0", "human"),
+        ("minari", "mujoco/hopper/medium-v0", "hopper", "minari-medium-v0", "medium"),
+        ("minari", "D4RL/pointmaze/umaze-dense-v2", "maze2d_umaze", "minari-umaze-dense-v2", "umaze_dense"),
+        ("ogbench", "cube-single-play-v0", "ogbench_cube", "ogbench-single-play-v0", "single_play"),
+    ],
+)
+def test_names(source: str, id: str, environment: str, level: str, quality: str) -> None:
+    assert sources.environment(source, id) == environment
+    assert sources.level(source, id) == level
+    assert sources.quality(level) == quality
+
+
+def test_the_embedded_levels_are_their_own_qualities() -> None:
+    for level in ("medium", "medium_replay", "file", "disc", "my-own"):
+        assert sources.quality(level) == level
