@@ -195,6 +195,15 @@ def test_doctor_fails_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPat
     assert "RLBENCH_RESULTS" in results["advice"]
 
 
+def test_results_that_cannot_be_written_are_one_message(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("RLBENCH_RESULTS", "/proc/nothing/here")
+    assert cli.main(["algo=bc", "steps=1"]) == 1
+    said = capsys.readouterr().err
+    assert "/proc/nothing/here" in said
+    assert "RLBENCH_RESULTS" in said
+    assert "a fault of rlbench" not in said
+
+
 MODULE = '''
 """An algorithm that fails on demand."""
 

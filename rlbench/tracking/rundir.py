@@ -219,15 +219,19 @@ def alone(path: Path) -> Iterator[None]:
     """No other process runs the run at `path`.
 
     Raises:
-        RunError: one does; the message says who.
+        RunError: one does; the message says who. Or nothing can be written there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
         owner = Path(lock.lock_file).read_text().strip() or "another process"
         raise RunError(f"{owner} runs this very run ({path}); `rlbench show {path.name}` shows how far") from error
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path.parent} ({error.strerror or error}): set RLBENCH_RESULTS to another place"
+        ) from error
     try:
         Path(lock.lock_file).write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
         yield
