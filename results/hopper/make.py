@@ -1,4 +1,7 @@
-"""Writes README.md and curves.svg of this folder from the runs of `run.sh` (needs matplotlib)."""
+"""Writes this folder's tables and curves from the runs of `run.sh` (needs matplotlib).
+
+`scores.jsonl` keeps what the tables are made of, one run a line; runs that are not there any more keep their lines.
+"""
 
 import json
 import os
@@ -14,72 +17,133 @@ matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
+SCORES = HERE / "scores.jsonl"
 LAST = 5  # evaluations averaged: the score's protocol
 DATASETS = ["medium", "medium_replay", "expert"]
-ORDER = ["bc", "td3_bc", "iql", "cql", "mopo", "cocoa-iql", "cocoa-mopo"]
-TITLES = dict(zip(ORDER, ["BC", "TD3+BC", "IQL", "CQL", "MOPO", "COCOA over IQL", "COCOA over MOPO"], strict=True))
-COLOURS = dict(zip(ORDER, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
+TITLES = {
+    "bc": "BC",
+    "td3_bc": "TD3+BC",
+    "iql": "IQL",
+    "cql": "CQL",
+    "mopo": "MOPO",
+    "cocoa-iql": "COCOA over IQL",
+    "cocoa-mopo": "COCOA over MOPO",
+    "rebrac": "ReBRAC",
+    "edac": "EDAC, 10 critics",
+    "sac_n": "SAC-N, 10 critics",
+    "mobile": "MOBILE",
+    "td3": "TD3, online",
+    "sac": "SAC, online",
+}
+MAIN = list(TITLES)[:7]
+COLOURS = dict(zip(MAIN, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
+
+Run = dict[str, Any]
 
 
-def read(folder: Path) -> dict[str, Any]:
-    """One run's settings, scores `[evaluations, seeds]` with their steps, and seconds."""
+def read(folder: Path) -> Run:
+    """One finished run: what it was, and its scores `[evaluations, seeds]` with their steps."""
     config = OmegaConf.load(folder / "config.yaml")
+    meta = json.loads((folder / "meta.json").read_text())
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     scores: dict[int, list[float]] = defaultdict(list)
     for row in sorted(rows, key=lambda r: (r["step"], r["seed"])):
         if "eval/normalized_score" in row:
-            scores[row["step"]].append(row["eval/normalized_score"])
+            scores[row["step"]].append(round(row["eval/normalized_score"], 2))
+    low, high = config.env.reference_min, config.env.reference_max
+    data = meta.get("dataset")
     return {
-        "config": config,
-        "meta": json.loads((folder / "meta.json").read_text()),
-        "steps": sorted(scores),
-        "scores": np.array([scores[s] for s in sorted(scores)]),
-        "seconds": max(row["time"] for row in rows),
+        "run": "/".join(folder.parts[-3:]),
+        "command": " ".join(["rlbench", *OmegaConf.to_container(OmegaConf.load(folder / "overrides.yaml"))]),  # type: ignore[list-item]
+        "steps": config.steps,
+        "seeds": config.seeds,
+        "data": round(100 * (data["return"]["mean"] - low) / (high - low), 1) if data else None,
+        "minutes": round(max(row["time"] for row in rows) / 60, 1),
+        "evaluated": sorted(scores),
+        "scores": [scores[step] for step in sorted(scores)],
     }
 
 
-def cell(run: dict[str, Any] | None) -> str:
+def collect() -> list[Run]:
+    known = {run["run"]: run for run in map(json.loads, SCORES.read_text().splitlines())} if SCORES.exists() else {}
+    for status in (Path(os.environ.get("RLBENCH_RESULTS", "results")) / "runs").glob("*/hopper-*/*/status.json"):
+        if json.loads(status.read_text())["state"] == "finished":
+            run = read(status.parent)
+            known[run["run"]] = run
+    runs = sorted(known.values(), key=lambda run: run["run"])
+    SCORES.write_text("".join(json.dumps(run) + "\n" for run in runs))
+    return runs
+
+
+def find(runs: list[Run], algo: str, dataset: str, steps: int, seeds: int) -> Run | None:
+    wanted = (f"{algo}/hopper-{dataset}/", steps, seeds)
+    return next((r for r in runs if (r["run"].rpartition("/")[0] + "/", r["steps"], r["seeds"]) == wanted), None)
+
+
+def cell(run: Run | None) -> str:
     """Mean over seeds of the mean of the last evaluations, with the standard deviation over seeds."""
     if run is None:
         return "not run"
-    seeds = run["scores"][-LAST:].mean(0)
-    return f"{seeds.mean():.1f} ± {seeds.std(ddof=1):.1f} ({run['seconds'] / 60:.1f})"
+    seeds = np.array(run["scores"])[-LAST:].mean(0)
+    return f"{seeds.mean():.1f} ± {seeds.std(ddof=1):.1f} ({run['minutes']})"
 
 
-def main() -> None:
-    root = Path(os.environ.get("RLBENCH_RESULTS", "results")) / "runs"
-    runs: dict[tuple[str, str], dict[str, Any]] = {}
-    for status in root.glob("*/hopper-*/*/status.json"):
-        run = read(status.parent)
-        algo = status.parts[-4]
-        if json.loads(status.read_text())["state"] == "finished" and run["config"].seeds == 4:
-            runs[algo, run["config"].dataset.level] = run
+def main_table(runs: list[Run]) -> list[str]:
+    found = {(algo, name): find(runs, algo, name, 10000, 4) for algo in MAIN for name in DATASETS}
+    data = [next((str(r["data"]) for (_, d), r in found.items() if d == name and r), "") for name in DATASETS]
+    return [
+        "| | " + " | ".join(DATASETS) + " |",
+        "|---|" + "---|" * len(DATASETS),
+        "| mean of the data | " + " | ".join(data) + " |",
+        *(f"| {TITLES[algo]} | " + " | ".join(cell(found[algo, name]) for name in DATASETS) + " |" for algo in MAIN),
+    ]
 
-    lines = ["| | " + " | ".join(DATASETS) + " |", "|---|" + "---|" * len(DATASETS)]
-    data = [next((r["meta"]["dataset"]["card"] for (_, d), r in runs.items() if d == name), None) for name in DATASETS]
-    means = [f"{100 * (c['return']['mean'] + 20.272305) / 3254.572305:.1f}" if c else "" for c in data]
-    lines.append("| mean of the data | " + " | ".join(means) + " |")
-    lines += [f"| {TITLES[algo]} | " + " | ".join(cell(runs.get((algo, d))) for d in DATASETS) + " |" for algo in ORDER]
-    table = "\n".join(lines)
-    text = (HERE / "README.md").read_text()
-    before, rest = text.split("<!-- table -->\n")
-    after = rest.split("<!-- end -->\n")[1]
-    (HERE / "README.md").write_text(f"{before}<!-- table -->\n{table}\n<!-- end -->\n{after}")
 
+def others_table(runs: list[Run]) -> list[str]:
+    offline = [(algo, find(runs, algo, "medium", 10000, 4)) for algo in ("rebrac", "edac", "sac_n", "mobile")]
+    online = [(algo, find(runs, algo, "online", 30000, 4)) for algo in ("td3", "sac")]
+    rows = [f"| {TITLES[algo]} | {run['steps'] if run else ''} | {cell(run)} |" for algo, run in offline + online]
+    return ["| | updates | score |", "|---|---|---|", *rows]
+
+
+def longer_table(runs: list[Run]) -> list[str]:
+    rows = []
+    for algo in ("bc", "iql", "cocoa-iql", "mopo", "cocoa-mopo"):
+        run = find(runs, algo, "medium", 20000, 3)
+        seeds = ", ".join(f"{score:.1f}" for score in np.array(run["scores"])[-LAST:].mean(0)) if run else ""
+        rows.append(f"| {TITLES[algo]} | {cell(run)} | {seeds} |")
+    return ["| | score | each seed |", "|---|---|---|", *rows]
+
+
+def curves(runs: list[Run]) -> None:
     figure, axes = plt.subplots(1, len(DATASETS), figsize=(13, 4), sharey=True)
     for axis, dataset in zip(axes, DATASETS, strict=True):
-        for algo in ORDER:
-            if (run := runs.get((algo, dataset))) is None:
+        for algo in MAIN:
+            if (run := find(runs, algo, dataset, 10000, 4)) is None:
                 continue
-            mean, spread = run["scores"].mean(1), run["scores"].std(1, ddof=1)
-            axis.plot(run["steps"], mean, label=TITLES[algo], color=COLOURS[algo], linewidth=1.6)
-            axis.fill_between(run["steps"], mean - spread, mean + spread, color=COLOURS[algo], alpha=0.12, linewidth=0)
+            scores = np.array(run["scores"])
+            mean, spread = scores.mean(1), scores.std(1, ddof=1)
+            axis.plot(run["evaluated"], mean, label=TITLES[algo], color=COLOURS[algo], linewidth=1.6)
+            band = mean - spread, mean + spread
+            axis.fill_between(run["evaluated"], *band, color=COLOURS[algo], alpha=0.12, linewidth=0)
         axis.set(title=f"hopper, {dataset} (embedded)", xlabel="updates")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("normalised score")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=len(ORDER), frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=len(MAIN), frameon=False)
     figure.tight_layout(rect=(0, 0.07, 1, 1))
     figure.savefig(HERE / "curves.svg", metadata={"Date": None})
+
+
+def main() -> None:
+    runs = collect()
+    page = HERE / "README.md"
+    text = page.read_text()
+    for name, table in (("main", main_table), ("others", others_table), ("longer", longer_table)):
+        before, rest = text.split(f"<!-- {name} -->\n")
+        after = rest.split("<!-- end -->\n", 1)[1]
+        text = f"{before}<!-- {name} -->\n" + "\n".join(table(runs)) + f"\n<!-- end -->\n{after}"
+    page.write_text(text)
+    curves(runs)
 
 
 if __name__ == "__main__":

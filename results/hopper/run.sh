@@ -1,20 +1,40 @@
 #!/usr/bin/env bash
-# The runs behind this folder's table: about 70 minutes on two CPU cores. Finished cells are skipped, so it can be stopped
-# and started again. The two halves share the models of a data set through the cache.
+# The runs behind this folder's tables: about three hours on two CPU cores. Finished runs are skipped, so it can be
+# stopped and started again. The two halves share the models of a data set through the cache.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rlbench=${RLBENCH:-rlbench}
 
-# Learned models: one set for the four seeds of a data set, at most 15 epochs (published: a set a seed, until patience ends).
+# Learned models: one set for all seeds of a data set, at most 15 epochs (published: a set a seed, until patience ends).
 models="algo.dynamics.per_seed=false algo.dynamics.max_epochs=15"
 
-half() {
+table() { # DATASETS
   $rlbench -m experiment=hopper_short algo=bc,td3_bc,iql "dataset=$1"
   $rlbench -m experiment=hopper_short algo=mopo "dataset=$1" $models
   $rlbench -m experiment=hopper_short algo=cocoa base=iql,mopo "dataset=$1" $models
   $rlbench -m experiment=hopper_short algo=cql "dataset=$1" "algo.hidden_dims=[128,128]"
 }
 
-half medium,expert &
-half medium_replay &
+others() {
+  $rlbench experiment=hopper_short algo=rebrac dataset=medium
+  $rlbench -m experiment=hopper_short algo=edac,sac_n dataset=medium algo.num_critics=10
+  $rlbench experiment=hopper_short algo=mobile dataset=medium $models
+  $rlbench -m experiment=hopper_short algo=td3,sac steps=30000 eval.every=3000
+}
+
+longer() {
+  local words="experiment=hopper_short seeds=3 steps=20000 dataset=medium"
+  $rlbench -m $words algo=bc,iql
+  $rlbench $words algo=cocoa base=iql $models
+  $rlbench $words algo=mopo $models algo.rollout_starts=2000
+  $rlbench $words algo=cocoa base=mopo $models algo.base.rollout_starts=2000
+  $rlbench experiment=hopper_short seeds=1 steps=60000 eval.every=5000 algo=iql dataset=expert
+}
+
+table medium,expert &
+{
+  table medium_replay
+  longer
+  others
+} &
 wait

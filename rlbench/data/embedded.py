@@ -90,6 +90,8 @@ class Embedded:
             "id": self.id,
             "level": self.level,
             "about": f"{NOTES[self.level]}; recorded by rlbench itself",
+            "source": "rlbench",
+            "licence": "MIT",
             "env": self.env.id,
             "versions": versions,
             "generator": GENERATOR,

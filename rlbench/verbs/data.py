@@ -90,14 +90,9 @@ def show_info(words: Sequence[str], as_json: bool) -> int:
     if as_json:
         print(json.dumps(data.card, indent=2))
         return 0
-    for key, value in data.card.items():
-        if isinstance(value, dict):
-            value = ", ".join(
-                f"{name} {each:.6g}" if isinstance(each, float) else f"{name} {each}" for name, each in value.items()
-            )
-        elif isinstance(value, list):
-            value = "; ".join(", ".join(f"{name} {each}" for name, each in entry.items()) for entry in value)
-        print(f"{key:16} {value}")
+    from rlbench.data import info
+
+    print("\n".join(info.lines(data)))
     return 0
 
 
