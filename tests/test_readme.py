@@ -64,7 +64,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment whose PATH has this checkout's `rlbench`."""
     place = tmp_path_factory.mktemp("readme")
     command = place / "rlbench"
-    program = "from rlbench.cli import main\nsys.exit(main())\n"
+    # As pip writes it: processes that are spawned import it again.
+    program = "from rlbench.cli import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
     command.write_text(f'#!{sys.executable}\nimport sys\nsys.path.insert(0, "{ROOT}")\n{program}')
     command.chmod(0o755)
     path = os.pathsep.join([str(place), os.environ["PATH"]])

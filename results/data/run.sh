@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# The runs behind this folder's table: behaviour cloning on every embedded data set, of all episodes and of the best
+# fifth. About half an hour on one CPU core; finished runs are skipped.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+rlbench=${RLBENCH:-rlbench}
+
+for env in hopper halfcheetah walker2d; do
+  $rlbench -m algo=bc "env=$env" dataset=random,medium,medium_replay,medium_expert,expert,mixed \
+    algo.best_fraction=1.0,0.2 seeds=4 steps=5000 eval.every=5000 eval.episodes=20
+done
