@@ -24,4 +24,4 @@ def faults(settled: bool) -> int:
 
 
 def test_a_freed_tensor_serves_the_next() -> None:
-    assert faults(settled=True) < 1000 < faults(settled=False)
+    assert 5 * faults(settled=True) < faults(settled=False)
