@@ -36,6 +36,14 @@ TITLES = {
     "sac": "SAC, online",
 }
 MAIN = list(TITLES)[:7]
+OTHERS = [
+    ("rebrac", "medium", 10000),
+    ("mobile", "medium", 5000),
+    ("edac", "medium", 5000),
+    ("sac_n", "medium", 5000),
+    ("td3", "online", 20000),
+    ("sac", "online", 20000),
+]
 COLOURS = dict(zip(MAIN, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
 
 Run = dict[str, Any]
@@ -100,9 +108,9 @@ def main_table(runs: list[Run]) -> list[str]:
 
 
 def others_table(runs: list[Run]) -> list[str]:
-    offline = [(algo, find(runs, algo, "medium", 10000, 4)) for algo in ("rebrac", "edac", "sac_n", "mobile")]
-    online = [(algo, find(runs, algo, "online", 30000, 4)) for algo in ("td3", "sac")]
-    rows = [f"| {TITLES[algo]} | {run['steps'] if run else ''} | {cell(run)} |" for algo, run in offline + online]
+    rows = []
+    for algo, dataset, steps in OTHERS:
+        rows.append(f"| {TITLES[algo]} | {steps:,} | {cell(find(runs, algo, dataset, steps, 4))} |")
     return ["| | updates | score |", "|---|---|---|", *rows]
 
 

@@ -17,9 +17,9 @@ table() { # DATASETS
 
 others() {
   $rlbench experiment=hopper_short algo=rebrac dataset=medium
-  $rlbench -m experiment=hopper_short algo=edac,sac_n dataset=medium algo.num_critics=10
-  $rlbench experiment=hopper_short algo=mobile dataset=medium $models
-  $rlbench -m experiment=hopper_short algo=td3,sac steps=30000 eval.every=3000
+  $rlbench experiment=hopper_short algo=mobile dataset=medium $models steps=5000 eval.every=500
+  $rlbench -m experiment=hopper_short algo=edac,sac_n dataset=medium algo.num_critics=10 steps=5000 eval.every=500
+  $rlbench -m experiment=hopper_short algo=td3,sac steps=20000 eval.every=2000
 }
 
 longer() {
