@@ -37,11 +37,11 @@ TITLES = {
 }
 MAIN = list(TITLES)[:7]
 OTHERS = [
-    ("rebrac", "medium", 10000),
-    ("mobile", "medium", 5000),
-    ("edac", "medium", 5000),
-    ("sac_n", "medium", 5000),
-    ("td3", "online", 20000),
+    ("rebrac", "medium", 3000),
+    ("mobile", "medium", 3000),
+    ("edac", "medium", 3000),
+    ("sac_n", "medium", 3000),
+    ("td3", "online", 50000),
     ("sac", "online", 20000),
 ]
 COLOURS = dict(zip(MAIN, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]

@@ -16,10 +16,11 @@ table() { # DATASETS
 }
 
 others() {
-  $rlbench experiment=hopper_short algo=rebrac dataset=medium
-  $rlbench experiment=hopper_short algo=mobile dataset=medium $models steps=5000 eval.every=500
-  $rlbench -m experiment=hopper_short algo=edac,sac_n dataset=medium algo.num_critics=10 steps=5000 eval.every=500
-  $rlbench -m experiment=hopper_short algo=td3,sac steps=20000 eval.every=2000
+  $rlbench experiment=hopper_short algo=rebrac dataset=medium steps=3000 eval.every=300
+  $rlbench experiment=hopper_short algo=mobile dataset=medium $models steps=3000 eval.every=300
+  $rlbench -m experiment=hopper_short algo=edac,sac_n dataset=medium algo.num_critics=10 steps=3000 eval.every=300
+  $rlbench experiment=hopper_short algo=sac steps=20000 eval.every=2000
+  $rlbench experiment=hopper_short algo=td3 steps=50000 eval.every=5000 # it begins to learn at 25,000
 }
 
 longer() {
