@@ -11,12 +11,13 @@ from typing import Any, cast
 
 from rlbench import config, paths
 from rlbench.cli import Parser
-from rlbench.data import behaviour, store
+from rlbench.data import behaviour, d4rl, store
 from rlbench.errors import RunError, UsageError
 
 HELP = """\
   list                       embedded data, and what the cache holds
   info [env=X] [dataset=Y]   the card of a dataset, which is recorded or read first if need be
+  fetch d4rl/ID ...          download data sets, to be used without a network later
   verify                     hold the cache's content against its checksums
   make-behaviour [env=X] [steps=N] [seed=K] [algo.KEY=VALUE ...] [every=N] [to=DIR] [snapshots=DIR]
                              train SAC with a snapshot every 5000 steps (every=), choose the policies of every level
@@ -26,8 +27,8 @@ HELP = """\
 
 def main(argv: Sequence[str]) -> int:
     parser = Parser("data", HELP)
-    parser.add_argument("what", choices=["list", "info", "verify", "make-behaviour"], help="see above")
-    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="see above")
+    parser.add_argument("what", choices=["list", "info", "fetch", "verify", "make-behaviour"], help="see above")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="see above")
     parser.add_argument("--json", action="store_true", help="list, info: one JSON object")
     arguments = parser.read(argv)
     if arguments.what in ("list", "verify") and arguments.words:
@@ -36,6 +37,8 @@ def main(argv: Sequence[str]) -> int:
         return show_list(arguments.json)
     if arguments.what == "info":
         return show_info(arguments.words, arguments.json)
+    if arguments.what == "fetch":
+        return fetch(arguments.words)
     if arguments.what == "verify":
         return verify()
     return make_behaviour(arguments.words)
@@ -93,6 +96,20 @@ def show_info(words: Sequence[str], as_json: bool) -> int:
     from rlbench.data import info
 
     print("\n".join(info.lines(data)))
+    return 0
+
+
+def fetch(words: Sequence[str]) -> int:
+    """Download the files of data sets that are not here yet."""
+    if not words:
+        raise UsageError("rlbench data fetch needs a data set: rlbench data fetch d4rl/hopper-medium-v2")
+    for word in words:
+        source, _, id = word.removeprefix("dataset=").partition("/")
+        if source != "d4rl":
+            raise UsageError(f"{word!r} cannot be fetched\nit is d4rl/ID, e.g. d4rl/hopper-medium-v2")
+        path = d4rl.fetch(id, report)
+        checked = "checked" if d4rl.entry(id).sha256 else "no checksum known"
+        print(f"{word.removeprefix('dataset=')}  {path}  {path.stat().st_size:,} bytes, {checked}")
     return 0
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from rlbench import config
 from rlbench.build import build
-from rlbench.data.file import FileDataset, count_timeouts
+from rlbench.data.file import FileDataset
+from rlbench.data.layout import count_timeouts
 from rlbench.envs.control import Control
 from rlbench.errors import RunError, UsageError
 
@@ -49,8 +50,11 @@ def save(path: Path, arrays: dict[str, Any]) -> Path:
     return path
 
 
-def load(path: Path, env: str = "hopper", clip: bool = False) -> Any:
-    return FileDataset(control(env), str(path), clip).load()
+OPTIONS: dict[str, Any] = {"timeout_rows": "keep", "next_obs": "stored", "tail": "keep", "clip_actions": False}
+
+
+def load(path: Path, env: str = "hopper", **options: Any) -> Any:
+    return FileDataset(control(env), str(path), **OPTIONS | options).load()
 
 
 def test_stored_next_observations_are_taken(tmp_path: Path) -> None:
@@ -120,6 +124,75 @@ def test_missing_timeouts_are_counted_without_next_observations(tmp_path: Path) 
     np.testing.assert_array_equal(data.episode_returns(), [999, 999, 499])
 
 
+def test_the_row_at_a_timeout_is_dropped_where_asked_for(tmp_path: Path) -> None:
+    rows = six_rows()
+    data = load(save(tmp_path / "x.hdf5", rows), timeout_rows="drop")
+    kept = [0, 1, 2, 3, 5]
+    np.testing.assert_array_equal(data.observation, rows["observations"][kept])
+    np.testing.assert_array_equal(data.next_observation, rows["next_observations"][kept])
+    np.testing.assert_array_equal(data.terminated, [0, 1, 0, 0, 0])
+    np.testing.assert_array_equal(data.truncated, [0, 0, 0, 1, 0])  # the row before it ends the episode
+
+
+def test_next_observations_are_shifted_where_asked_for(tmp_path: Path) -> None:
+    rows = six_rows()
+    path = save(tmp_path / "x.hdf5", rows)
+    data = load(path, next_obs="shifted")
+    np.testing.assert_array_equal(data.observation, rows["observations"][[0, 1, 2, 3]])
+    np.testing.assert_array_equal(data.next_observation, rows["observations"][[1, 1, 3, 4]])
+    np.testing.assert_array_equal(data.truncated, [0, 0, 0, 1])
+    np.testing.assert_array_equal(load(path, next_obs="shifted", timeout_rows="drop").table, data.table)
+    del rows["next_observations"]
+    np.testing.assert_array_equal(load(save(tmp_path / "y.hdf5", rows)).table, data.table)
+
+
+def test_an_unfinished_last_episode_is_dropped_where_asked_for(tmp_path: Path) -> None:
+    rows = six_rows()
+    data = load(save(tmp_path / "x.hdf5", rows), tail="drop")
+    np.testing.assert_array_equal(data.observation, rows["observations"][:5])
+    assert data.finished.all()
+    shifted = load(tmp_path / "x.hdf5", tail="drop", next_obs="shifted")
+    np.testing.assert_array_equal(shifted.observation, rows["observations"][:4])
+    unfinished = {**rows, "terminals": np.zeros(6), "timeouts": np.zeros(6)}
+    assert len(load(save(tmp_path / "z.hdf5", unfinished))) == 6
+    with pytest.raises(UsageError, match=r"no complete transition \(dataset.tail=keep"):
+        load(tmp_path / "z.hdf5", tail="drop")
+
+
+@pytest.mark.parametrize("options", [{}, {"timeout_rows": "drop", "next_obs": "shifted", "tail": "drop"}])
+def test_terminated_rows_always_stay(options: dict[str, Any], tmp_path: Path) -> None:
+    """Also one that is flagged as a timeout too, and one that ends the file."""
+    flags = {"terminals": np.array([0, 1, 0, 0, 1, 1]), "timeouts": np.array([0, 1, 0, 0, 0, 0])}
+    rows = {**six_rows(), **flags}
+    del rows["next_observations"]
+    data = load(save(tmp_path / "x.hdf5", rows), **options)
+    np.testing.assert_array_equal(data.observation, rows["observations"])
+    np.testing.assert_array_equal(data.terminated, rows["terminals"])
+    assert not data.truncated.any()
+
+
+def qlearning(rows: dict[str, Any]) -> dict[str, list[Any]]:
+    """What `d4rl.qlearning_dataset` does, from its description: the reference of drop, shifted, keep."""
+    steps = [i for i in range(len(rows["rewards"]) - 1) if not rows["timeouts"][i]]
+    return {
+        "observation": [rows["observations"][i] for i in steps],
+        "action": [rows["actions"][i] for i in steps],
+        "reward": [rows["rewards"][i] for i in steps],
+        "terminated": [rows["terminals"][i] for i in steps],
+        "next_observation": [rows["observations"][i + 1] for i in steps],
+    }
+
+
+def test_the_options_make_d4rls_q_learning_data(tmp_path: Path) -> None:
+    rows = six_rows()
+    wanted = qlearning(rows)
+    data = load(save(tmp_path / "x.hdf5", rows), timeout_rows="drop", next_obs="shifted")
+    for name in ("observation", "action", "reward", "terminated"):
+        np.testing.assert_array_equal(getattr(data, name), wanted[name])
+    alive = data.terminated == 0  # beyond a terminal row nothing is read
+    np.testing.assert_array_equal(data.next_observation[alive], np.stack(wanted["next_observation"])[alive])
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nan": ({"rewards": np.array([0, 0, np.nan, 0, 0, 0])}, "rewards holds a NaN.*row 2"),
     "infinity": ({"observations": np.full((6, 11), np.inf)}, "observations holds a NaN or an infinity"),
@@ -137,6 +210,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no actions": ({"actions": None}, "no actions .*observations, rewards"),
     "a group": ({"rewards": None, "rewards/x": np.zeros(6)}, "no rewards"),
     "text": ({"rewards": b"abc"}, "no rewards"),
+    "a number": ({"observations": 3.0}, "no observations"),
+    "objects": ({"rewards": np.array([b"cos\nsystem\n"] * 6)}, "no rewards"),
 }  # fmt: skip
 
 
@@ -150,9 +225,34 @@ def test_bad_files_end_with_one_line(case: str, tmp_path: Path) -> None:
     assert "x.hdf5" in str(error.value)
 
 
+def test_nothing_outside_a_file_is_read_and_nothing_in_it_is_run(tmp_path: Path) -> None:
+    """Object references, links into other files and arrays stored in or assembled from them are no numbers of its."""
+    save(tmp_path / "other.hdf5", six_rows())
+    (tmp_path / "raw").write_bytes(np.zeros(6, dtype=np.float32).tobytes())
+    layout = h5py.VirtualLayout(shape=(6,), dtype="f4")
+    layout[:] = h5py.VirtualSource(tmp_path / "other.hdf5", "rewards", shape=(6,))
+    for case in ("reference", "link", "link to a link", "virtual", "external"):
+        path = save(tmp_path / "x.hdf5", {k: v for k, v in six_rows().items() if k != "rewards"})
+        with h5py.File(path, "a") as file:
+            match case:
+                case "reference":
+                    file.create_dataset("rewards", data=[file["actions"].ref] * 6, dtype=h5py.ref_dtype)
+                case "link":
+                    file["rewards"] = h5py.ExternalLink("other.hdf5", "rewards")
+                case "link to a link":
+                    file["other"] = h5py.ExternalLink("other.hdf5", "/")
+                    file["rewards"] = h5py.SoftLink("/other/rewards")
+                case "virtual":
+                    file.create_virtual_dataset("rewards", layout)
+                case "external":
+                    file.create_dataset("rewards", (6,), "f4", external=[(tmp_path / "raw", 0, 24)])
+        with pytest.raises(UsageError, match="it has no rewards"):
+            load(path)
+
+
 def test_actions_are_clipped_where_asked_for(tmp_path: Path) -> None:
     path = save(tmp_path / "x.hdf5", {**six_rows(), "actions": np.full((6, 3), 1.5)})
-    assert load(path, clip=True).action.max() == 1
+    assert load(path, clip_actions=True).action.max() == 1
 
 
 def test_what_is_no_hdf5_file_is_said(tmp_path: Path) -> None:
@@ -176,11 +276,12 @@ def test_identity_is_the_content(tmp_path: Path) -> None:
     env = control("hopper")
     path, copy = save(tmp_path / "x.hdf5", six_rows()), tmp_path / "y.hdf5"
     copy.write_bytes(path.read_bytes())
-    first = FileDataset(env, str(path), False).identity()
-    assert first == FileDataset(env, str(copy), False).identity()
-    assert first != FileDataset(env, str(path), True).identity()
+    first = FileDataset(env, str(path), **OPTIONS).identity()
+    assert first == FileDataset(env, str(copy), **OPTIONS).identity()
+    changes = ({"clip_actions": True}, {"timeout_rows": "drop"}, {"next_obs": "shifted"}, {"tail": "drop"})
+    assert all(first != FileDataset(env, str(path), **OPTIONS | change).identity() for change in changes)
     save(path, {**six_rows(), "rewards": np.zeros(6)})
-    assert FileDataset(env, str(path), False).identity() != first
+    assert FileDataset(env, str(path), **OPTIONS).identity() != first
     np.testing.assert_array_equal(load(path).reward, np.zeros(6))
 
 
@@ -194,7 +295,7 @@ def test_identity_is_the_content(tmp_path: Path) -> None:
     ],
 )
 def test_real_recordings(env: str, file: str, rows: int, returns: list[float] | None) -> None:
-    data = load(SHARED / file, env, clip=True)
+    data = load(SHARED / file, env, clip_actions=True)
     assert len(data) == rows
     if returns is not None:
         np.testing.assert_allclose(data.episode_returns(), returns, atol=0.1)

@@ -1,0 +1,231 @@
+"""D4RL's data sets: their manifest, where their files are, and what becomes of them (no torch, no numpy to ask).
+
+Source: Fu et al., 2020, D4RL: Datasets for Deep Data-Driven Reinforcement Learning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rlbench import paths
+from rlbench.errors import RunError, UsageError
+from rlbench.spelling import closest
+
+if TYPE_CHECKING:
+    from rlbench.data.store import Progress
+    from rlbench.data.transitions import Transitions
+    from rlbench.envs.control import Control
+
+MIRRORS = (
+    "https://rail.eecs.berkeley.edu/datasets/offline_rl/",
+    "http://rail.eecs.berkeley.edu/datasets/offline_rl/",
+)
+MINIGRID_ACTIONS = 7
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a data set before its file is there.
+
+    Args:
+        id: D4RL's name of it, e.g. `hopper-medium-v2`.
+        env: the word after `env=`.
+        url: address of the file, below a mirror.
+        bytes: its size, if known.
+        sha256: its checksum, if known.
+        ref_min: return that scores 0.
+        ref_max: return that scores 100.
+        steps: after how many steps episodes were cut, for files without timeouts; None: their flags mark every end.
+    """
+
+    id: str
+    env: str
+    url: str
+    bytes: int | None
+    sha256: str | None
+    ref_min: float
+    ref_max: float
+    steps: int | None
+
+    @property
+    def file(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    @property
+    def level(self) -> str:
+        """What is between the environment and the version, in our spelling: `medium_replay`; may be empty."""
+        return re.sub(r"-v\d+$", "", self.id).removeprefix(self.env).strip("-").replace("-", "_")
+
+
+@cache
+def manifest() -> dict[str, Entry]:
+    """All data sets by id."""
+    lines = Path(__file__).with_name("d4rl.tsv").read_text().splitlines()
+    _, *rows = (line.split("\t") for line in lines if not line.startswith("#"))
+    return {
+        id: Entry(
+            id, env, url, int(size or 0) or None, sha256 or None, float(low), float(high), int(steps or 0) or None
+        )
+        for id, env, url, size, sha256, low, high, steps in rows
+    }
+
+
+def entry(id: str) -> Entry:
+    """The data set of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    known = manifest()
+    if id not in known:
+        near = closest(id, known)
+        words = " or ".join(f"dataset=d4rl/{each}" for each in near)
+        environments = ", ".join(dict.fromkeys(each.partition("-")[0] for each in known))
+        hint = f"did you mean {words}?" if near else f"there are data of {environments}, e.g. d4rl/hopper-medium-v2"
+        raise UsageError(f"no data set d4rl/{id}\n{hint}")
+    return known[id]
+
+
+def find(entry: Entry) -> Path | None:
+    """The file of a data set where D4RL keeps it (`D4RL_DATASET_DIR`, `~/.d4rl/datasets`), or in our own cache.
+
+    Raises:
+        UsageError: a file of that name is another one.
+    """
+    named = os.environ.get("D4RL_DATASET_DIR")
+    folders = [Path(named)] if named else []
+    for folder in (*folders, Path("~/.d4rl/datasets"), paths.cache_root() / "d4rl"):
+        path = folder.expanduser() / entry.file
+        if path.is_file():
+            size = path.stat().st_size
+            if entry.bytes not in (None, size):
+                raise UsageError(f"{path} has {size:,} bytes of {entry.bytes:,}: remove it, or complete it")
+            return path
+    return None
+
+
+def fetch(id: str, progress: Progress | None = None) -> Path:
+    """The file of a data set, downloaded if there is none.
+
+    Raises:
+        UsageError: there is no such data set, or a file of its name is another one.
+        RunError: it cannot be fetched.
+    """
+    from rlbench.data import download
+
+    wanted = entry(id)
+    found = find(wanted)
+    if found is not None:
+        return found
+    urls = [mirror + wanted.url for mirror in MIRRORS]
+    path = paths.cache_root() / "d4rl" / wanted.file
+    hint = f" yourself{substitute(wanted)}"
+    return download.fetch(urls, path, size=wanted.bytes, sha256=wanted.sha256, progress=progress, hint=hint)
+
+
+def substitute(entry: Entry) -> str:
+    """The embedded data of the same kind, in words that go on from how to get the file; empty where there are none."""
+    from rlbench.data import behaviour
+
+    level = {"full_replay": "mixed"}.get(entry.level, entry.level)
+    if entry.env not in behaviour.environments() or level not in behaviour.LEVELS:
+        return ""
+    return f", or take rlbench's own data of that kind: env={entry.env} dataset={level}"
+
+
+class D4RL:
+    """A data set of D4RL, from its HDF5 file. `rlbench.data.layout` says how rows become transitions.
+
+    Antmaze's recordings went on after the goal was reached: the rewarded rows are terminated, and keep their true next
+    observations. Minigrid's images become vectors and its choices among seven actions one-hot vectors.
+
+    Args:
+        env: where policies learned from the data are judged.
+        id: D4RL's name of the data set, e.g. `hopper-medium-v2`.
+        timeout_rows: keep or drop the last row of an episode that was cut.
+        next_obs: take stored next observations, or the observations of the rows that follow.
+        tail: keep or drop an unfinished last episode.
+        clip_actions: clip actions that leave the environment's bounds, as a simulator's motors do; else refuse them.
+
+    Raises:
+        UsageError: there is no such data set, or it is another environment's.
+    """
+
+    def __init__(
+        self,
+        env: Control,
+        id: str,
+        timeout_rows: Literal["keep", "drop"],
+        next_obs: Literal["stored", "shifted"],
+        tail: Literal["keep", "drop"],
+        clip_actions: bool,
+    ) -> None:
+        from rlbench.data.layout import Options
+
+        self.env, self.entry = env, entry(id)
+        self.options = Options(timeout_rows, next_obs, tail, clip_actions)
+        self.name = f"dataset=d4rl/{id}"
+        if env.name != self.entry.env and any(env.name == each.env for each in manifest().values()):
+            raise UsageError(f"{self.name} is not for env={env.name}\nchoose env={self.entry.env}")
+
+    def identity(self) -> dict[str, Any]:
+        """What determines the content."""
+        from rlbench.data.layout import READER
+
+        content = self.entry.sha256 or self.entry.url
+        return {"source": "d4rl", "id": self.entry.id, "file": content, **asdict(self.options), "reader": READER}
+
+    def load(self, progress: Progress | None = None) -> Transitions:
+        """The data, downloaded and converted to a table unless the cache has it.
+
+        Raises:
+            UsageError: the file is damaged, or does not fit the environment.
+            RunError: it cannot be fetched.
+        """
+        from rlbench.data import store
+
+        key = hashlib.sha256(repr((self.identity(), self.env, self.env.installed)).encode()).hexdigest()[:10]
+        return store.fetch(f"d4rl-{self.entry.id}-{self.env.name}-{key}", lambda: self.make(progress))
+
+    def make(self, progress: Progress | None) -> Transitions:
+        from rlbench.data.behaviour import file_hash
+        from rlbench.data.layout import Reader, flat, one_hot
+
+        path = fetch(self.entry.id, progress)
+        if progress is not None:
+            progress(f"reading {path.name}", 0, 1)
+        try:
+            sha256 = file_hash(path)
+        except OSError as error:
+            raise RunError(f"{self.name}: {path}: {error.strerror}") from error
+        if self.entry.sha256 not in (None, sha256):
+            raise UsageError(f"{self.name}: {path} was altered (sha256 {sha256[:12]}…): remove it")
+        goes_on = self.entry.env.startswith("antmaze")
+        reader = Reader(f"{self.name} ({path})", self.env, self.options, self.entry.steps, goes_on)
+        arrays = reader.hdf5(path)
+        if self.entry.env == "minigrid" and {"observations", "actions"} <= arrays.keys():
+            arrays["observations"] = flat(arrays["observations"])
+            try:
+                arrays["actions"] = one_hot(arrays["actions"], MINIGRID_ACTIONS)
+            except ValueError as error:
+                raise reader.bad(str(error)) from error
+        card = {
+            "id": f"d4rl/{self.entry.id}",
+            "level": self.entry.level or self.entry.env,
+            "about": "D4RL's, recorded with mujoco-py" if self.entry.env != "minigrid" else "D4RL's",
+            "env": self.env.id,
+            "source": MIRRORS[0] + self.entry.url,
+            "licence": "CC BY 4.0",
+            "file": {"sha256": sha256, "rows": len(arrays.get("observations", ()))},
+            "reference": {"min": self.entry.ref_min, "max": self.entry.ref_max},
+        }
+        data = reader.transitions(arrays, card)
+        if progress is not None:
+            progress(f"reading {path.name}", 1, 1)
+        return data
