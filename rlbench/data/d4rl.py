@@ -39,8 +39,8 @@ class Entry:
         url: address of the file, below a mirror.
         bytes: its size, if known.
         sha256: its checksum, if known.
-        ref_min: return that scores 0.
-        ref_max: return that scores 100.
+        ref_min: return that scores 0, if D4RL names one.
+        ref_max: return that scores 100, likewise.
         steps: after how many steps episodes were cut, for files without timeouts; None: their flags mark every end.
     """
 
@@ -49,9 +49,24 @@ class Entry:
     url: str
     bytes: int | None
     sha256: str | None
-    ref_min: float
-    ref_max: float
+    ref_min: float | None
+    ref_max: float | None
     steps: int | None
+
+    @classmethod
+    def of_row(cls, row: list[str]) -> Entry:
+        """From the cells of a line of the manifest; empty ones are None."""
+        id, env, url, size, sha256, low, high, steps = row
+        return cls(
+            id=id,
+            env=env,
+            url=url,
+            bytes=int(size) if size else None,
+            sha256=sha256 or None,
+            ref_min=float(low) if low else None,
+            ref_max=float(high) if high else None,
+            steps=int(steps) if steps else None,
+        )
 
     @property
     def file(self) -> str:
@@ -68,12 +83,7 @@ def manifest() -> dict[str, Entry]:
     """All data sets by id."""
     lines = Path(__file__).with_name("d4rl.tsv").read_text().splitlines()
     _, *rows = (line.split("\t") for line in lines if not line.startswith("#"))
-    return {
-        id: Entry(
-            id, env, url, int(size or 0) or None, sha256 or None, float(low), float(high), int(steps or 0) or None
-        )
-        for id, env, url, size, sha256, low, high, steps in rows
-    }
+    return {row[0]: Entry.of_row(row) for row in rows}
 
 
 def entry(id: str) -> Entry:
