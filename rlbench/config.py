@@ -85,6 +85,7 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[str | Path] = ()) ->
         id = dict(values).get("dataset.id")
         if not id:
             raise UsageError(f"dataset={source} needs the name of a data set: dataset={source}/ID")
+        sources.check(str(source), str(id))
         natural = sources.environment(str(source), str(id))
         if options.setdefault("env", natural) not in choices.files["env"]:
             raise UsageError(f"dataset={source}/{id} has no environment of its own here: choose one, env=NAME")

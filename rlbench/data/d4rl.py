@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rlbench import paths
+from rlbench.data import sources
 from rlbench.errors import RunError, UsageError
 from rlbench.spelling import closest
 
@@ -35,7 +35,6 @@ class Entry:
 
     Args:
         id: D4RL's name of it, e.g. `hopper-medium-v2`.
-        env: the word after `env=`.
         url: address of the file, below a mirror.
         bytes: its size, if known.
         sha256: its checksum, if known.
@@ -45,7 +44,6 @@ class Entry:
     """
 
     id: str
-    env: str
     url: str
     bytes: int | None
     sha256: str | None
@@ -56,10 +54,9 @@ class Entry:
     @classmethod
     def of_row(cls, row: list[str]) -> Entry:
         """From the cells of a line of the manifest; empty ones are None."""
-        id, env, url, size, sha256, low, high, steps = row
+        id, url, size, sha256, low, high, steps = row
         return cls(
             id=id,
-            env=env,
             url=url,
             bytes=int(size) if size else None,
             sha256=sha256 or None,
@@ -73,9 +70,14 @@ class Entry:
         return self.url.rpartition("/")[2]
 
     @property
+    def env(self) -> str:
+        """The word after `env=`."""
+        return sources.environment("d4rl", self.id)
+
+    @property
     def level(self) -> str:
-        """What is between the environment and the version, in our spelling: `medium_replay`; may be empty."""
-        return re.sub(r"-v\d+$", "", self.id).removeprefix(self.env).strip("-").replace("-", "_")
+        """What the data are, in our spelling: `medium_replay`."""
+        return sources.quality(sources.level("d4rl", self.id))
 
 
 @cache
@@ -227,7 +229,7 @@ class D4RL:
                 raise reader.bad(str(error)) from error
         card = {
             "id": f"d4rl/{self.entry.id}",
-            "level": self.entry.level or self.entry.env,
+            "level": self.entry.level,
             "about": "D4RL's, recorded with mujoco-py" if self.entry.env != "minigrid" else "D4RL's",
             "env": self.env.id,
             "source": MIRRORS[0] + self.entry.url,

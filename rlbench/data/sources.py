@@ -6,12 +6,8 @@
 import re
 
 VERSION = re.compile(r"-v\d+$")
-TASKS = {
-    "antmaze": "antmaze_{}",
-    "pointmaze": "maze2d_{}",
-    "maze2d": "maze2d_{}",
-}
-"""Families with an environment for each maze: the first word after the family's."""
+MAZES = {"antmaze": "antmaze", "maze2d": "maze2d", "pointmaze": "maze2d"}
+"""Families with an environment for each maze, by our name of the family."""
 
 
 def words(id: str) -> list[str]:
@@ -26,9 +22,9 @@ def words(id: str) -> list[str]:
 def environment(source: str, id: str) -> str:
     """The `env=` in which policies learned from a data set are judged, as far as its name tells."""
     task, *rest = words(id)
-    if task in TASKS:
-        rest = [word for word in rest if word not in ("eval", "dense")]
-        return TASKS[task].format(rest[0] if rest else "")
+    if task in MAZES:
+        maze = next((word for word in rest if word != "eval"), "")
+        return f"{MAZES[task]}_{maze}" + ("_dense" if "dense" in rest else "")
     return f"{source}_{task}" if source == "ogbench" else task
 
 
@@ -43,3 +39,15 @@ def quality(level: str) -> str:
     """The key of tuned settings for a level: `medium_replay` for `d4rl-medium-replay-v2` and for itself."""
     source, _, rest = level.partition("-")
     return VERSION.sub("", rest).replace("-", "_") if rest and source in ("d4rl", "minari", "ogbench") else level
+
+
+def check(source: str, id: str) -> None:
+    """Refuse a name that cannot be right, with the nearest that is.
+
+    Raises:
+        UsageError: the source has a list of its data sets, and this one is not on it.
+    """
+    if source == "d4rl":
+        from rlbench.data import d4rl
+
+        d4rl.entry(id)

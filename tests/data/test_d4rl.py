@@ -110,8 +110,8 @@ def test_the_manifest_is_complete() -> None:
     entry = known["hopper-medium-replay-v2"]
     assert (entry.env, entry.level, entry.bytes) == ("hopper", "medium_replay", 75854457)
     assert (entry.ref_min, entry.ref_max, entry.steps) == (-20.272305, 3234.3, 1000)
-    assert known["antmaze-large-diverse-v2"].env == "antmaze-large"
-    assert known["maze2d-umaze-dense-v1"].env == "maze2d-umaze-dense"
+    assert known["antmaze-large-diverse-v2"].env == "antmaze_large"
+    assert known["maze2d-umaze-dense-v1"].env == "maze2d_umaze_dense"
     assert known["kitchen-mixed-v0"].steps is None
 
 

@@ -10,10 +10,10 @@ from rlbench.data import sources
     [
         ("d4rl", "hopper-medium-replay-v2", "hopper", "d4rl-medium-replay-v2", "medium_replay"),
         ("d4rl", "antmaze-large-diverse-v2", "antmaze_large", "d4rl-large-diverse-v2", "large_diverse"),
-        ("d4rl", "maze2d-eval-umaze-dense-v1", "maze2d_umaze", "d4rl-eval-umaze-dense-v1", "eval_umaze_dense"),
+        ("d4rl", "maze2d-eval-umaze-dense-v1", "maze2d_umaze_dense", "d4rl-eval-umaze-dense-v1", "eval_umaze_dense"),
         ("d4rl", "door-human-v0", "door", "d4rl-human-v0", "human"),
         ("minari", "mujoco/hopper/medium-v0", "hopper", "minari-medium-v0", "medium"),
-        ("minari", "D4RL/pointmaze/umaze-dense-v2", "maze2d_umaze", "minari-umaze-dense-v2", "umaze_dense"),
+        ("minari", "D4RL/pointmaze/umaze-dense-v2", "maze2d_umaze_dense", "minari-umaze-dense-v2", "umaze_dense"),
         ("ogbench", "cube-single-play-v0", "ogbench_cube", "ogbench-single-play-v0", "single_play"),
     ],
 )
