@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -82,7 +83,7 @@ def r_squared(predicted: Tensor, target: Tensor) -> float:
     return float((1 - residual / target.var(0)).min())
 
 
-def columns(data: Transitions, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+def columns(data: Transitions, rows: slice | np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """State, action, next state of some rows, `[1, n, ...]`."""
     s, a, following = (torch.tensor(x[rows])[None] for x in (data.observation, data.action, data.next_observation))
     return s, a, following
