@@ -38,11 +38,11 @@ TITLES = {
 MAIN = list(TITLES)[:7]
 OTHERS = [
     ("rebrac", "medium", 3000),
-    ("mobile", "medium", 3000),
+    ("mobile", "medium", 1000),
     ("edac", "medium", 3000),
     ("sac_n", "medium", 3000),
     ("td3", "online", 50000),
-    ("sac", "online", 20000),
+    ("sac", "online", 15000),
 ]
 COLOURS = dict(zip(MAIN, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
 

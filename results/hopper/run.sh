@@ -17,9 +17,9 @@ table() { # DATASETS
 
 others() {
   $rlbench experiment=hopper_short algo=rebrac dataset=medium steps=3000 eval.every=300
-  $rlbench experiment=hopper_short algo=mobile dataset=medium $models steps=3000 eval.every=300
+  $rlbench experiment=hopper_short algo=mobile dataset=medium $models steps=1000 eval.every=100
   $rlbench -m experiment=hopper_short algo=edac,sac_n dataset=medium algo.num_critics=10 steps=3000 eval.every=300
-  $rlbench experiment=hopper_short algo=sac steps=20000 eval.every=2000
+  $rlbench experiment=hopper_short algo=sac steps=15000 eval.every=1500
   $rlbench experiment=hopper_short algo=td3 steps=50000 eval.every=5000 # it begins to learn at 25,000
 }
 
