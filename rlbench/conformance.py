@@ -222,7 +222,7 @@ def check_export(subject: Subject) -> None:
     with subject.built("seeds=2") as (algorithm, task):
         if not hasattr(algorithm, "actor_params"):
             return
-        from rlbench.verbs.export import policy, torchscript
+        from rlbench.policies import policy, torchscript
 
         algorithm.train(20)
         observation = torch.randn(2, 7, task.env.dims()[0], generator=torch.Generator().manual_seed(0))

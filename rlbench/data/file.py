@@ -1,4 +1,4 @@
-"""Data from a file in D4RL's HDF5 layout, recognised by what is in it."""
+"""Data from a file or folder of the user's own, recognised by what is in it, whatever its name."""
 
 from __future__ import annotations
 
@@ -8,25 +8,29 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rlbench import paths
-from rlbench.data import store
-from rlbench.data.behaviour import file_hash
+from rlbench.data import journal, minari, npz, store
+from rlbench.data.checksum import checksum
 from rlbench.data.layout import READER, Options, Reader
 from rlbench.data.transitions import Transitions
 from rlbench.errors import RunError, UsageError
-from rlbench.files import write_atomically
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from rlbench.envs.control import Control
 
 
 class FileDataset:
-    """Transitions of an HDF5 file with D4RL's arrays: observations, actions, rewards, terminals (timeouts,
-    next_observations), one row a step, episode after episode. `rlbench.data.layout` says what becomes of them.
+    """Transitions of one's own, in one of four forms:
+
+    - HDF5 or npz with D4RL's arrays: observations, actions, rewards, terminals (timeouts, next_observations), one row a
+      step, episode after episode; `rlbench.data.layout` says what becomes of them;
+    - a folder of Minari's, as its DataCollector makes it;
+    - what `rlbench.data.recording.Recorder` wrote before its script ended early.
 
     Args:
         env: where policies learned from the data are judged; its widths and bounds must be the data's.
-        path: the file.
+        path: the file or folder.
         timeout_rows: keep or drop the last row of an episode that was cut.
         next_obs: take stored next observations, or the observations of the rows that follow.
         tail: keep or drop an unfinished last episode.
@@ -48,24 +52,26 @@ class FileDataset:
         self.env = env
         self.options = Options(timeout_rows, next_obs, tail, clip_actions)
         self.path = Path(path).expanduser()
-        if not self.path.is_file():
-            what = "is a folder, not a file" if self.path.is_dir() else "does not exist"
+        self.folder = minari.Folder.at(self.path)
+        if not self.path.is_file() and self.folder is None:
+            what = (
+                "is a folder, and not one of Minari's" if self.path.is_dir() else f"does not exist{self.unfinished()}"
+            )
             raise UsageError(f"dataset=file:{path}: {self.path.absolute()} {what}")
+
+    def unfinished(self) -> str:
+        """Where a recording lies that was not closed, in words that go on; empty where there is none."""
+        partial = self.path.with_name(f"{self.path.name}.partial")
+        return f"; what was recorded before its script ended: dataset=file:{partial}" if partial.is_file() else ""
 
     def identity(self) -> dict[str, Any]:
         """The file's content, whatever its name."""
         return {"source": "file", "sha256": self.sha256(), **asdict(self.options), "reader": READER}
 
     def sha256(self) -> str:
-        """The file's checksum, remembered by path, size and time of change."""
+        """The checksum of what is read."""
         try:
-            state = self.path.stat()
-            key = f"{self.path.resolve()} {state.st_size} {state.st_mtime_ns}"
-            note = paths.cache_root() / "data" / "sha256" / hashlib.sha256(key.encode()).hexdigest()
-            if not note.exists():
-                note.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(note, file_hash(self.path))
-            return note.read_text()
+            return self.folder.checksum() if self.folder else checksum(self.path)
         except OSError as error:
             raise RunError(f"dataset=file:{self.path}: {error}") from error
 
@@ -81,21 +87,43 @@ class FileDataset:
         name = f"file-{stem}-{self.env.name}-{key}"
         if progress is not None:
             progress(f"reading {self.path.name}", 0, 1)
-        data = store.fetch(name, self.read)
+        data = store.fetch(name, lambda: self.read(progress))
         if progress is not None:
             progress(f"reading {self.path.name}", 1, 1)
+        minari.warn_of_simulator(data.card, self.env)
         return data
 
-    def read(self) -> Transitions:
+    def read(self, progress: store.Progress | None = None) -> Transitions:
+        """The data as the file now has them, from the file.
+
+        Raises: as `load`.
+        """
         limit = self.env.time_limit() if self.env.installed else None
         reader = Reader(f"dataset=file:{self.path}", self.env, self.options, limit)
-        arrays = reader.hdf5(self.path)
+        arrays, facts = self.arrays(reader, progress)
         card = {
             "id": f"file:{self.path.name}",
             "level": "file",
-            "about": f"read from {self.path.name}",
+            "about": "a recording",
             "env": self.env.id,
+            "source": str(self.path.absolute()),
             "file": {"sha256": self.sha256(), "rows": len(arrays.get("observations", ()))},
             "reference": {"min": self.env.reference_min, "max": self.env.reference_max},
+            **facts,
         }
         return reader.transitions(arrays, card)
+
+    def arrays(self, reader: Reader, progress: store.Progress | None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The arrays by D4RL's names, and what else is known of them."""
+        if self.folder is not None:
+            return self.folder.read(reader, progress)
+        try:
+            with self.path.open("rb") as file:
+                beginning = file.read(32)
+        except OSError as error:
+            raise RunError(f"dataset=file:{self.path}: {error}") from error
+        if beginning.startswith(b"PK"):
+            return npz.read(self.path, reader), {}
+        if beginning.startswith(journal.MAGIC):
+            return journal.read(self.path, reader)
+        return reader.hdf5(self.path), {}

@@ -210,7 +210,7 @@ class Reader:
 
 def numbers(file: Any, name: str) -> np.ndarray | None:
     """An array of numbers that an HDF5 file itself holds, None where there is none: what lies in other files is not
-    read. `[N, 1]` where one number a row is meant becomes `[N]`; all but flags become float32."""
+    read."""
     import h5py
 
     node = file.get(name)
@@ -218,7 +218,11 @@ def numbers(file: Any, name: str) -> np.ndarray | None:
         return None
     if node.file.filename != file.filename or node.is_virtual or node.external:
         return None
-    array = np.asarray(node[()])
+    return standard(name, np.asarray(node[()]))
+
+
+def standard(name: str, array: np.ndarray) -> np.ndarray:
+    """`[N, 1]` where one number a row is meant becomes `[N]`; all but flags become float32."""
     if name in ("rewards", *FLAGS) and array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     with np.errstate(over="ignore"):  # an overflow is an infinity, which is refused later

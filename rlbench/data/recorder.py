@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice, repeat
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +33,13 @@ INLINE_ROWS = 20_000
 
 
 def record(
-    env: Control, parts: list[tuple[Path | None, int]], entropy: list[int], title: str, progress: Progress | None
+    env: Control,
+    parts: list[tuple[Path | None, int]],
+    entropy: list[int],
+    title: str,
+    progress: Progress | None,
+    noise: float = 0.0,
+    keep: Path | None = None,
 ) -> list[np.ndarray]:
     """Rows of several policies, whole episodes.
 
@@ -45,6 +51,8 @@ def record(
         parts: policy files (None: uniform actions) and the rows wanted of each.
         entropy: seeds the recording.
         title: what to call the work in progress reports.
+        noise: see `ExportedPolicy`.
+        keep: a folder where finished shards wait for the others, to be found there after an interruption.
 
     Returns:
         A table a part, float32 `[n, 2 d + a + 3]` (see `Transitions`), n at least the rows wanted.
@@ -69,23 +77,29 @@ def record(
     if progress is not None:
         progress(title, 0, total)
     if workers == 1:
-        collect(map(record_shard, repeat(env), paths, rows, seeds))
+        collect(map(record_shard, repeat(env), paths, rows, seeds, repeat(noise), repeat(keep)))
     else:
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
+        context = multiprocessing.get_context("spawn")
+        reader, writer = context.Pipe(duplex=False)
+        pool = ProcessPoolExecutor(workers, context, _start_worker, (reader,))
         try:
-            collect(pool.map(record_shard, repeat(env), paths, rows, seeds))
+            collect(pool.map(record_shard, repeat(env), paths, rows, seeds, repeat(noise), repeat(keep)))
         except BrokenProcessPool as error:
             raise RunError(
                 f"{title}: a recording process died (out of memory? "
                 'or a script without `if __name__ == "__main__":` around its work)'
             ) from error
+        except BaseException:
+            writer.close()  # the processes leave at once, so that nothing waits for them
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
+            writer.close()
     return [np.concatenate(part) for part in tables]
 
 
-def _start_worker() -> None:
-    """A recording process leaves signals to its parent, and does not outlive it."""
+def _start_worker(stop: Connection) -> None:
+    """A recording process leaves signals to its parent, and does not outlive it, nor the other end of `stop`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -93,21 +107,31 @@ def _start_worker() -> None:
         raise RuntimeError("not a child process")
 
     def leave() -> None:
-        wait([parent.sentinel])
+        wait([parent.sentinel, stop])
         os._exit(1)
 
     threading.Thread(target=leave, daemon=True).start()
 
 
-def record_shard(env: Control, path: Path | None, rows: int, entropy: list[int]) -> np.ndarray:
-    """At least `rows` rows of one policy: episodes until there are enough."""
+def record_shard(
+    env: Control, path: Path | None, rows: int, entropy: list[int], noise: float = 0.0, keep: Path | None = None
+) -> np.ndarray:
+    """At least `rows` rows of one policy: episodes until there are enough, unless they are kept already."""
+    kept = keep and keep / f"shard-{'-'.join(map(str, entropy))}.npy"
+    if kept and kept.exists():
+        return np.load(kept)
     tables, count = [], 0
-    for episode in episodes(env, path, entropy):
+    for episode in episodes(env, path, entropy, noise=noise):
         tables.append(episode.table)
         count += len(episode)
         if count >= rows:
             break
-    return np.concatenate(tables)
+    table = np.concatenate(tables)
+    if kept:
+        unfinished = kept.with_suffix(".tmp.npy")
+        np.save(unfinished, table)
+        unfinished.replace(kept)
+    return table
 
 
 def measure(
@@ -119,23 +143,55 @@ def measure(
     return returns, lengths
 
 
-def episodes(env: Control, path: Path | None, entropy: list[int], sampled: bool = True) -> Iterator[Transitions]:
+def episodes(
+    env: Control, path: Path | None, entropy: list[int], sampled: bool = True, noise: float = 0.0
+) -> Iterator[Transitions]:
     """Episodes of a policy, without end."""
-    start, noise = np.random.SeedSequence(entropy).spawn(2)
+    start, draws = np.random.SeedSequence(entropy).spawn(2)
     simulator = env.make()
     policy: Policy
+    box: Any = simulator.action_space
     if path is None:
-        box = simulator.action_space
-        policy = UniformPolicy(box.low, box.high)  # type: ignore[attr-defined]
+        policy = UniformPolicy(box.low, box.high)
+    elif path.suffix == ".pt":
+        policy = ExportedPolicy(path, noise, box.low, box.high)
     else:
         policy = TanhGaussianPolicy(read_arrays(path), sampled)
-    rng = np.random.default_rng(noise)
+    rng = np.random.default_rng(draws)
     try:
         simulator.reset(seed=int(start.generate_state(1)[0]))
         while True:
             yield play(simulator, policy, rng)
     finally:
         simulator.close()
+
+
+class ExportedPolicy:
+    """A policy as `rlbench export` writes it.
+
+    Args:
+        path: the TorchScript file.
+        noise: standard deviation of Gaussian noise on the actions, in halves of their range.
+        low, high: bounds of the actions, `[a]`, to which they are clipped.
+    """
+
+    def __init__(self, path: Path, noise: float, low: np.ndarray, high: np.ndarray) -> None:
+        import torch
+
+        torch.set_num_threads(1)  # there are as many recording processes as cores
+        self.module = torch.jit.load(str(path))
+        self.scale = noise * (high - low) / 2
+        self.low, self.high = low, high
+
+    def __call__(self, observation: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            action = self.module(torch.from_numpy(observation)[None])[0].numpy()
+        if not self.scale.any():
+            return action
+        noisy = action + self.scale * rng.standard_normal(action.shape)
+        return np.clip(noisy, self.low, self.high).astype(np.float32)
 
 
 def play(simulator: gymnasium.Env, policy: Policy, rng: np.random.Generator) -> Transitions:

@@ -45,9 +45,13 @@ def check(source: str, id: str) -> None:
     """Refuse a name that cannot be right, with the nearest that is.
 
     Raises:
-        UsageError: the source has a list of its data sets, and this one is not on it.
+        UsageError: the source has a list of its data sets, and this one is not on it; or that is no name of its kind.
     """
     if source == "d4rl":
         from rlbench.data import d4rl
 
         d4rl.entry(id)
+    if source == "minari":
+        from rlbench.data import minari
+
+        minari.check_id(id)

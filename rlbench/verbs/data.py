@@ -11,14 +11,25 @@ from typing import Any, cast
 
 from rlbench import config, paths
 from rlbench.cli import Parser
-from rlbench.data import behaviour, d4rl, store
+from rlbench.data import behaviour, d4rl, minari, store
 from rlbench.errors import RunError, UsageError
+from rlbench.spelling import closest
 
 HELP = """\
   list                       embedded data, and what the cache holds
   info [env=X] [dataset=Y]   the card of a dataset, which is recorded or read first if need be
-  fetch d4rl/ID ...          download data sets, to be used without a network later
+  make [env=X] policy=RUN steps=N [noise=0.1] [seed=K] --to PLACE [--format d4rl|minari]
+                             record the policies of a trained run, in parallel; the same words go on with a recording
+                             that was stopped. noise: on the actions, in halves of their range
+  make [env=X] dataset=Y     record an embedded dataset ahead of its first use
+  fetch d4rl/ID minari/ID ... download data sets, to be used without a network later
   verify                     hold the cache's content against its checksums
+  export [env=X] [dataset=Y] --to PLACE [--format d4rl|minari]
+                             write a dataset for others and read it back: FILE.hdf5 in D4RL's layout, or FOLDER-v0 of
+                             Minari's, which loads by its name where it lies in MINARI_DATASETS_PATH
+  import SOURCE [env=X] --to PLACE [--format d4rl|minari]
+                             check a recording of your own (HDF5, npz, a folder of Minari's DataCollector, what
+                             rlbench.data.recording.Recorder left) and write it likewise: dataset=file:PLACE
   make-behaviour [env=X] [steps=N] [seed=K] [algo.KEY=VALUE ...] [every=N] [to=DIR] [snapshots=DIR]
                              train SAC with a snapshot every 5000 steps (every=), choose the policies of every level
                              and write them with their manifest to results/behaviour/X (to=); snapshots= chooses
@@ -27,9 +38,15 @@ HELP = """\
 
 def main(argv: Sequence[str]) -> int:
     parser = Parser("data", HELP)
-    parser.add_argument("what", choices=["list", "info", "fetch", "verify", "make-behaviour"], help="see above")
+    parser.add_argument(
+        "what",
+        choices=["list", "info", "make", "fetch", "verify", "export", "import", "make-behaviour"],
+        help="see above",
+    )
     parser.add_argument("words", nargs="*", metavar="WORD", help="see above")
     parser.add_argument("--json", action="store_true", help="list, info: one JSON object")
+    parser.add_argument("--to", type=Path, metavar="PLACE", help="export, import: the file or folder to be written")
+    parser.add_argument("--format", choices=["d4rl", "minari"], help="export, import: its form, if not by its name")
     arguments = parser.read(argv)
     if arguments.what in ("list", "verify") and arguments.words:
         raise UsageError(f"rlbench data {arguments.what} takes no words, not {arguments.words[0]!r}")
@@ -37,10 +54,15 @@ def main(argv: Sequence[str]) -> int:
         return show_list(arguments.json)
     if arguments.what == "info":
         return show_info(arguments.words, arguments.json)
+    if arguments.what == "make":
+        return make(arguments.words, arguments.to, arguments.format)
     if arguments.what == "fetch":
         return fetch(arguments.words)
     if arguments.what == "verify":
         return verify()
+    if arguments.what in ("export", "import"):
+        words = arguments.words if arguments.what == "export" else imported(arguments.words)
+        return export(words, arguments.to, arguments.format)
     return make_behaviour(arguments.words)
 
 
@@ -99,17 +121,96 @@ def show_info(words: Sequence[str], as_json: bool) -> int:
     return 0
 
 
+def make(words: Sequence[str], to: Path | None, form: str | None) -> int:
+    """Record a trained run, or an embedded dataset."""
+    given = dict(word.partition("=")[::2] for word in words)
+    if "policy" not in given:
+        cfg = config.compose(["algo=bc", *words])
+        data = config.instantiate(cfg.dataset, env=config.instantiate(cfg.env)).load(progress=report)
+        print(f"{data.card['id']}: {len(data):,} rows")
+        return 0
+    known = ("policy", "env", "steps", "noise", "seed")
+    for word in given:
+        if word not in known:
+            near = closest(word, known)
+            raise UsageError(f"no word {word}= here" + (f"\ndid you mean {near[0]}=?" if near else ""))
+    from omegaconf import OmegaConf
+
+    from rlbench import collect
+    from rlbench.tracking.rundir import resolve
+
+    form, to = destination(to, form)
+    directory = resolve(given["policy"], paths.results_root())
+    trained = OmegaConf.create(directory.config()).env.name
+    if given.get("env", trained) != trained:
+        raise UsageError(f"env={given['env']}: run {directory.path.name} was trained in {trained}, and acts there only")
+    steps, noise, seed = (
+        number(given, *each) for each in (("steps", 1_000_000, 1), ("noise", 0.0, 0.0), ("seed", 0, 0))
+    )
+    data = collect.collect(directory, int(steps), noise, int(seed), to, form, report)
+    print(f"{len(data):,} rows in {len(data.episode_ends):,} episodes: dataset=file:{to} env={trained}")
+    return 0
+
+
+def number(given: dict[str, str], name: str, default: float, least: float) -> float:
+    """A word's number: whole where its default is, and at least `least`."""
+    try:
+        value = type(default)(given.get(name, str(default)).replace("_", ""))
+    except ValueError as error:
+        kind = "whole number" if isinstance(default, int) else "number"
+        raise UsageError(f"{name}={given[name]} is no {kind}") from error
+    if not least <= value < float("inf"):
+        raise UsageError(f"{name}={given[name]}: at least {least:g}")
+    return value
+
+
+def destination(to: Path | None, form: str | None) -> tuple[str, Path]:
+    """The form and the place of what is to be written."""
+    from rlbench.data import export
+
+    if to is None:
+        raise UsageError("--to PLACE is missing: FILE.hdf5 for D4RL's form, FOLDER-v0 for Minari's")
+    return export.form_of(to, form), to
+
+
 def fetch(words: Sequence[str]) -> int:
     """Download the files of data sets that are not here yet."""
     if not words:
         raise UsageError("rlbench data fetch needs a data set: rlbench data fetch d4rl/hopper-medium-v2")
     for word in words:
         source, _, id = word.removeprefix("dataset=").partition("/")
-        if source != "d4rl":
-            raise UsageError(f"{word!r} cannot be fetched\nit is d4rl/ID, e.g. d4rl/hopper-medium-v2")
-        path = d4rl.fetch(id, report)
-        checked = "checked" if d4rl.entry(id).sha256 else "no checksum known"
-        print(f"{word.removeprefix('dataset=')}  {path}  {path.stat().st_size:,} bytes, {checked}")
+        if source == "d4rl":
+            path = d4rl.fetch(id, report)
+            checked = "checked" if d4rl.entry(id).sha256 else "no checksum known"
+            print(f"d4rl/{id}  {path}  {path.stat().st_size:,} bytes, {checked}")
+        elif source == "minari":
+            print(f"minari/{id}  {minari.fetch(id, report)}")
+        else:
+            raise UsageError(f"{word!r} cannot be fetched\nit is d4rl/ID or minari/ID, e.g. d4rl/hopper-medium-v2")
+    return 0
+
+
+def imported(words: Sequence[str]) -> list[str]:
+    """The overrides that read a recording, of the words after `import`."""
+    if not words or (words[0].partition("=")[0] in ("env", "dataset") and not Path(words[0]).exists()):
+        raise UsageError("rlbench data import needs a file or folder: rlbench data import SOURCE --to PLACE")
+    source, *rest = words
+    return [f"dataset=file:{source}", *rest]
+
+
+def export(words: Sequence[str], to: Path | None, form: str | None) -> int:
+    """Write a dataset to a file or folder."""
+    from rlbench.data import export as exporting
+
+    form, to = destination(to, form)
+    cfg = config.compose(["algo=bc", *words])
+    env = config.instantiate(cfg.env)
+    data = config.instantiate(cfg.dataset, env=env).load(progress=report)
+    exporting.write(data, env, to, form, report)
+    episodes = len(data.episode_ends)
+    print(
+        f"{data.card['id']}: {len(data):,} rows in {episodes:,} episodes, read back equal to the bit: dataset=file:{to}"
+    )
     return 0
 
 

@@ -6,7 +6,7 @@ import importlib.util
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rlbench.cli import Parser
 from rlbench.errors import RunError, UsageError
@@ -15,7 +15,6 @@ from rlbench.paths import results_root
 from rlbench.tracking.rundir import resolve
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from rlbench.task import Task
@@ -55,38 +54,13 @@ print("return", score)
 '''
 
 
-def policy(algorithm: Any, place: int) -> Callable[[Tensor], Tensor]:
-    """The policy of the seed in one place: observations `[B, d]` to actions `[B, a]`."""
-    params = {name: value[place : place + 1].detach().clone() for name, value in algorithm.actor_params.items()}
-    features = algorithm.task.features.of_seed(place)
-    return lambda observation: algorithm.action(params, features(observation[None]))[0]
-
-
-def torchscript(act: Callable[[Tensor], Tensor], task: Task) -> torch.jit.ScriptModule:
-    """The policy as a graph of its own, for any number of observations."""
-    import torch
-
-    example = torch.zeros(2, task.env.dims()[0])
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing is deprecated in favour of what cannot be loaded without its Python
-        return torch.jit.trace(_module(act), example)
-
-
-def _module(act: Callable[[Tensor], Tensor]) -> torch.nn.Module:
-    import torch
-
-    class Policy(torch.nn.Module):
-        def forward(self, observation: Tensor) -> Tensor:
-            return act(observation)
-
-    return Policy()
-
-
 def onnx(act: Callable[[Tensor], Tensor], task: Task, path: Path) -> None:
     """The policy in ONNX, for any number of observations."""
     if importlib.util.find_spec("onnx") is None or importlib.util.find_spec("onnxscript") is None:
         raise UsageError("--format onnx needs packages that are not installed: pip install 'rlbench[onnx]'")
     import torch
+
+    from rlbench.policies import torchscript
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's remarks on itself
@@ -105,6 +79,7 @@ def main(argv: Sequence[str]) -> int:
     given = parser.parse_args(argv)
 
     from rlbench.build import build_trained
+    from rlbench.policies import policy, torchscript
 
     directory = resolve(given.run, results_root())
     algorithm, task = build_trained(directory, **{"hardware.device": "cpu"})

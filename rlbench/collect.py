@@ -1,0 +1,97 @@
+"""Data recorded from trained runs: `rlbench data make policy=RUN steps=N --to PLACE`."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from rlbench.data import export, recorder
+from rlbench.data.store import Progress
+from rlbench.data.transitions import Transitions
+from rlbench.errors import RunError, UsageError
+from rlbench.files import write_atomically
+from rlbench.tracking.rundir import RunDir
+
+
+def collect(
+    directory: RunDir, steps: int, noise: float, seed: int, to: Path, form: str, progress: Progress | None = None
+) -> Transitions:
+    """Record the policies of a run, one a seed in equal parts, whole episodes, and write them to a file or folder.
+
+    What is recorded lies in `.NAME.partial` beside it until all is there; the same call goes on with it.
+
+    Args:
+        directory: the run; its latest checkpoint acts, deterministically but for the noise.
+        steps: least number of transitions.
+        noise: standard deviation of Gaussian noise on the actions, in halves of their range (TD3's exploration).
+        seed: of starts and noise.
+        to: the file or folder, which must not be there yet.
+        form: d4rl or minari.
+
+    Raises:
+        UsageError: the place is taken.
+        RunError: the run has no policy, or the data cannot be written.
+    """
+    from rlbench.build import build_trained
+    from rlbench.policies import policy, torchscript
+
+    if to.exists():
+        raise UsageError(f"--to {to}: it exists; name another place, or remove it")
+    algorithm, task = build_trained(directory, **{"hardware.device": "cpu"})
+    algo = OmegaConf.create(directory.config()).algo.name
+    if not hasattr(algorithm, "actor_params"):
+        raise RunError(f"the algorithm of {directory.path} has no policy that could be recorded")
+    asked = {
+        "run": directory.path.name,
+        "step": (directory.status() or {}).get("step"),
+        "steps": steps,
+        "noise": noise,
+        "seed": seed,
+    }
+    partial = to.with_name(f".{to.name}.partial")
+    try:
+        begin(partial, asked)
+        files = [partial / f"policy-seed{each}.pt" for each in task.seeds]
+        for place, file in enumerate(files):
+            if not file.exists():
+                unfinished = file.with_suffix(".tmp")
+                torchscript(policy(algorithm, place), task).save(str(unfinished))
+                unfinished.replace(file)
+        parts: list[tuple[Path | None, int]] = [(file, math.ceil(steps / len(files))) for file in files]
+        title = f"recording {to.name}"
+        tables = recorder.record(task.env, parts, [seed], title, progress, noise=noise, keep=partial)
+    except OSError as error:
+        raise RunError(f"cannot write {partial}: {error.strerror or error}; what is recorded stays there") from error
+    card: dict[str, Any] = {
+        "id": to.name,
+        "about": f"recorded from run {directory.path.name} ({algo}) after {asked['step']} steps",
+        "env": task.env.id,
+        "policy": asked,
+        "versions": {package: version(package) for package in ("gymnasium", "mujoco", "numpy")},
+    }
+    data = Transitions(np.concatenate(tables), *task.env.dims(), card)
+    export.write(data, task.env, to, form, progress)
+    shutil.rmtree(partial)
+    return data
+
+
+def begin(partial: Path, asked: dict[str, Any]) -> None:
+    """Make the folder of a recording under way, or find that it is of this one.
+
+    Raises:
+        UsageError: it is of another.
+    """
+    partial.mkdir(parents=True, exist_ok=True)
+    note = partial / "asked.json"
+    if not note.exists():
+        write_atomically(note, json.dumps(asked))
+    elif (found := json.loads(note.read_text())) != asked:
+        differs = ", ".join(f"{name}={found.get(name)}" for name in asked if found.get(name) != asked[name])
+        raise UsageError(f"{partial} holds another recording ({differs}): finish it, or remove the folder")

@@ -1,0 +1,457 @@
+"""Minari's data sets: a folder `name-vK` each, with `data/metadata.json` and `data/main_data.hdf5`.
+
+They are read with h5py; the minari package is asked for only to download them. Nothing in them is run: of an
+environment's specification, which names code, the id is taken and no more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import math
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlbench.errors import RunError, UsageError
+from rlbench.spelling import closest
+
+if TYPE_CHECKING:
+    import h5py
+    import numpy as np
+
+    from rlbench.data.layout import Reader
+    from rlbench.data.store import Progress
+    from rlbench.data.transitions import Transitions
+    from rlbench.envs.control import Control
+
+READER = 1
+"""Raised when the same folder would be read into another table."""
+METADATA, CONTENT, NAMESPACE = "metadata.json", "main_data.hdf5", "namespace_metadata.json"
+NEW_DYNAMICS = "3.5"
+"""The MuJoCo version whose contacts behave otherwise than those before."""
+BROKEN = (OSError, RuntimeError, ValueError, TypeError, KeyError)
+"""What h5py raises where a file is cut short or altered."""
+
+log = logging.getLogger(__name__)
+
+
+# -- where data sets are -----------------------------------------------------------------------------------------------
+
+
+def root() -> Path:
+    """Where Minari keeps data sets: `MINARI_DATASETS_PATH`, else `~/.minari/datasets`."""
+    return Path(os.environ.get("MINARI_DATASETS_PATH") or "~/.minari/datasets").expanduser().absolute()
+
+
+def check_id(id: str) -> None:
+    """Raise `UsageError` for what cannot be a data set's name (and for a path that leads elsewhere)."""
+    if not re.fullmatch(r"(?:[\w-]+/)*[\w-]+-v\d+", id):
+        raise UsageError(f"no data set minari/{id}\nan id ends with its version, e.g. minari/mujoco/hopper/medium-v0")
+
+
+def local() -> list[str]:
+    """Ids of the data sets that are on this machine."""
+    found = (path.parent.parent.relative_to(root()) for path in root().glob(f"**/data/{METADATA}"))
+    return sorted(str(id) for id in found if not str(id).startswith("."))
+
+
+def fetch(id: str, progress: Progress | None = None) -> Path:
+    """The folder of a data set, downloaded with the minari package if there is none.
+
+    Raises:
+        UsageError: that is no id.
+        RunError: it cannot be fetched.
+    """
+    check_id(id)
+    place = root() / id
+    if Folder(place / "data").complete:
+        return place
+    remote, address = remote_of(id)
+    near = closest(id, local())
+    here = f"\non this machine: {' or '.join(f'dataset=minari/{each}' for each in near)}" if near else ""
+    instead = f"put its folder at {place}{substitute(id)}{here}"
+    needed = ("minari", *(("huggingface_hub",) if remote == "hf" else ()))
+    if any(find_spec(package) is None for package in needed):
+        raise RunError(
+            f"minari/{id} is not on this machine; to download it: pip install 'rlbench[minari]'\nor {instead}"
+        )
+    from rlbench.data import download
+
+    for reason in download.unreachable([address]).values():
+        raise RunError(f"cannot fetch minari/{id} ({address}: {reason})\n{instead}")
+    if progress is not None:
+        progress(f"downloading minari/{id}", 0, 1)
+    failure = downloaded(id, place)
+    if failure:
+        raise RunError(f"cannot fetch minari/{id} ({address}: {failure})\n{instead}")
+    if progress is not None:
+        progress(f"downloading minari/{id}", 1, 1)
+    return place
+
+
+def remote_of(id: str) -> tuple[str, str]:
+    """Kind (hf, gcp) and address of where a data set is downloaded from, as the minari package chooses it.
+
+    Raises:
+        UsageError: `MINARI_REMOTE` is of neither kind.
+    """
+    remote, _, owner = os.environ.get("MINARI_REMOTE", "hf://farama-minari").partition("://")
+    if remote == "hf":
+        hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+        repository, _, path = id.partition("/")
+        return remote, f"{hub}/datasets/{owner}/{repository}" + (f"/tree/main/{path}" if path else "")
+    if remote == "gcp":
+        return remote, f"https://storage.googleapis.com/{owner}/{id}"
+    raise UsageError(f"MINARI_REMOTE={os.environ['MINARI_REMOTE']}: it begins with hf:// or gcp://")
+
+
+def downloaded(id: str, place: Path) -> str | None:
+    """Download a data set; what failed, or None.
+
+    The package works in a process of its own and in a hidden folder, from which what is whole is moved to its place; a
+    transfer that broke off goes on there.
+    """
+    from filelock import FileLock
+
+    staging = root() / ".rlbench-partial"
+    code = "import minari, sys; minari.download_dataset(sys.argv[1], force_download=len(sys.argv) > 2)"
+    try:
+        staging.mkdir(parents=True, exist_ok=True)
+        with FileLock(staging / f"{id.replace('/', '-')}.lock"):
+            if Folder(place / "data").complete:
+                return None
+            arrived = staging / id
+            done = subprocess.run(
+                [sys.executable, "-c", code, id, *(["resume"] if arrived.exists() else [])],
+                env={**os.environ, "MINARI_DATASETS_PATH": str(staging)},
+                capture_output=True,
+                text=True,
+            )
+            if done.returncode:
+                return " ".join((done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1].split())
+            if not Folder(arrived / "data").complete:
+                return "what arrived is no data set in HDF5"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            arrived.rename(place)
+            name_parents(place)
+    except OSError as error:
+        raise RunError(f"cannot write {root()}: {error.strerror or error}") from error
+    return None
+
+
+def name_parents(place: Path) -> None:
+    """Make namespaces of the folders between Minari's root and a data set, as its package wants them."""
+    for folder in place.relative_to(root()).parents:
+        note = root() / folder / NAMESPACE
+        if str(folder) != "." and not note.exists():
+            note.write_text("{}")
+
+
+def substitute(id: str) -> str:
+    """The embedded data of the same kind, in words that go on from how to get the folder; empty where none are."""
+    from rlbench.data import behaviour
+
+    words = re.sub(r"-v\d+$", "", id).lower()
+    env = next((name for name in behaviour.environments() if name in words), None)
+    if env is None:
+        return ""
+    level = words.rpartition("/")[2].replace("-", "_")
+    level = level if level in behaviour.LEVELS else "medium"
+    return f", or take rlbench's own data, recorded otherwise: env={env} dataset={level}"
+
+
+# -- what is in them ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A data set on disk.
+
+    Args:
+        data: the folder with metadata.json and main_data.hdf5.
+    """
+
+    data: Path
+
+    @classmethod
+    def at(cls, path: Path) -> Folder | None:
+        """The data set that a folder is, or whose `data` it is; None where it is none."""
+        for data in (path / "data", path):
+            if (data / METADATA).is_file() or (data / CONTENT).is_file():
+                return cls(data)
+        return None
+
+    @property
+    def complete(self) -> bool:
+        return (self.data / METADATA).is_file() and (self.data / CONTENT).is_file()
+
+    def checksum(self) -> str:
+        """sha256 in hex of all that is read of it.
+
+        Raises:
+            OSError: a file is missing, or cannot be read.
+        """
+        from rlbench.data.checksum import checksum
+
+        both = "".join(checksum(self.data / name) for name in (METADATA, CONTENT) if (self.data / name).exists())
+        return hashlib.sha256(both.encode()).hexdigest()
+
+    def read(self, reader: Reader, progress: Progress | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The arrays by D4RL's names, with true next observations, and what is known of them, for the card.
+
+        An episode that ends without a flag, though others follow, was cut there: it is truncated.
+
+        Raises:
+            UsageError: it is damaged, or holds other things than vectors.
+        """
+        import h5py
+        import numpy as np
+
+        metadata = self.metadata(reader)
+        count = metadata["total_episodes"]
+        episodes: list[dict[str, np.ndarray]] = []
+        seeds: list[int] = []
+        cut = 0
+        try:
+            with h5py.File(self.data / CONTENT, "r") as file:
+                stored = sum(name.startswith("episode_") for name in file)
+                if stored != count:
+                    raise reader.bad(f"{METADATA} tells of {count} episodes, {CONTENT} has {stored}: copied in part?")
+                for i in range(count):
+                    episode = read_episode(file, i, reader)
+                    if not len(episode["rewards"]):
+                        continue
+                    widths = {name: array.shape[1:] for name, array in episode.items()}
+                    if episodes and widths != {name: array.shape[1:] for name, array in episodes[0].items()}:
+                        raise reader.bad(f"episode {i} has other widths than the first")
+                    if episodes and not (episodes[-1]["terminals"][-1] or episodes[-1]["timeouts"][-1]):
+                        episodes[-1]["timeouts"][-1] = True
+                        cut += 1
+                    episodes.append(episode)
+                    seed = file[f"episode_{i}"].attrs.get("seed")
+                    seeds += [int(seed)] if isinstance(seed, np.integer) else []
+                    if progress is not None and (i % 100 == 0 or i + 1 == count):
+                        progress(f"reading {self.name}", i + 1, count)
+        except BROKEN as error:
+            raise reader.bad(f"{CONTENT} cannot be read as HDF5 (cut short while copied, or altered?)") from error
+        if not episodes:
+            raise reader.bad("it is empty")
+        facts = self.facts(metadata, reader.env)
+        if cut:
+            facts["about"] += f"; {cut} episodes ended without a flag: cut there"
+        if seeds:
+            facts["seeds"] = {"first": seeds[0], "last": seeds[-1], "episodes": len(seeds)}
+        return {name: np.concatenate([episode[name] for episode in episodes]) for name in episodes[0]}, facts
+
+    @property
+    def name(self) -> str:
+        return self.data.parent.name
+
+    def metadata(self, reader: Reader) -> dict[str, Any]:
+        """metadata.json, as far as reading depends on it checked."""
+        try:
+            metadata = json.loads((self.data / METADATA).read_text())
+        except FileNotFoundError as error:
+            raise reader.bad(f"it has no {METADATA} beside its {CONTENT}: copied in part?") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise reader.bad(f"{METADATA} cannot be read as JSON: {one_line(str(error))}") from error
+        if not isinstance(metadata, dict) or type(metadata.get("total_episodes")) is not int:
+            raise reader.bad(f"{METADATA} does not tell how many episodes there are")
+        kind = metadata.get("data_format", "hdf5")
+        if kind != "hdf5":
+            raise reader.bad(f"it is stored as {one_line(str(kind))}, and only hdf5 is read: save it anew with minari")
+        for what in ("observation", "action"):
+            wrong = not_vectors(parsed(metadata.get(f"{what}_space")))
+            if wrong:
+                raise reader.bad(f"its {what}s are {wrong}: vectors of numbers are wanted (Box, or a Dict of them)")
+        return metadata
+
+    def facts(self, metadata: dict[str, Any], env: Control) -> dict[str, Any]:
+        """What metadata.json tells, for the card; what is not plain text or numbers there is left out."""
+        author = metadata.get("author")
+        texts = {
+            "author": ", ".join(str(each) for each in author) if isinstance(author, list) else author,
+            "algorithm": metadata.get("algorithm_name"),
+            "code": metadata.get("code_permalink"),
+            "licence": metadata.get("license") or metadata.get("licence"),
+            "env": recorded_in(metadata),
+        }
+        about = metadata.get("description")
+        required = metadata.get("requirements")
+        lines = required if isinstance(required, list) else []
+        matches = [re.fullmatch(r"([\w.-]+)==([\w.+-]+)", str(line)) for line in lines]
+        versions = {match[1].lower(): match[2] for match in matches if match}
+        minari = metadata.get("minari_version")
+        return {
+            "about": one_line(about) if isinstance(about, str) and about.strip() else "a Minari data set",
+            **{name: one_line(text) for name, text in texts.items() if isinstance(text, str) and text},
+            "versions": {**versions, **({"minari": one_line(minari)} if isinstance(minari, str) else {})},
+            "reference": reference(metadata) or {"min": env.reference_min, "max": env.reference_max},
+        }
+
+
+def read_episode(file: h5py.File, i: int, reader: Reader) -> dict[str, np.ndarray]:
+    """The arrays of an episode, a row a step."""
+    import numpy as np
+
+    from rlbench.data.layout import flat, numbers
+
+    names = {"actions": "actions", "rewards": "rewards", "terminals": "terminations", "timeouts": "truncations"}
+    found = {name: numbers(file, f"episode_{i}/{stored}") for name, stored in names.items()}
+    arrays = {name: array for name, array in found.items() if array is not None}
+    observations = joined(file, f"episode_{i}/observations")
+    if observations is None or len(arrays) < len(names):
+        lacks = [*(["observations"] if observations is None else []), *(names[k] for k in names if k not in arrays)]
+        raise reader.bad(f"episode {i} has no {', '.join(lacks)} that are arrays of numbers")
+    steps = len(arrays["rewards"])
+    if len(observations) != steps + 1 or any(len(array) != steps for array in arrays.values()):
+        lengths = ", ".join(f"{len(array)} {names[name]}" for name, array in arrays.items())
+        raise reader.bad(f"episode {i} has {len(observations)} observations, {lengths}: wanted one observation more")
+    numbered = {name: array.reshape(steps) if array.size == steps else array for name, array in arrays.items()}
+    numbered["actions"] = flat(arrays["actions"])
+    for name in ("terminals", "timeouts"):
+        if not np.isin(numbered[name], (0, 1)).all():
+            raise reader.bad(f"episode {i}: {names[name]} holds values other than 0 and 1")
+    return {"observations": observations[:-1], "next_observations": observations[1:], **numbered}
+
+
+def joined(file: h5py.File, name: str) -> np.ndarray | None:
+    """Observations `[T + 1, d]`; those of a Dict joined in the order of their names, as gymnasium flattens them."""
+    import h5py
+    import numpy as np
+
+    from rlbench.data.layout import flat, numbers
+
+    node = file.get(name)
+    keys = sorted(node) if isinstance(node, h5py.Group) else [""]
+    parts = [numbers(file, f"{name}/{key}".rstrip("/")) for key in keys]
+    known = [flat(part) for part in parts if part is not None]
+    if not known or len(known) < len(parts) or len({len(part) for part in known}) > 1:
+        return None
+    return np.concatenate(known, axis=1)
+
+
+def parsed(text: Any) -> Any:
+    """JSON within JSON: an object, or None where there is none."""
+    try:
+        return json.loads(text) if isinstance(text, str) else text
+    except (ValueError, RecursionError):
+        return None
+
+
+def not_vectors(space: Any) -> str | None:
+    """Why a space's elements cannot be read as vectors; None where they can, or where the space is not told."""
+    if not isinstance(space, dict) or space.get("type") == "Box":
+        return None
+    subspaces = space.get("subspaces")
+    if space.get("type") != "Dict" or not isinstance(subspaces, dict):
+        return one_line(str(space.get("type")))
+    others = [
+        f"{one_line(str(name))}: {one_line(str(each.get('type') if isinstance(each, dict) else each))}"
+        for name, each in subspaces.items()
+        if not isinstance(each, dict) or each.get("type") != "Box"
+    ]
+    return f"a Dict with {', '.join(others)}" if others else None
+
+
+def recorded_in(metadata: dict[str, Any]) -> str | None:
+    """Gymnasium's id of the environment that the data were recorded in."""
+    spec = parsed(metadata.get("env_spec"))
+    return spec.get("id") if isinstance(spec, dict) else None
+
+
+def reference(metadata: dict[str, Any]) -> dict[str, float] | None:
+    """Returns that score 0 and 100, where both are told."""
+    low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
+    if not isinstance(low, int | float) or not isinstance(high, int | float):
+        return None
+    return {"min": float(low), "max": float(high)} if math.isfinite(high - low) and low < high else None
+
+
+def one_line(text: str, most: int = 300) -> str:
+    """Text from a file, fit for a terminal: no line breaks, no control characters, not endless."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * most])
+    return " ".join(printable.split())[:most]
+
+
+def warn_of_simulator(card: dict[str, Any], env: Control) -> None:
+    """Say it where data come from another environment than the one that policies are judged in, or from a MuJoCo whose
+    contacts behave otherwise than the installed one's."""
+    from packaging.version import InvalidVersion, Version
+
+    recorded = card.get("env")
+    if recorded and recorded.rpartition(":")[2] != env.id.rpartition(":")[2]:
+        log.warning("%s was recorded in %s, policies are judged in %s (env=%s)", card["id"], recorded, env.id, env.name)
+    try:
+        installed, then = importlib.metadata.version("mujoco"), card.get("versions", {}).get("mujoco")
+        if then and (Version(installed) < Version(NEW_DYNAMICS)) != (Version(then) < Version(NEW_DYNAMICS)):
+            text = "%s was recorded with MuJoCo %s; contacts behave otherwise in %s, which is installed"
+            log.warning(text, card["id"], then, installed)
+    except (InvalidVersion, importlib.metadata.PackageNotFoundError):
+        pass  # a version that is not told cannot be compared
+
+
+class Minari:
+    """A data set of Minari's, from where its package keeps it, or downloaded with it.
+
+    Observations that are a Dict of vectors are joined in the order of their names. Scores are on the scale that the
+    data set itself tells, where it does.
+
+    Args:
+        env: where policies learned from the data are judged.
+        id: Minari's name of the data set, e.g. `mujoco/hopper/medium-v0`.
+        clip_actions: clip actions that leave the environment's bounds, as a simulator's motors do; else refuse them.
+
+    Raises:
+        UsageError: that is no id.
+    """
+
+    def __init__(self, env: Control, id: str, clip_actions: bool) -> None:
+        check_id(id)
+        self.env, self.id, self.clip_actions = env, id, clip_actions
+
+    def identity(self) -> dict[str, Any]:
+        """What determines the content: an id has its version in it."""
+        return {"source": "minari", "id": self.id, "clip_actions": self.clip_actions, "reader": READER}
+
+    def load(self, progress: Progress | None = None) -> Transitions:
+        """The data, downloaded and converted to a table unless they are there.
+
+        Raises:
+            UsageError: the data are damaged, or do not fit the environment.
+            RunError: they cannot be fetched.
+        """
+        from rlbench.data import store
+
+        folder = Folder(fetch(self.id, progress) / "data")
+        try:
+            sha256 = folder.checksum()
+        except OSError as error:
+            raise RunError(f"dataset=minari/{self.id}: {error}") from error
+        key = hashlib.sha256(repr((self.identity(), sha256, self.env, self.env.installed)).encode()).hexdigest()[:10]
+        name = f"minari-{self.id.replace('/', '-')}-{self.env.name}-{key}"
+        data = store.fetch(name, lambda: self.make(folder, sha256, progress))
+        warn_of_simulator(data.card, self.env)
+        return data
+
+    def make(self, folder: Folder, sha256: str, progress: Progress | None) -> Transitions:
+        from rlbench.data.layout import Options, Reader
+
+        reader = Reader(f"dataset=minari/{self.id}", self.env, Options("keep", "stored", "keep", self.clip_actions))
+        arrays, facts = folder.read(reader, progress)
+        card = {
+            "id": f"minari/{self.id}",
+            "level": re.sub(r"-v\d+$", "", self.id.rpartition("/")[2]),
+            "source": str(folder.data.parent),
+            "file": {"sha256": sha256, "rows": len(arrays["rewards"])},
+            **facts,
+        }
+        return reader.transitions(arrays, card)
