@@ -25,6 +25,8 @@ def environment(source: str, id: str) -> str:
     if task in MAZES:
         maze = next((word for word in rest if word != "eval"), "")
         return f"{MAZES[task]}_{maze}" + ("_dense" if "dense" in rest else "")
+    if task == "kitchen" and "mixed" in rest:  # it has other tasks
+        return "kitchen_mixed"
     return f"{source}_{task}" if source == "ogbench" else task
 
 

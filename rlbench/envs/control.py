@@ -27,7 +27,8 @@ class Control:
         reference_max: return that scores 100.
         termination: which rule of `rlbench.envs.terminations` ends an episode, for model rollouts; None: not known.
         kwargs: passed to `gymnasium.make`.
-        install: what to give pip where the id's module is missing.
+        install: what to give pip where a package is missing.
+        requires: the package that holds the simulator, where it is not the id's module.
     """
 
     name: str
@@ -37,12 +38,13 @@ class Control:
     termination: str | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
     install: str | None = None
+    requires: str | None = None
 
     @property
     def installed(self) -> bool:
         """Whether the package that holds the environment is there: without it, data can be read, not learned from."""
-        module, colon, _ = self.id.rpartition(":")
-        return not colon or find_spec(module.split(".")[0]) is not None
+        module = self.requires or self.id.rpartition(":")[0]
+        return not module or find_spec(module.split(".")[0]) is not None
 
     def require(self) -> None:
         """Raise `RunError` if the package that holds the environment is not installed."""

@@ -12,6 +12,8 @@ from rlbench.data import sources
         ("d4rl", "antmaze-large-diverse-v2", "antmaze_large", "d4rl-large-diverse-v2", "large_diverse"),
         ("d4rl", "maze2d-eval-umaze-dense-v1", "maze2d_umaze_dense", "d4rl-eval-umaze-dense-v1", "eval_umaze_dense"),
         ("d4rl", "door-human-v0", "door", "d4rl-human-v0", "human"),
+        ("d4rl", "kitchen-mixed-v0", "kitchen_mixed", "d4rl-mixed-v0", "mixed"),
+        ("d4rl", "kitchen-partial-v0", "kitchen", "d4rl-partial-v0", "partial"),
         ("minari", "mujoco/hopper/medium-v0", "hopper", "minari-medium-v0", "medium"),
         ("minari", "D4RL/pointmaze/umaze-dense-v2", "maze2d_umaze_dense", "minari-umaze-dense-v2", "umaze_dense"),
         ("ogbench", "cube-single-play-v0", "ogbench_cube", "ogbench-single-play-v0", "single_play"),
