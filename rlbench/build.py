@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from rlbench import config, cpu, paths
 from rlbench.artefacts import Artefacts, Report
 from rlbench.checkpoint import Checkpoints
+from rlbench.data import provenance
 from rlbench.errors import RunError, UsageError
 from rlbench.nets.mlp import Networks
 from rlbench.signals import Stop
@@ -59,6 +60,8 @@ def build(
     data: Transitions | None = None
     if cfg.algo.about.needs.data != "none":
         data = config.instantiate(cfg.dataset, env=env).load(progress=report)
+        for doubt in provenance.doubts(data.card, env):
+            say(doubt)
         reference = data.card.get("reference")
         if reference and None not in reference.values():  # the data's own scale of scores
             env = replace(env, reference_min=reference["min"], reference_max=reference["max"])

@@ -210,7 +210,7 @@ class Training:
         with self.stop.held():
             if self.directory.path != self.path:
                 self.directory = self.directory.replace(self.path)
-            facts |= {"threads": threads, "device": str(task.device)}
+            facts |= {"threads": threads, "device": str(task.device), "simulator": task.env.simulator()}
             if task.data is not None:
                 facts["dataset"] = {"fingerprint": task.data.fingerprint, **task.data.card}
             self.directory.write_meta(facts)

@@ -90,7 +90,6 @@ class FileDataset:
         data = store.fetch(name, lambda: self.read(progress))
         if progress is not None:
             progress(f"reading {self.path.name}", 1, 1)
-        minari.warn_of_simulator(data.card, self.env)
         return data
 
     def read(self, progress: store.Progress | None = None) -> Transitions:

@@ -7,9 +7,7 @@ environment's specification, which names code, the id is taken and no more.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
-import logging
 import math
 import os
 import re
@@ -35,12 +33,8 @@ if TYPE_CHECKING:
 READER = 1
 """Raised when the same folder would be read into another table."""
 METADATA, CONTENT, NAMESPACE = "metadata.json", "main_data.hdf5", "namespace_metadata.json"
-NEW_DYNAMICS = "3.5"
-"""The MuJoCo version whose contacts behave otherwise than those before."""
 BROKEN = (OSError, RuntimeError, ValueError, TypeError, KeyError)
 """What h5py raises where a file is cut short or altered."""
-
-log = logging.getLogger(__name__)
 
 
 # -- where data sets are -----------------------------------------------------------------------------------------------
@@ -382,23 +376,6 @@ def one_line(text: str, most: int = 300) -> str:
     return " ".join(printable.split())[:most]
 
 
-def warn_of_simulator(card: dict[str, Any], env: Control) -> None:
-    """Say it where data come from another environment than the one that policies are judged in, or from a MuJoCo whose
-    contacts behave otherwise than the installed one's."""
-    from packaging.version import InvalidVersion, Version
-
-    recorded = card.get("env")
-    if recorded and recorded.rpartition(":")[2] != env.id.rpartition(":")[2]:
-        log.warning("%s was recorded in %s, policies are judged in %s (env=%s)", card["id"], recorded, env.id, env.name)
-    try:
-        installed, then = importlib.metadata.version("mujoco"), card.get("versions", {}).get("mujoco")
-        if then and (Version(installed) < Version(NEW_DYNAMICS)) != (Version(then) < Version(NEW_DYNAMICS)):
-            text = "%s was recorded with MuJoCo %s; contacts behave otherwise in %s, which is installed"
-            log.warning(text, card["id"], then, installed)
-    except (InvalidVersion, importlib.metadata.PackageNotFoundError):
-        pass  # a version that is not told cannot be compared
-
-
 class Minari:
     """A data set of Minari's, from where its package keeps it, or downloaded with it.
 
@@ -438,9 +415,7 @@ class Minari:
             raise RunError(f"dataset=minari/{self.id}: {error}") from error
         key = hashlib.sha256(repr((self.identity(), sha256, self.env, self.env.installed)).encode()).hexdigest()[:10]
         name = f"minari-{self.id.replace('/', '-')}-{self.env.name}-{key}"
-        data = store.fetch(name, lambda: self.make(folder, sha256, progress))
-        warn_of_simulator(data.card, self.env)
-        return data
+        return store.fetch(name, lambda: self.make(folder, sha256, progress))
 
     def make(self, folder: Folder, sha256: str, progress: Progress | None) -> Transitions:
         from rlbench.data.layout import Options, Reader

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,13 @@ class Control:
         box: Any = env.action_space
         env.close()
         return box.low.reshape(-1), box.high.reshape(-1)
+
+    def simulator(self) -> str:
+        """What computes the dynamics: gymnasium's id and, where it is MuJoCo, its version, on which scores depend."""
+        env = self.make()
+        env.close()
+        id, model = self.id.rpartition(":")[2], getattr(env.unwrapped, "model", None)
+        return f"{id}, MuJoCo {version('mujoco')}" if type(model).__module__.startswith("mujoco") else id
 
     def time_limit(self) -> int | None:
         """Steps after which an episode is cut."""

@@ -99,7 +99,8 @@ def result(directory: RunDir) -> str:
     """What came of a run: score per seed, mean and spread, time taken and where it lies."""
     score, status, lines = directory.score(), directory.status(), []
     if score is not None:
-        lines.append(f"{score.metric} at step {score.step:,}")
+        place = directory.meta().get("simulator")
+        lines.append(f"{score.metric} at step {score.step:,}" + (f" in {place}" if place else ""))
         lines += [f"  seed {seed:<6}{value:12,.2f}" for seed, value in score.values.items()]
         if len(score.values) > 1:
             mean, spread = mean_and_spread(list(score.values.values()))

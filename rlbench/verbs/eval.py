@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     if given.json:
         print(json.dumps(rows, indent=1))
         return 0
-    print(f"{given.episodes} episodes a seed")
+    print(f"{given.episodes} episodes a seed in {task.env.simulator()}")
     for name in metrics:
         mean, spread = mean_and_spread([row[name] for row in rows])
         print(f"{name}: {mean:,.2f}" + (f" ± {spread:,.2f}" if len(rows) > 1 else ""))
