@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -13,15 +14,20 @@ LEVELS = ["random", "medium", "medium_replay", "medium_expert", "expert", "mixed
 
 
 def main() -> None:
-    rows = {}
+    rows: dict[tuple[str, int], dict[Any, Any]] = {}
+    files: dict[str, tuple[Any, dict[str, Any], str, str]] = {}
     for status in (Path(os.environ.get("RLBENCH_RESULTS", "results")) / "runs/bc").glob("*/*/status.json"):
         folder = status.parent
         config = OmegaConf.load(folder / "config.yaml")
         state = json.loads(status.read_text())
-        if state["state"] != "finished" or config.steps != STEPS or config.dataset.level not in LEVELS:
+        if state["state"] != "finished" or config.steps != STEPS or config.dataset.level not in [*LEVELS, "file"]:
             continue
         scores = np.array(list(state["score"]["values"].values()))
-        data = json.loads((folder / "meta.json").read_text())["dataset"]
+        meta = json.loads((folder / "meta.json").read_text())
+        data = meta["dataset"]
+        if config.dataset.level == "file":
+            files[data["id"]] = (config, data, meta["simulator"], f"{scores.mean():.1f} ± {scores.std(ddof=1):.1f}")
+            continue
         row = rows.setdefault((config.env.name, LEVELS.index(config.dataset.level)), {"data": data, "env": config.env})
         row[config.algo.best_fraction] = f"{scores.mean():.1f} ± {scores.std(ddof=1):.1f}"
     lines = [
@@ -36,10 +42,27 @@ def main() -> None:
             f"{returns['std']:,.0f} | {data['length']['mean']:,.0f} | {score:.1f} | {row.get(1.0, 'not run')} | "
             f"{row.get(0.2, 'not run')} |"
         )
+    write("table", lines)
+    lines = [
+        "| env | file | rows | episodes | return | score of the data | BC | judged in |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, (config, data, simulator, score) in sorted(files.items()):
+        returns, low, high = data["return"], config.env.reference_min, config.env.reference_max
+        lines.append(
+            f"| {config.env.name} | {name.removeprefix('file:')} | {data['rows']:,} | {data['episodes']:,} | "
+            f"{returns['mean']:,.0f} ± {returns['std']:,.0f} | {100 * (returns['mean'] - low) / (high - low):.1f} | "
+            f"{score} | {simulator} |"
+        )
+    write("files", lines)
+
+
+def write(name: str, lines: list[str]) -> None:
+    """Replace what stands on the page between the marks of this name."""
     page = HERE / "README.md"
-    before, rest = page.read_text().split("<!-- table -->\n")
+    before, rest = page.read_text().split(f"<!-- {name} -->\n")
     after = rest.split("<!-- end -->\n", 1)[1]
-    page.write_text(f"{before}<!-- table -->\n" + "\n".join(lines) + f"\n<!-- end -->\n{after}")
+    page.write_text(f"{before}<!-- {name} -->\n" + "\n".join(lines) + f"\n<!-- end -->\n{after}")
 
 
 if __name__ == "__main__":

@@ -117,7 +117,8 @@ def test_a_ball_is_paid_for_its_place_and_goes_on(dense: bool) -> None:
         env.set_state(np.add(env.goal, [0, offset]), np.zeros(2))
         _, reward, terminated, truncated, _ = env.step(np.zeros(2))
         assert reward == pytest.approx(np.exp(-offset) if dense else float(offset <= 0.5), abs=1e-9)
-        assert not (terminated or truncated)
+        assert not terminated
+        assert not truncated
 
 
 def test_a_ball_does_not_pass_a_wall() -> None:
