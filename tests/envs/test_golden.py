@@ -21,7 +21,7 @@ OUTCOMES = "next_positions", "next_velocities", "rewards"
 
 
 def replay(id: str, positions: np.ndarray, velocities: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, ...]:
-    """What follows each state `[N, nq]`, `[N, nv]` under each action `[N, a]`: positions, velocities and rewards `[N]`."""
+    """Positions, velocities and rewards `[N]` after each action `[N, a]` from each state `[N, nq]`, `[N, nv]`."""
     env: Any = Control("x", id).make().unwrapped
     env.reset(seed=0)
     found = []
