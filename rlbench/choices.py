@@ -14,6 +14,8 @@ from rlbench.errors import UsageError
 
 GROUPS = ("algo", "base", "env", "dataset", "hardware", "tracking", "preset", "experiment")
 OPTIONAL = ("base", "preset", "experiment")
+NAMED = ("env", "dataset")
+"""Groups with options that stand for many: `GROUP=OPTION/ID`."""
 PLUGINS = "plugins.yaml"
 
 

@@ -30,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlbench import paths, signatures
-from rlbench.choices import GROUPS, OPTIONAL, PLUGINS, Choices, read
+from rlbench.choices import GROUPS, NAMED, OPTIONAL, PLUGINS, Choices, read
 from rlbench.data import sources
 from rlbench.errors import UsageError
 from rlbench.signatures import MismatchError, Signature
@@ -55,6 +55,7 @@ def tuned(default: Any, choices: DictConfig, *, _root_: DictConfig) -> Any:
 
 OmegaConf.register_new_resolver("tuned", tuned, replace=True)
 OmegaConf.register_new_resolver("level", sources.level, replace=True)
+OmegaConf.register_new_resolver("task", sources.task, replace=True)
 
 
 # -- composing ---------------------------------------------------------------------------------------------------------
@@ -81,12 +82,16 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[str | Path] = ()) ->
                 options[key] = None
             else:
                 options[key] = option(choices, key, str(value))
-    if (source := options.get("dataset")) in published():
-        id = dict(values).get("dataset.id")
-        if not id:
-            raise UsageError(f"dataset={source} needs the name of a data set: dataset={source}/ID")
+    given = dict(values)
+    for group in NAMED:
+        if (source := options.get(group)) in published(group) and not given.get(f"{group}.id"):
+            raise UsageError(f"{group}={source} needs a name: {group}={source}/ID")
+    if (source := options.get("dataset")) in published("dataset"):
+        id = given["dataset.id"]
         sources.check(str(source), str(id))
-        natural = sources.environment(str(source), str(id))
+        (_, natural), *named = chosen_by_name("env", sources.environment(str(source), str(id)))
+        if "env" not in options:
+            values[:0] = named
         if options.setdefault("env", natural) not in choices.files["env"]:
             raise UsageError(f"dataset={source}/{id} has no environment of its own here: choose one, env=NAME")
     try:
@@ -189,18 +194,22 @@ def assignments(word: str) -> Iterator[tuple[str, Any]]:
     if override.key_or_group == "dataset" and isinstance(value, str) and value.startswith("file:"):
         yield "dataset", "file"
         yield "dataset.path", str(Path(value[5:]).expanduser().absolute())
-    elif override.key_or_group == "dataset" and isinstance(value, str) and value.partition("/")[0] in published():
-        source, _, id = value.partition("/")
-        yield "dataset", source
-        yield "dataset.id", id
+    elif override.key_or_group in NAMED and isinstance(value, str) and not override.package:
+        yield from chosen_by_name(override.key_or_group, value)
     else:
         yield override.key_or_group + (f"@{override.package}" if override.package else ""), value
 
 
+def chosen_by_name(group: str, value: str) -> list[tuple[str, str]]:
+    """What `GROUP=SOURCE/ID` sets where the group's option SOURCE takes an id; else `GROUP=VALUE` as it is."""
+    source, slash, id = value.partition("/")
+    return [(group, source), (f"{group}.id", id)] if slash and source in published(group) else [(group, value)]
+
+
 @cache
-def published() -> frozenset[str]:
-    """The options of `dataset` that take an id: `dataset=SOURCE/ID`."""
-    return frozenset(name for name, path in Choices().files["dataset"].items() if "id" in read(path))
+def published(group: str) -> frozenset[str]:
+    """The options of a group that take an id, and have none of their own."""
+    return frozenset(name for name, path in Choices().files[group].items() if read(path).get("id") == "???")
 
 
 def not_an_override(word: str) -> UsageError:

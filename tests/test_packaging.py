@@ -19,6 +19,8 @@ import rlbench
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
+EXTRAS = ("video", "onnx", "minari", "robotics", "ogbench")
+
 
 def declared(*extras: str) -> dict[str, Requirement]:
     """Requirements of the package and of some extras, by normalised name."""
@@ -53,7 +55,7 @@ def distributions(names: set[str]) -> set[str]:
 
 
 def test_every_import_is_declared() -> None:
-    assert distributions(imported(ROOT / "rlbench")) - declared("video", "onnx", "minari", "robotics").keys() == set()
+    assert distributions(imported(ROOT / "rlbench")) - declared(*EXTRAS).keys() == set()
 
 
 def test_every_dependency_is_imported() -> None:
@@ -63,7 +65,7 @@ def test_every_dependency_is_imported() -> None:
 
 def test_lock_satisfies_the_bounds() -> None:
     lock = locked()
-    for name, requirement in declared("video", "onnx", "minari", "robotics", "dev").items():
+    for name, requirement in declared(*EXTRAS, "dev").items():
         assert name in lock, f"{name} is missing from requirements.lock: make lock"
         assert lock[name] in requirement.specifier
 

@@ -36,6 +36,10 @@ def words(group: str, name: str) -> list[str]:
             return ["algo=bc", "dataset=d4rl", "dataset.id=hopper-medium-v2"]
         case "dataset" if name == "minari":
             return ["algo=bc", "dataset=minari", "dataset.id=mujoco/hopper/medium-v0"]
+        case "dataset" if name == "ogbench":
+            return ["algo=bc", "dataset=ogbench/cube-single-play-singletask-v0"]
+        case "env" if name == "ogbench":
+            return ["algo=sac", "env=ogbench/cube-single-singletask-v0"]
         case "dataset":
             env = read(CONF / group / f"{name}.yaml")["about"].get("envs", ["hopper"])[0]
             return ["algo=bc", f"dataset={name}", f"env={env}"]

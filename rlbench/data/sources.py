@@ -6,6 +6,9 @@
 import re
 
 VERSION = re.compile(r"-v\d+$")
+SINGLE = re.compile(r"-[a-z]+-singletask(-task\d)?(-v\d+)$")
+TASK = r"-singletask\1\2"
+"""In a name of OGBench's: how the data were collected, one task in place of all goals, and what stays for its env."""
 MAZES = {"antmaze": "antmaze", "maze2d": "maze2d", "pointmaze": "maze2d"}
 """Families with an environment for each maze, by our name of the family."""
 
@@ -21,13 +24,20 @@ def words(id: str) -> list[str]:
 
 def environment(source: str, id: str) -> str:
     """The `env=` in which policies learned from a data set are judged, as far as its name tells."""
+    if source == "ogbench":
+        return f"ogbench/{SINGLE.sub(TASK, id)}"
     task, *rest = words(id)
     if task in MAZES:
         maze = next((word for word in rest if word != "eval"), "")
         return f"{MAZES[task]}_{maze}" + ("_dense" if "dense" in rest else "")
     if task == "kitchen" and "mixed" in rest:  # it has other tasks
         return "kitchen_mixed"
-    return f"{source}_{task}" if source == "ogbench" else task
+    return task
+
+
+def task(source: str, id: str) -> str:
+    """What stands for an environment in the folders of its runs: `ogbench_cube-single`."""
+    return f"{source}_{VERSION.sub('', id).replace('-singletask', '')}"
 
 
 def level(source: str, id: str) -> str:
@@ -57,3 +67,7 @@ def check(source: str, id: str) -> None:
         from rlbench.data import minari
 
         minari.check_id(id)
+    if source == "ogbench":
+        from rlbench.data import ogbench
+
+        ogbench.check_id(id)

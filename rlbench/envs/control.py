@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlbench.errors import RunError
+from rlbench.errors import RunError, UsageError
+from rlbench.spelling import closest
 
 if TYPE_CHECKING:
     import gymnasium
@@ -29,7 +30,7 @@ class Control:
         termination: which rule of `rlbench.envs.terminations` ends an episode, for model rollouts; None: not known.
         kwargs: passed to `gymnasium.make`.
         install: what to give pip where a package is missing.
-        requires: the package that holds the simulator, where it is not the id's module.
+        requires: the package that holds the simulator, where it is not the id's module; it registers an id without one.
     """
 
     name: str
@@ -61,15 +62,28 @@ class Control:
         with warnings.catch_warnings():
             # v4 is asked for on purpose: it is what D4RL's scores refer to.
             warnings.filterwarnings("ignore", message=".*out of date.*", category=DeprecationWarning)
-            return gymnasium.make(self.id, **{**self.kwargs, **kwargs})
+            id = self.id if ":" in self.id or not self.requires else f"{self.requires}:{self.id}"
+            try:
+                return gymnasium.make(id, **{**self.kwargs, **kwargs})
+            except gymnasium.error.UnregisteredEnv as error:
+                near = closest(self.id, gymnasium.registry)
+                hint = f"\ndid you mean {near[0]}?" if near else ""
+                raise UsageError(f"env={self.name}: there is no environment {self.id}{hint}") from error
 
     def dims(self) -> tuple[int, int]:
-        """Widths of observation and action."""
+        """Widths of observation and action.
+
+        Raises:
+            UsageError: they are no boxes.
+        """
+        import gymnasium
+
         env = self.make()
         shapes = env.observation_space.shape, env.action_space.shape
         env.close()
-        if shapes[0] is None or shapes[1] is None:
-            raise TypeError(f"{self.id} has no flat observations or actions")
+        if not isinstance(env.action_space, gymnasium.spaces.Box) or shapes[0] is None or shapes[1] is None:
+            spaces = f"{env.observation_space} and {env.action_space}"
+            raise UsageError(f"env={self.name} ({self.id}) has {spaces}: wanted a box of observations, one of actions")
         return int(np.prod(shapes[0])), int(np.prod(shapes[1]))
 
     def action_bounds(self) -> tuple[np.ndarray, np.ndarray]:

@@ -39,13 +39,16 @@ def evaluate(
 
     Returns:
         `eval/return`, `eval/length`, and, where the environment has reference scores, `eval/normalized_score`
-        (100-based): float64 arrays `[S]`, means over the episodes.
+        (100-based), and, where the simulator says whether an episode ended in success, `eval/success` (a share):
+        float64 arrays `[S]`, means over the episodes.
     """
-    returns, lengths = rollout(env, act, seeds, episodes, device)
+    returns, lengths, successes = rollout(env, act, seeds, episodes, device)
     metrics: dict[str, Any] = {"eval/return": returns.mean(1), "eval/length": lengths.mean(1)}
     score = env.score(returns.mean(1))
     if score is not None:
         metrics["eval/normalized_score"] = score
+    if not np.isnan(successes).any():
+        metrics["eval/success"] = successes.mean(1)
     return metrics
 
 
@@ -56,26 +59,28 @@ def rollout(
     seeds: Sequence[int],
     episodes: int,
     device: torch.device | str = "cpu",
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns and lengths of every episode, float64 `[S, B]` (see `evaluate`)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns, lengths and successes (NaN: not known) of every episode, float64 `[S, B]` (see `evaluate`)."""
     shape = len(seeds), episodes
     envs = [env.make() for _ in range(len(seeds) * episodes)]
     starts = [start_seed(seed, episode) for seed in seeds for episode in range(episodes)]
     first = [e.reset(seed=start)[0] for e, start in zip(envs, starts, strict=True)]
     observations = np.asarray(first, dtype=np.float32)
-    returns, lengths = np.zeros(len(envs)), np.zeros(len(envs))
+    returns, lengths, successes = np.zeros(len(envs)), np.zeros(len(envs)), np.full(len(envs), np.nan)
     running = list(range(len(envs)))
     while running:
         batch = torch.as_tensor(observations.reshape(*shape, -1), device=device)
         actions = act(batch).flatten(0, 1).cpu().numpy()
         still = []
         for i in running:
-            observations[i], reward, terminated, truncated, _ = envs[i].step(actions[i])
+            observations[i], reward, terminated, truncated, info = envs[i].step(actions[i])
             returns[i] += reward
             lengths[i] += 1
             if not (terminated or truncated):
                 still.append(i)
+            elif "success" in info:
+                successes[i] = info["success"]
         running = still
     for e in envs:
         e.close()
-    return returns.reshape(shape), lengths.reshape(shape)
+    return returns.reshape(shape), lengths.reshape(shape), successes.reshape(shape)

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from rlbench import config, paths
 from rlbench.cli import Parser
-from rlbench.data import behaviour, d4rl, minari, store
+from rlbench.data import behaviour, d4rl, minari, ogbench, store
 from rlbench.errors import RunError, UsageError
 from rlbench.spelling import closest
 
@@ -22,7 +22,8 @@ HELP = """\
                              record the policies of a trained run, in parallel; the same words go on with a recording
                              that was stopped. noise: on the actions, in halves of their range
   make [env=X] dataset=Y     record an embedded dataset ahead of its first use
-  fetch d4rl/ID minari/ID ... download data sets, to be used without a network later
+  fetch d4rl/ID minari/ID ogbench/ID ...
+                             download data sets, to be used without a network later
   verify                     hold the cache's content against its checksums
   export [env=X] [dataset=Y] --to PLACE [--format d4rl|minari]
                              write a dataset for others and read it back: FILE.hdf5 in D4RL's layout, or FOLDER-v0 of
@@ -185,8 +186,12 @@ def fetch(words: Sequence[str]) -> int:
             print(f"d4rl/{id}  {path}  {path.stat().st_size:,} bytes, {checked}")
         elif source == "minari":
             print(f"minari/{id}  {minari.fetch(id, report)}")
+        elif source == "ogbench":
+            print(f"ogbench/{id}  {ogbench.fetch(id, report)}")
         else:
-            raise UsageError(f"{word!r} cannot be fetched\nit is d4rl/ID or minari/ID, e.g. d4rl/hopper-medium-v2")
+            raise UsageError(
+                f"{word!r} cannot be fetched\nit is d4rl/ID, minari/ID or ogbench/ID, e.g. d4rl/hopper-medium-v2"
+            )
     return 0
 
 

@@ -16,7 +16,13 @@ from rlbench.data import sources
         ("d4rl", "kitchen-partial-v0", "kitchen", "d4rl-partial-v0", "partial"),
         ("minari", "mujoco/hopper/medium-v0", "hopper", "minari-medium-v0", "medium"),
         ("minari", "D4RL/pointmaze/umaze-dense-v2", "maze2d_umaze_dense", "minari-umaze-dense-v2", "umaze_dense"),
-        ("ogbench", "cube-single-play-v0", "ogbench_cube", "ogbench-single-play-v0", "single_play"),
+        (
+            "ogbench",
+            "cube-single-play-singletask-v0",
+            "ogbench/cube-single-singletask-v0",
+            "ogbench-single-play-singletask-v0",
+            "single_play_singletask",
+        ),
     ],
 )
 def test_names(source: str, id: str, environment: str, level: str, quality: str) -> None:

@@ -22,7 +22,7 @@ def test_steps_rewards_and_starts() -> None:
 
 
 def test_episodes_have_fifty_steps() -> None:
-    _, lengths = rollout(ENV, lambda s: -s, (0,), 2)
+    _, lengths, _ = rollout(ENV, lambda s: -s, (0,), 2)
     assert (lengths == 50).all()
 
 
