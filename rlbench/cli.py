@@ -19,7 +19,7 @@ from rlbench import __version__
 from rlbench.errors import Interrupted, RunError, UsageError
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
+    from rlbench.launch.sweep import Planned
 
 VERBS = {
     "list": "what there is to choose: list [algo|env|dataset|hardware|experiment]",
@@ -27,7 +27,11 @@ VERBS = {
     "check": "compose and validate, run nothing: check OVERRIDES",
     "runs": "what was run, and what came of it",
     "show": "one run: show RUN",
-    "resume": "go on with a run that was stopped: resume RUN",
+    "sweep": "sweeps by name: sweep ls|show|resume|cancel",
+    "status": "how far runs and sweeps are, and what waits: status [SWEEP|WORD...]",
+    "logs": "what a run says: logs RUN [-f]",
+    "cancel": "stop a run or a sweep, wherever it runs: cancel RUN|SWEEP",
+    "resume": "go on with a run or a sweep that was stopped: resume RUN|SWEEP",
     "eval": "more episodes of a trained policy, on video if you like: eval RUN",
     "export": "a policy as TorchScript or ONNX: export RUN",
     "data": "recorded datasets, and the policies behind them",
@@ -39,7 +43,9 @@ Train, resume and compare reinforcement-learning algorithms.
 
   rlbench algo=cocoa env=hopper                       one run
   rlbench algo=cocoa env=hopper seeds=8               eight seeds, trained together
-  rlbench -m algo=iql,cql dataset=medium,expert       a sweep, one cell after another
+  rlbench -m algo=iql,cql dataset=medium,expert       a sweep, one run after another
+  rlbench -m algo=iql,cql hardware=local              a sweep, as many runs at a time as fit this machine
+  rlbench -m algo=iql,cql hardware=slurm_gpu          a sweep, on the cluster
   rlbench algo=cocoa preset=quick                     a short run, to see that it works
 
 Overrides
@@ -52,6 +58,7 @@ Commands (each explains itself with --help)
 
 Options
   -m, --multirun     run every combination of values: a=1,2  a=range(0,4)  algo=glob(td3*)
+  --name NAME        what the sweep is called (rlbench sweep ls)
   --cfg job          print the composed configuration instead of running it (--json: for a program)
   --config-dir DIR   add a folder of your own choices (DIR/algo/mine.yaml, ...); DIR/plugins.yaml
                      says which Python modules they may name: `plugins: [mymodule]`
@@ -70,6 +77,7 @@ class Request:
     overrides: list[str]
     config_dirs: list[str]
     multirun: bool
+    name: str | None
     config_only: bool
     json: bool
 
@@ -141,58 +149,44 @@ def request(words: Sequence[str], command: str, text: str) -> Request:
     parser = Parser(command, text)
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE")
     parser.add_argument("-m", "--multirun", action="store_true", help="every combination of values")
+    parser.add_argument("--name", metavar="NAME", help="what the sweep is called")
     parser.add_argument("--cfg", choices=["job"], help="print the configuration")
     parser.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="a folder of your own choices")
     parser.add_argument("--json", action="store_true", help="for a program (with check and --cfg)")
     given = parser.read(words)
-    return Request(given.overrides, given.config_dir, given.multirun, given.cfg is not None, given.json)
+    return Request(given.overrides, given.config_dir, given.multirun, given.name, given.cfg is not None, given.json)
 
 
-def cells(asked: Request) -> list[tuple[list[str], DictConfig]]:
+def cells(asked: Request) -> list[Planned]:
     """Every run that is asked for, composed and validated."""
     from rlbench import config
+    from rlbench.launch.sweep import Planned
 
-    sweep = config.expand(asked.overrides, asked.multirun, asked.config_dirs)
-    composed = []
-    for overrides in sweep:
-        try:
-            composed.append((overrides, config.compose(overrides, asked.config_dirs)))
-        except UsageError as error:
-            if len(sweep) == 1:
-                raise
-            raise UsageError(f"{' '.join(overrides)}: {error}") from error
-    return composed
+    words = config.expand(asked.overrides, asked.multirun, asked.config_dirs)
+    return [Planned.of(list(each), content) for each, content in config.compose_sweep(words, asked.config_dirs)]
 
 
 def launch(asked: Request) -> int:
-    """Run one cell after another; one that fails does not stop the others."""
-    from omegaconf import OmegaConf
+    """Run what is asked for, where `hardware=` says."""
+    from rlbench.launch import start
 
     runs = cells(asked)
     if asked.config_only:
-        contents = [OmegaConf.to_container(cfg) for _, cfg in runs]
-        if asked.json:
-            print(json.dumps(contents if asked.multirun else contents[0], indent=2))
-        else:
-            print("---\n".join(OmegaConf.to_yaml(cfg) for _, cfg in runs), end="")
+        print(configurations(runs, asked), end="")
         return 0
-    from rlbench import config
-    from rlbench.run import run
+    if len(runs) == 1 and runs[0].config["hardware"]["where"] == "here":
+        return start.single(runs[0])
+    return start.sweep(asked.overrides, runs, asked.name)
 
-    for _, cfg in runs:
-        config.run_directory(cfg)  # what is wrong with a dataset shows before the first cell begins
-    failed = []
-    for number, (overrides, cfg) in enumerate(runs, 1):
-        if len(runs) > 1:
-            print(f"[{number}/{len(runs)}] {' '.join(overrides)}", flush=True)
-        code = guarded(lambda cfg=cfg, overrides=overrides: run(cfg, overrides))  # type: ignore[misc]
-        if code >= 128 or len(runs) == 1:
-            return code
-        if code:
-            failed.append(" ".join(overrides))
-    if failed:
-        raise RunError(f"{len(failed)} of {len(runs)} runs failed: {'; '.join(failed)}")
-    return 0
+
+def configurations(runs: Sequence[Planned], asked: Request) -> str:
+    """The configurations as text for `--cfg job`."""
+    import yaml
+
+    contents = [run.config for run in runs]
+    if asked.json:
+        return json.dumps(contents if asked.multirun else contents[0], indent=2) + "\n"
+    return "---\n".join(yaml.safe_dump(content, sort_keys=False) for content in contents)
 
 
 def guarded(command: Callable[[], int]) -> int:

@@ -43,6 +43,7 @@ RESERVED = {"_target_", "about", "budget"}
 LABELS = {"name", "level"}
 """Keys that a constructor gets only if it asks for them."""
 SETTINGS = "rlbench.settings.Run"
+SEED = re.compile(r"seed=\d+")
 
 declared = {"rlbench"}
 """Top-level modules that `_target_` may name; plug-ins join them (as they join sys.path)."""
@@ -112,13 +113,55 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[str | Path] = ()) ->
     return cfg
 
 
+def compose_sweep(
+    cells: Sequence[Sequence[str]], config_dirs: Sequence[str | Path] = ()
+) -> Iterator[tuple[Sequence[str], dict[str, Any]]]:
+    """Every cell of a sweep with its configuration, as `compose` makes it.
+
+    Raises:
+        UsageError: one of them cannot be run; the message says which.
+    """
+    files = Choices(config_dirs).all_files()
+    # Cells that differ in the seed alone are composed once: a thousand of them would take a quarter of a minute.
+    alike = not any("${seed" in path.read_text() for path in files)
+    composed: dict[tuple[str, ...], dict[str, Any]] = {}
+    for words in cells:
+        others = tuple(word for word in words if not SEED.fullmatch(word))
+        known = composed.get(others)
+        if known is not None and len(words) == len(others) + 1:
+            seed = next(word for word in words if SEED.fullmatch(word))
+            yield words, {**known, "seed": int(seed.removeprefix("seed="))}
+            continue
+        try:
+            content = plain(compose(words, config_dirs))
+        except UsageError as error:
+            if len(cells) == 1:
+                raise
+            raise UsageError(f"{' '.join(words)}: {error}") from error
+        if alike and len(words) == len(others) + 1:
+            composed[others] = content
+        yield words, content
+
+
 def load(path: Path) -> DictConfig:
     """The configuration that a run's `config.yaml` holds, checked anew (the code may have changed since).
 
     Raises:
         UsageError: it cannot be run any more.
     """
-    cfg = cast(DictConfig, OmegaConf.load(path))
+    return checked_anew(cast(DictConfig, OmegaConf.load(path)), path)
+
+
+def checked_anew(cfg: DictConfig, path: Path) -> DictConfig:
+    """A configuration that was composed earlier and kept in a file, ready to be run.
+
+    Args:
+        cfg: the configuration.
+        path: the file.
+
+    Raises:
+        UsageError: it cannot be run any more.
+    """
     plugins = cfg.pop("plugins", {})
     for folder in plugins.values():
         extend_path(Path(folder))
@@ -365,9 +408,9 @@ def is_free(kind: Any) -> bool:
     return getattr(kind, "__origin__", None) is dict
 
 
-def plain(cfg: DictConfig) -> dict[str, Any]:
+def plain(cfg: DictConfig | dict[str, Any]) -> dict[str, Any]:
     """The configuration as dicts and lists."""
-    return cast(dict[str, Any], OmegaConf.to_container(cfg))
+    return cfg if isinstance(cfg, dict) else cast(dict[str, Any], OmegaConf.to_container(cfg))
 
 
 def keys(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
@@ -489,19 +532,26 @@ def setter(wrong: MismatchError, chosen: dict[str, str], choices: Choices) -> st
 # -- naming and building -----------------------------------------------------------------------------------------------
 
 
-def run_id(cfg: DictConfig) -> str:
+def run_id(cfg: DictConfig | dict[str, Any]) -> str:
     """Ten hex digits of a hash over all that determines a run's result, and nothing else."""
     content = plain(cfg)
     parts = {key: essence(content[key]) for key in ("algo", "env", "seed", "seeds", "steps", "eval")}
-    parts["dataset"] = identity(cfg)
+    parts["dataset"] = identity(content)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]
 
 
-def identity(cfg: DictConfig) -> dict[str, Any] | None:
+def identity(cfg: DictConfig | dict[str, Any]) -> dict[str, Any] | None:
     """What determines the content of the run's dataset; None where it has none."""
-    if "_target_" not in cfg.dataset:
+    content = plain(cfg)
+    if "_target_" not in content["dataset"]:
         return None
-    return cast(dict[str, Any], instantiate(cfg.dataset, env=instantiate(cfg.env)).identity())
+    return json.loads(identity_of(json.dumps(content["dataset"]), json.dumps(content["env"])))
+
+
+@cache
+def identity_of(dataset: str, env: str) -> str:
+    """The identity of a dataset, all as JSON: the runs of a sweep ask for the same ones again and again."""
+    return json.dumps(instantiate(json.loads(dataset), env=instantiate(json.loads(env))).identity())
 
 
 def essence(value: Any) -> Any:
@@ -511,11 +561,13 @@ def essence(value: Any) -> Any:
     return value
 
 
-def run_directory(cfg: DictConfig) -> Path:
+def run_directory(cfg: DictConfig | dict[str, Any]) -> Path:
     """`<results>/runs/<algorithm>[-<base>]/<environment>-<dataset>/<id>`."""
-    base = cfg.algo.get("base")
-    algo = cfg.algo.name + (f"-{base.name}" if is_node(base) else "")
-    return paths.results_root() / "runs" / algo / f"{cfg.env.name}-{cfg.dataset.level}" / run_id(cfg)
+    content = plain(cfg)
+    base = content["algo"].get("base")
+    algo = content["algo"]["name"] + (f"-{base['name']}" if is_node(base) else "")
+    problem = f"{content['env']['name']}-{content['dataset']['level']}"
+    return paths.results_root() / "runs" / algo / problem / run_id(content)
 
 
 def instantiate(node: Any, **runtime: Any) -> Any:

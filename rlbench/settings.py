@@ -47,16 +47,61 @@ class Checkpoint:
 
 
 @dataclass
+class Slurm:
+    """What a job asks of the cluster; null leaves a thing to the cluster.
+
+    Args:
+        partition: where jobs queue.
+        account: whom they are charged to.
+        qos: quality of service.
+        minutes: time limit of one job; a run that takes longer goes on in the next.
+        memory_gb: main memory of a job.
+        cpus: processor cores of a job.
+        gres: generic resources of a job, e.g. gpu:1.
+        constraint: features of the node, e.g. a100|h100.
+        at_once: most jobs of a sweep that run at the same time.
+        restarts: most times that a job goes back to the queue, for its time limit or for others to pass.
+        notice: seconds before the time limit at which a run is told to save.
+        extra: further options of sbatch, by their long names, e.g. {nice: 100}.
+        setup: shell lines before the run, e.g. [module load cuda].
+    """
+
+    partition: str | None
+    account: str | None
+    qos: str | None
+    minutes: Count
+    memory_gb: Positive
+    cpus: Count
+    gres: str | None
+    constraint: str | None
+    at_once: Count | None
+    restarts: NonNegativeInt
+    notice: Count
+    extra: dict[str, str]
+    setup: list[str]
+
+
+@dataclass
 class Hardware:
     """Where a run computes.
 
     Args:
-        device: cpu or cuda.
+        where: in this process, in a queue over this machine's cores and GPUs, or on the cluster.
+        device: cpu or cuda; auto: the GPU where there is one.
         threads: processor threads of one run.
+        pack: most runs of a sweep, alike but for the seed, that are trained together as one (as seeds= does).
+        workers: runs at a time in the queue over this machine; null: as many as fit its cores or GPUs.
+        runs_per_gpu: of these, on each GPU.
+        slurm: what a job asks of the cluster.
     """
 
-    device: Literal["cpu", "cuda"]
+    where: Literal["here", "local", "slurm"]
+    device: Literal["cpu", "cuda", "auto"]
     threads: Count
+    pack: Count
+    workers: Count | None
+    runs_per_gpu: Count
+    slurm: Slurm
 
 
 @dataclass

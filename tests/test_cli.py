@@ -252,7 +252,16 @@ def brittle(tmp_path: Path) -> Path:
 
 
 def test_a_failing_cell_stops_no_other(brittle: Path, tmp_path: Path) -> None:
-    words = ["-m", "--config-dir", str(brittle), "algo=brittle", "env=disc2d", "algo.fails=false,true", "seed=0,1"]
+    words = [
+        "-m",
+        "--config-dir",
+        str(brittle),
+        "algo=brittle",
+        "env=disc2d",
+        "algo.fails=false,true",
+        "seed=0,1",
+        "hardware.pack=1",
+    ]
     done = rlbench(*words, RLBENCH_RESULTS=str(tmp_path / "results"))
     assert done.returncode == 1, done.stderr
     assert "2 of 4 runs failed" in done.stderr.splitlines()[-1]

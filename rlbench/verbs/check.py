@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import OmegaConf
 
 from rlbench import config
 from rlbench.cli import cells, request
@@ -15,7 +15,7 @@ TEXT = "Compose and validate, say what would run and where it would lie, run not
 
 def main(argv: list[str]) -> int:
     asked = request(argv, "check", TEXT)
-    found = [summary(cfg) for _, cfg in cells(asked)]
+    found = [summary(run.config) for run in cells(asked)]
     if asked.json:
         print(json.dumps(found if asked.multirun else found[0], indent=2))
         return 0
@@ -29,9 +29,10 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def summary(cfg: DictConfig) -> dict[str, Any]:
+def summary(content: dict[str, Any]) -> dict[str, Any]:
     """What a run is and what there is of it."""
-    directory = config.run_directory(cfg)
+    cfg = OmegaConf.create(content)
+    directory = config.run_directory(content)
     status = directory / "status.json"
     base = f" over {cfg.algo.base.name}" if "base" in cfg.algo else ""
     return {

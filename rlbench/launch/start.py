@@ -1,0 +1,109 @@
+"""Where runs go: into this process, into a queue over this machine, or to the cluster."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, cast
+
+from rlbench.errors import UsageError
+from rlbench.launch.packing import holder, plan
+from rlbench.launch.sweep import Planned, Sweep, default_name
+from rlbench.tracking.rundir import RunDir, alone
+
+Hardware = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run as the queue sees it.
+
+    Attributes:
+        id: what the queue calls it, for its own commands.
+        state: whether it is yet to begin, at work, or over, however it ended.
+        reason: the queue's own word for that.
+    """
+
+    id: str
+    state: Literal["queued", "running", "ended"]
+    reason: str
+
+
+class Place(Protocol):
+    """What `rlbench.launch.here`, `.local` and `.slurm` are: modules, by `hardware.where`."""
+
+    def workers(self, hardware: Hardware) -> int:
+        """Runs that are worked on at a time.
+
+        Raises:
+            UsageError: what `hardware` asks for is not to be had here.
+        """
+        ...
+
+    def start(self, sweep: Sweep) -> int:
+        """Start the unfinished runs of a sweep, each exactly once; the exit code."""
+        ...
+
+    def jobs(self, sweep: Sweep) -> dict[str, Job]:
+        """What the queue says of a sweep's runs, by their paths; a run that it knows nothing of is left out."""
+        ...
+
+    def cancel(self, sweep: Sweep, runs: Sequence[Planned]) -> None:
+        """Stop these runs, and start none of them that has not begun."""
+        ...
+
+
+def place(where: str) -> Place:
+    return cast(Place, importlib.import_module(f"rlbench.launch.{where}"))
+
+
+def single(cell: Planned) -> int:
+    """One run in this process; the exit code."""
+    from omegaconf import OmegaConf
+
+    from rlbench.run import run
+    from rlbench.tracking.progress import result
+
+    found = None if cell.config["rerun"] else holder(cell)
+    if found is not None and found != cell:
+        print(f"This run is finished already, trained together with others as {' '.join(found.words)}.")
+        print(result(RunDir(found.directory)))
+        return 0
+    return run(OmegaConf.create(cell.config), cell.words, cell.directory)
+
+
+def sweep(words: Sequence[str], cells: Sequence[Planned], name: str | None) -> int:
+    """Write a sweep down, or find it, and start what is unfinished; the exit code.
+
+    Args:
+        words: what the user typed.
+        cells: the runs that were asked for.
+        name: what the user calls it.
+    """
+    cells = list({cell.path: cell for cell in cells}.values())
+    hardware = cells[0].config["hardware"]
+    if any(cell.config["hardware"] != hardware for cell in cells):
+        raise UsageError("hardware= has one value in a sweep: start one sweep for each")
+    workers = place(hardware["where"]).workers(hardware)
+    if cells[0].config["rerun"]:
+        cells = [set_aside(cell) for cell in cells]
+    made = Sweep.create(name or default_name(cells), words, cells, lambda: plan(cells, hardware["pack"], workers))
+    return proceed(made)
+
+
+def proceed(sweep: Sweep) -> int:
+    """Start what is unfinished of a sweep; the exit code."""
+    return place(sweep.about()["hardware"]["where"]).start(sweep)
+
+
+def set_aside(cell: Planned) -> Planned:
+    """A run that starts anew, in an empty place: in a queue it may be begun more than once."""
+    run = holder(cell) or cell
+    if run.directory.exists():
+        before = run.directory.with_name(f".{run.directory.name}.before")
+        with alone(run.directory):
+            shutil.rmtree(before, ignore_errors=True)
+            run.directory.rename(before)
+    return Planned(cell.words, {**cell.config, "rerun": False}, cell.path)
