@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -12,16 +11,26 @@ from omegaconf import DictConfig, OmegaConf
 from rlbench import config, cpu, paths
 from rlbench.artefacts import Artefacts, Report
 from rlbench.checkpoint import Checkpoints
-from rlbench.data import provenance
+from rlbench.envs.problem import Problem
 from rlbench.errors import RunError, UsageError
-from rlbench.nets.mlp import Networks
 from rlbench.signals import Stop
-from rlbench.task import Features, Task
+from rlbench.task import Task
 from rlbench.tracking.progress import Progress
 from rlbench.tracking.rundir import RunDir
 
-if TYPE_CHECKING:
-    from rlbench.data.transitions import Transitions
+
+class Data(Protocol):
+    """All that a run knows of a dataset."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the content."""
+        ...
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Where the data come from, as JSON would hold it."""
+        ...
 
 
 class Algorithm(Protocol):
@@ -55,27 +64,24 @@ def build(
         raise UsageError(
             "hardware=gpu: torch finds no NVIDIA GPU here\nhardware=cpu computes; `rlbench doctor` says why"
         )
-    env = config.instantiate(cfg.env)
+    env: Problem = config.instantiate(cfg.env)
     env.require()  # before data are read and models learned in vain
-    data: Transitions | None = None
+    data: Data | None = None
     if cfg.algo.about.needs.data != "none":
         data = config.instantiate(cfg.dataset, env=env).load(progress=report)
-        for doubt in provenance.doubts(data.card, env):
+        for doubt in env.doubts(data.card):
             say(doubt)
-        reference = data.card.get("reference")
-        if reference and None not in reference.values():  # the data's own scale of scores
-            env = replace(env, reference_min=reference["min"], reference_max=reference["max"])
-    observation_dim, action_dim = env.dims()
-    task = Task(
-        seeds=tuple(range(cfg.seed, cfg.seed + cfg.seeds)),
-        steps=cfg.steps,
-        device=device,
-        env=env,
-        data=data,
-        eval_episodes=cfg.eval.episodes,
-        artefacts=Artefacts(paths.cache_root() / "artefacts", device, stop, report, say),
-        networks=Networks(observation_dim, action_dim),
-        features=Features(observation_dim),
+        env = env.scaled_by(data.card)
+    task = env.task(
+        Task(
+            seeds=tuple(range(cfg.seed, cfg.seed + cfg.seeds)),
+            steps=cfg.steps,
+            device=device,
+            env=env,
+            data=data,
+            eval_episodes=cfg.eval.episodes,
+            artefacts=Artefacts(paths.cache_root() / "artefacts", device, stop, report, say),
+        )
     )
     return config.instantiate(cfg.algo, task=task), task
 

@@ -40,14 +40,13 @@ def collect(
         RunError: the run has no policy, or the data cannot be written.
     """
     from rlbench.build import build_trained
-    from rlbench.policies import policy, torchscript
+    from rlbench.policies import policy, require_policy, torchscript
 
     if to.exists():
         raise UsageError(f"--to {to}: it exists; name another place, or remove it")
     algorithm, task = build_trained(directory, **{"hardware.device": "cpu"})
     algo = OmegaConf.create(directory.config()).algo.name
-    if not hasattr(algorithm, "actor_params"):
-        raise RunError(f"the algorithm of {directory.path} has no policy that could be recorded")
+    require_policy(algorithm, directory.path)
     asked = {
         "run": directory.path.name,
         "step": (directory.status() or {}).get("step"),
@@ -76,7 +75,8 @@ def collect(
         "policy": asked,
         "versions": {package: version(package) for package in ("gymnasium", "mujoco", "numpy")},
     }
-    data = Transitions(np.concatenate(tables), *task.env.dims(), card)
+    observation_dim, action_dim = task.env.dims()
+    data = Transitions(np.concatenate(tables), observation_dim, action_dim, card)
     export.write(data, task.env, to, form, progress)
     shutil.rmtree(partial)
     return data

@@ -29,7 +29,7 @@ from rlbench.data.transitions import Transitions, summary
 from rlbench.envs.control import Control
 from rlbench.errors import UsageError
 from rlbench.nets.mlp import Networks
-from rlbench.task import Features, Task
+from rlbench.task import ControlTask, Features
 
 SCREEN_EPISODES = 20
 MANIFEST_EPISODES = 100
@@ -77,11 +77,11 @@ class Trial:
         return max(abs(self.bc / self.data - 1) / NEAR, gain / GAIN)
 
 
-def task_of(env: Control, seeds: tuple[int, ...], steps: int, data: Transitions | None) -> Task:
+def task_of(env: Control, seeds: tuple[int, ...], steps: int, data: Transitions | None) -> ControlTask:
     dims = env.dims()
     device = torch.device("cpu")
     artefacts = Artefacts(paths.cache_root() / "artefacts")
-    return Task(seeds, steps, device, env, data, TRIAL_EPISODES, artefacts, Networks(*dims), Features(dims[0]))
+    return ControlTask(seeds, steps, device, env, data, TRIAL_EPISODES, artefacts, Networks(*dims), Features(dims[0]))
 
 
 def train(env: Control, sac: dict[str, Any], steps: int, seed: int, every: int, folder: Path, say: Say) -> None:

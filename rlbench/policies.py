@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from rlbench.errors import RunError
+
 if TYPE_CHECKING:
     from rlbench.task import Task
+
+
+def require_policy(algorithm: Any, run: Any) -> None:
+    """Raise `RunError` where a run has trained something else than a policy of an actor network."""
+    if not hasattr(algorithm, "actor_params"):
+        raise RunError(f"the algorithm of {run} has no policy of its own, to be exported, recorded or filmed")
 
 
 def policy(algorithm: Any, place: int) -> Callable[[Tensor], Tensor]:

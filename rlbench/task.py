@@ -53,27 +53,44 @@ class Task:
         seeds: the S seeds trained together.
         steps: the run's length in the algorithm's units, for schedules.
         device: where parameters and data lie.
-        env: the environment (for control: `rlbench.envs.control.Control`).
-        data: the offline dataset, None for online algorithms.
-        eval_episodes: episodes a seed in one evaluation.
+        env: the problem.
+        data: the offline dataset, None for algorithms that need none.
+        eval_episodes: episodes (samples, where there are no episodes) a seed in one evaluation.
         artefacts: trains and caches what several runs can share (models, anchor seekers).
-        networks: builds the networks over states (and actions).
-        features: what the networks are fed for a raw observation.
     """
 
     seeds: tuple[int, ...]
     steps: int
     device: torch.device
-    env: Control
-    data: Transitions | None
+    env: Any
+    data: Any
     eval_episodes: int
     artefacts: Artefacts
-    networks: Networks
-    features: Features
 
     def streams(self, purpose: str) -> SeedStreams:
         """Random streams of the task's seeds on its device."""
         return SeedStreams(self.seeds, purpose, self.device)
+
+    def tensor(self, column: np.ndarray) -> Tensor:
+        """A float32 copy on the task's device: datasets are read-only memory-maps."""
+        return torch.from_numpy(np.array(column, dtype=np.float32)).to(self.device)
+
+
+@dataclass(frozen=True)
+class ControlTask(Task):
+    """A control problem: states, continuous actions, rewards.
+
+    Attributes:
+        env: the environment.
+        data: transitions.
+        networks: builds the networks over states (and actions).
+        features: what the networks are fed for a raw observation.
+    """
+
+    env: Control
+    data: Transitions | None
+    networks: Networks
+    features: Features
 
     @property
     def dataset(self) -> Transitions:
@@ -82,11 +99,7 @@ class Task:
             raise ValueError("this task has no dataset")
         return self.data
 
-    def tensor(self, column: np.ndarray) -> Tensor:
-        """A float32 copy on the task's device: datasets are read-only memory-maps."""
-        return torch.from_numpy(np.array(column, dtype=np.float32)).to(self.device)
-
-    def with_features(self, features: Features, networks: Networks) -> Task:
+    def with_features(self, features: Features, networks: Networks) -> ControlTask:
         """The same task seen through other features: what a wrapper hands its base algorithm."""
         return replace(self, features=features, networks=networks)
 

@@ -11,7 +11,7 @@ from rlbench.data.sampling import Batch, Minibatches
 from rlbench.nets.mlp import stack
 from rlbench.nets.optim import Adam, Params, assign, clone, gradients, polyak
 from rlbench.nets.policy import TanhGaussian
-from rlbench.task import Task
+from rlbench.task import ControlTask
 
 
 class Stateful(Protocol):
@@ -27,7 +27,7 @@ class ControlAlgorithm:
     while training (optimisers, minibatches, streams) into `parts`; `step` counts the units of work done.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: ControlTask) -> None:
         self.task = task
         self.step = 0
         self.params: dict[str, Params] = {}
@@ -116,7 +116,7 @@ class SoftActorCritic(ControlAlgorithm):
 
     def __init__(
         self,
-        task: Task,
+        task: ControlTask,
         *,
         hidden_dims: list[int],
         num_critics: int,

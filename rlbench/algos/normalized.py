@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlbench.task import Features, Task
+from rlbench.task import ControlTask, Features
 
 
 class NormalizedFeatures(Features):
@@ -52,7 +52,7 @@ class NormalizedFeatures(Features):
         return other
 
 
-def normalized(task: Task, rows: Any = slice(None)) -> Task:
+def normalized(task: ControlTask, rows: Any = slice(None)) -> ControlTask:
     """The task with its features normalised by the observations in these rows of its dataset."""
     features = NormalizedFeatures(task.features, task.dataset.observation[rows], task.device)
     return task.with_features(features, task.networks)

@@ -11,7 +11,7 @@ from rlbench.algos.actor_critic import ControlAlgorithm, least, per_seed
 from rlbench.data.sampling import Batch
 from rlbench.nets.mlp import stack
 from rlbench.nets.optim import Adam, Params, clone, gradients, polyak
-from rlbench.task import Task
+from rlbench.task import ControlTask
 
 
 class TwinDelayed(ControlAlgorithm):
@@ -33,7 +33,7 @@ class TwinDelayed(ControlAlgorithm):
 
     def __init__(
         self,
-        task: Task,
+        task: ControlTask,
         *,
         hidden_dims: list[int],
         gamma: float,

@@ -10,11 +10,11 @@ from torch import Tensor
 from rlbench.rng import SeedStreams
 
 if TYPE_CHECKING:
-    from rlbench.task import Task
+    from rlbench.task import ControlTask
 
 
 class Batch(NamedTuple):
-    """One minibatch a seed; observations are features (`Task.features`)."""
+    """One minibatch a seed; observations are features (`ControlTask.features`)."""
 
     observation: Tensor  # [S, B, d]
     action: Tensor  # [S, B, a]
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
         return Batch(*rows.split([*widths, rows.shape[-1] - sum(widths)], dim=-1))
 
 
-def training_rows(task: Task, reward: Tensor | None = None, extra: Tensor | None = None) -> Tensor:
+def training_rows(task: ControlTask, reward: Tensor | None = None, extra: Tensor | None = None) -> Tensor:
     """The dataset as training reads it: `[N, D]`, or `[S, N, D]` where features differ from seed to seed.
 
     Args:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rlbench.data import provenance
+from rlbench.envs.problem import Problem, common
 from rlbench.errors import RunError, UsageError
 from rlbench.spelling import closest
 
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
     import gymnasium
     from torch import Tensor
 
+    from rlbench.task import ControlTask, Task
+
 
 @dataclass(frozen=True)
-class Control:
+class Control(Problem):
     """A gymnasium environment with a box of actions, and its scale of scores.
 
     Args:
@@ -53,6 +57,23 @@ class Control:
         if not self.installed:
             package = self.install or self.id.partition(":")[0].replace("_", "-")
             raise RunError(f"env={self.name} ({self.id}) is not installed: pip install '{package}'")
+
+    def doubts(self, card: dict[str, Any]) -> list[str]:
+        return provenance.doubts(card, self)
+
+    def scaled_by(self, card: dict[str, Any]) -> Control:
+        reference = card.get("reference")
+        if not reference or None in reference.values():
+            return self
+        return replace(self, reference_min=reference["min"], reference_max=reference["max"])
+
+    def task(self, task: Task) -> ControlTask:
+        from rlbench.nets.mlp import Networks
+        from rlbench.task import ControlTask, Features
+
+        observation_dim, action_dim = self.dims()
+        networks = Networks(observation_dim, action_dim)
+        return ControlTask(**common(task), networks=networks, features=Features(observation_dim))
 
     def make(self, **kwargs: Any) -> gymnasium.Env:
         """A new environment, time limit included (raises as `require`)."""

@@ -189,10 +189,9 @@ class Score:
 
 
 def headline(metrics: Iterable[str]) -> str | None:
-    """The one metric that a run is judged by, of those it has; None where nothing was evaluated."""
-    names = set(metrics)
-    first = [name for name in SCORES if name in names]
-    return next(iter(first or sorted(name for name in names if name.startswith("eval/"))), None)
+    """The one metric that a run is judged by: of `SCORES`, else the first that `evaluate()` names; None: not judged."""
+    names = [name for name in metrics if name.startswith("eval/")]
+    return next((name for name in SCORES if name in names), names[0] if names else None)
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:

@@ -45,6 +45,9 @@ def main(argv: Sequence[str]) -> int:
     if given.seed is not None and given.seed not in task.seeds:
         raise UsageError(f"--seed {given.seed}: this run has the seeds {', '.join(map(str, task.seeds))}")
     if given.video is not None:
+        from rlbench.policies import require_policy
+
+        require_policy(algorithm, directory.path)
         place = 0 if given.seed is None else task.seeds.index(given.seed)
         film(algorithm, task, place, given.video)
         return 0
@@ -83,9 +86,6 @@ def film(algorithm: Any, task: Task, place: int, path: Path) -> None:
     import torch
 
     from rlbench.envs.evaluate import start_seed
-
-    if not hasattr(algorithm, "actor_params"):
-        raise RunError("the algorithm of this run has no policy that could be filmed")
 
     def act(observation: np.ndarray) -> np.ndarray:
         batch = torch.as_tensor(observation, dtype=torch.float32, device=task.device).reshape(1, 1, -1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlbench.cli import Parser
-from rlbench.errors import RunError, UsageError
+from rlbench.errors import UsageError
 from rlbench.files import write_atomically
 from rlbench.paths import results_root
 from rlbench.tracking.rundir import resolve
@@ -79,12 +79,11 @@ def main(argv: Sequence[str]) -> int:
     given = parser.parse_args(argv)
 
     from rlbench.build import build_trained
-    from rlbench.policies import policy, torchscript
+    from rlbench.policies import policy, require_policy, torchscript
 
     directory = resolve(given.run, results_root())
     algorithm, task = build_trained(directory, **{"hardware.device": "cpu"})
-    if not hasattr(algorithm, "actor_params"):
-        raise RunError(f"the algorithm of {directory.path} has no policy that could be exported")
+    require_policy(algorithm, directory.path)
     out = given.out or directory.path / "export"
     out.mkdir(parents=True, exist_ok=True)
     suffix, example = {"torchscript": ("pt", TORCHSCRIPT), "onnx": ("onnx", ONNX)}[given.format]

@@ -20,7 +20,7 @@ from rlbench.envs.control import Control
 from rlbench.nets.mlp import Networks
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
-from rlbench.task import Features, Task
+from rlbench.task import ControlTask, Features
 
 CONF = Path(__file__).parents[2] / "conf" / "algo"
 NOWHERE = Control("nowhere", "Nowhere-v0")
@@ -39,7 +39,7 @@ def build(
     assert not set(changes) - set(values)
     offline = isinstance(data, Transitions)
     dims = (data.observation_dim, data.action_dim) if isinstance(data, Transitions) else data.dims()
-    task = Task(
+    task = ControlTask(
         seeds=seeds,
         steps=steps,
         device=torch.device("cpu"),

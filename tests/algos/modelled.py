@@ -16,7 +16,7 @@ from rlbench.data.transitions import Transitions
 from rlbench.envs.control import Control
 from rlbench.nets.ensemble import Model
 from rlbench.nets.mlp import Networks
-from rlbench.task import Features, Task
+from rlbench.task import ControlTask, Features
 
 TINY = [
     "algo.dynamics.hidden_dims=[16, 16]",
@@ -44,10 +44,10 @@ def build(
 
 def make_task(
     cfg: Any, cache: Path, seeds: Sequence[int], steps: int = 1000, env: Control | None = None, data: Any = None
-) -> Task:
+) -> ControlTask:
     env = env or config.instantiate(cfg.env)
     data = data if data is not None else config.instantiate(cfg.dataset, env=env).load()
-    return Task(
+    return ControlTask(
         seeds=tuple(seeds),
         steps=steps,
         device=torch.device("cpu"),

@@ -16,7 +16,7 @@ from rlbench.envs.terminations import TERMINATIONS
 from rlbench.errors import UsageError
 from rlbench.nets.ensemble import EnsembleFit, EnsembleTraining, Model
 from rlbench.rng import SeedStreams
-from rlbench.task import Task
+from rlbench.task import ControlTask
 from tests.algos.modelled import columns, composed, linear_model, make_task, r_squared
 
 TRAINING = EnsembleTraining(
@@ -235,7 +235,7 @@ def linear_system(rows: int = 20000) -> tuple[Transitions, Tensor, Tensor]:
     return data, torch.tensor(a, dtype=torch.float32), torch.tensor(b, dtype=torch.float32)
 
 
-def dynamics(cfg: object, task: Task) -> Dynamics:
+def dynamics(cfg: object, task: ControlTask) -> Dynamics:
     settings = {k: v for k, v in cfg.algo.dynamics.items() if k != "_target_"}  # type: ignore[attr-defined]
     return Dynamics(task, **settings)
 

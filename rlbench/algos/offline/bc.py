@@ -15,7 +15,7 @@ from rlbench.algos.normalized import normalized
 from rlbench.data.sampling import Batch, training_rows
 from rlbench.data.transitions import Transitions
 from rlbench.nets.optim import Adam, Params, gradients
-from rlbench.task import Task
+from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, Positive
 
 
@@ -33,7 +33,7 @@ class BC(Offline):
 
     def __init__(
         self,
-        task: Task,
+        task: ControlTask,
         *,
         hidden_dims: list[int],
         batch_size: Count,

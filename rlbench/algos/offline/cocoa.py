@@ -37,7 +37,7 @@ from rlbench.errors import UsageError
 from rlbench.nets.optim import Params
 from rlbench.nets.transductive import TransductiveNetworks
 from rlbench.rng import SeedStreams
-from rlbench.task import Task
+from rlbench.task import ControlTask
 from rlbench.types import Count, NonNegative, NonNegativeInt, Positive
 
 Direction = Literal["dataset", "gaussian", "opposed", "cvae"]
@@ -69,10 +69,10 @@ class COCOA:
 
     def __init__(
         self,
-        task: Task,
+        task: ControlTask,
         *,
-        base: Callable[[Task], ControlAlgorithm],
-        dynamics: Callable[[Task], Dynamics],
+        base: Callable[[ControlTask], ControlAlgorithm],
+        dynamics: Callable[[ControlTask], Dynamics],
         anchor_mode: Literal["rollout", "closest_delta", "random", "noise", "none"],
         horizon: NonNegativeInt,
         anchor_noise: NonNegative,
@@ -118,7 +118,7 @@ class COCOA:
         self.base = base(task.with_features(features, networks))
 
     @property
-    def task(self) -> Task:
+    def task(self) -> ControlTask:
         return self.base.task
 
     @property

@@ -22,7 +22,7 @@ from rlbench.algos.actor_critic import Offline, SoftActorCritic, per_seed
 from rlbench.data.sampling import Batch, training_rows
 from rlbench.nets.mlp import stack
 from rlbench.nets.optim import Params, polyak
-from rlbench.task import Task
+from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegative, Positive
 
 ACTIONS = 10  # of each of the three kinds
@@ -50,7 +50,7 @@ class CQL(SoftActorCritic, Offline):
 
     def __init__(
         self,
-        task: Task,
+        task: ControlTask,
         *,
         hidden_dims: list[int],
         gamma: Fraction,

@@ -8,7 +8,7 @@ import torch
 
 from rlbench.errors import UsageError
 from rlbench.nets.ensemble import EnsembleFit, EnsembleTraining, Model
-from rlbench.task import Task
+from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, Positive
 
 
@@ -32,7 +32,7 @@ class Dynamics:
 
     def __init__(
         self,
-        task: Task,
+        task: ControlTask,
         *,
         hidden_dims: list[int],
         members: Count,

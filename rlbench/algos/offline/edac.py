@@ -18,7 +18,7 @@ from rlbench.data.sampling import Batch
 from rlbench.errors import UsageError
 from rlbench.nets.mlp import stack
 from rlbench.nets.optim import Params
-from rlbench.task import Task
+from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegative, Positive
 
 
@@ -42,7 +42,7 @@ class EDAC(SACN):
 
     def __init__(
         self,
-        task: Task,
+        task: ControlTask,
         *,
         hidden_dims: list[int],
         num_critics: Count,

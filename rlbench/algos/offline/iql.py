@@ -25,7 +25,7 @@ from rlbench.errors import UsageError
 from rlbench.nets.mlp import stack
 from rlbench.nets.optim import Adam, Params, clone, cosine, gradients, polyak
 from rlbench.nets.policy import gaussian_log_prob
-from rlbench.task import Task
+from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegative, Positive
 
 
@@ -53,7 +53,7 @@ class IQL(Offline):
 
     def __init__(
         self,
-        task: Task,
+        task: ControlTask,
         *,
         hidden_dims: list[int],
         gamma: Fraction,

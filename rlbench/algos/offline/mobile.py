@@ -18,7 +18,7 @@ from rlbench.algos.actor_critic import least
 from rlbench.algos.offline.dynamics import Dynamics
 from rlbench.algos.offline.model_based import ModelBased
 from rlbench.data.sampling import Batch
-from rlbench.task import Task
+from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegative, Positive
 
 
@@ -50,9 +50,9 @@ class MOBILE(ModelBased):
 
     def __init__(
         self,
-        task: Task,
+        task: ControlTask,
         *,
-        dynamics: Callable[[Task], Dynamics],
+        dynamics: Callable[[ControlTask], Dynamics],
         hidden_dims: list[int],
         gamma: Fraction,
         tau: Fraction,

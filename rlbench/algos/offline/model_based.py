@@ -13,7 +13,7 @@ from rlbench.data.sampling import Batch, Minibatches, training_rows
 from rlbench.errors import UsageError
 from rlbench.nets.ensemble import Model, draw
 from rlbench.nets.optim import Params, clone, cosine
-from rlbench.task import Task
+from rlbench.task import ControlTask
 
 BLOCK = 4096  # starts rolled out at once: bounds the memory of the model's activations
 
@@ -32,7 +32,7 @@ class ModelBased(SoftActorCritic):
 
     def __init__(
         self,
-        task: Task,
+        task: ControlTask,
         *,
         dynamics: Dynamics,
         reward_penalty: float,

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from rlbench.algos.offline.dynamics import Dynamics
 from rlbench.algos.offline.model_based import ModelBased
-from rlbench.task import Task
+from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegative, Positive
 
 
@@ -45,9 +45,9 @@ class MOPO(ModelBased):
 
     def __init__(
         self,
-        task: Task,
+        task: ControlTask,
         *,
-        dynamics: Callable[[Task], Dynamics],
+        dynamics: Callable[[ControlTask], Dynamics],
         hidden_dims: list[int],
         gamma: Fraction,
         tau: Fraction,

@@ -20,7 +20,7 @@ from rlbench.algos.actor_critic import Offline, least, per_seed
 from rlbench.algos.twin_delayed import TwinDelayed
 from rlbench.data.sampling import Batch, training_rows
 from rlbench.nets.optim import Params
-from rlbench.task import Task
+from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegative, Positive
 
 
@@ -44,7 +44,7 @@ class ReBRAC(TwinDelayed, Offline):
 
     def __init__(
         self,
-        task: Task,
+        task: ControlTask,
         *,
         hidden_dims: list[int],
         gamma: Fraction,
@@ -90,7 +90,7 @@ class ReBRAC(TwinDelayed, Offline):
         return loss, {"train/actor_loss": loss, "train/bc_loss": distance}
 
 
-def rows_with_next_action(task: Task) -> Tensor:
+def rows_with_next_action(task: ControlTask) -> Tensor:
     """`training_rows` with the next action as further columns, without the rows that lack one."""
     data = task.dataset
     last = data.episode_ends - 1

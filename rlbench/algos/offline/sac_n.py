@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from rlbench.algos.actor_critic import Offline, SoftActorCritic
 from rlbench.data.sampling import training_rows
-from rlbench.task import Task
+from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, Positive
 
 
@@ -31,7 +31,7 @@ class SACN(SoftActorCritic, Offline):
 
     def __init__(
         self,
-        task: Task,
+        task: ControlTask,
         *,
         hidden_dims: list[int],
         num_critics: Count,

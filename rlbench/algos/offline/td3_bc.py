@@ -16,7 +16,7 @@ from rlbench.algos.normalized import normalized
 from rlbench.algos.twin_delayed import TwinDelayed
 from rlbench.data.sampling import Batch, training_rows
 from rlbench.nets.optim import Params
-from rlbench.task import Task
+from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegative, Positive
 
 
@@ -40,7 +40,7 @@ class TD3BC(TwinDelayed, Offline):
 
     def __init__(
         self,
-        task: Task,
+        task: ControlTask,
         *,
         hidden_dims: list[int],
         gamma: Fraction,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rlbench.algos.actor_critic import SoftActorCritic
 from rlbench.algos.online.learning import Online
-from rlbench.task import Task
+from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegativeInt, Positive
 
 
@@ -34,7 +34,7 @@ class SAC(SoftActorCritic, Online):
 
     def __init__(
         self,
-        task: Task,
+        task: ControlTask,
         *,
         hidden_dims: list[int],
         gamma: Fraction,

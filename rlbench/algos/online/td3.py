@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rlbench.algos.online.learning import Online
 from rlbench.algos.twin_delayed import TwinDelayed
-from rlbench.task import Task
+from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegative, NonNegativeInt, Positive
 
 
@@ -36,7 +36,7 @@ class TD3(TwinDelayed, Online):
 
     def __init__(
         self,
-        task: Task,
+        task: ControlTask,
         *,
         hidden_dims: list[int],
         gamma: Fraction,
