@@ -4,6 +4,7 @@ Ctrl-C at the terminal is the queue's to answer, so this process leaves the term
 signal ends it.
 """
 
+import gc
 import os
 import signal
 
@@ -25,4 +26,5 @@ from rlbench.tracking import meta  # noqa: E402
 torch.set_num_threads(1)  # threads do not survive a fork: there are to be none
 Adam({"": torch.zeros(1)}, 1e-3).step([torch.zeros(1)])  # the first one imports a thousand modules
 choose_matmul_backend()
-meta.git()  # of the code that is imported here, whatever becomes of the checkout
+meta.describe()  # its versions and commit are remembered: those of the code that is imported here
+gc.freeze()  # what is here stays: no run need look through it
