@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from types import FrameType
 from typing import Any
 
 from rlbench.errors import Interrupted
+
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 class Stop:
@@ -52,3 +55,8 @@ class Stop:
             self._holders -= 1
         if self.signum is not None and not self._holders:
             raise Interrupted(self.signum)
+
+
+def end_with_parent() -> None:
+    """This process is to get SIGTERM when the one that made it is gone, however that came to its end (Linux only)."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
