@@ -7,7 +7,6 @@ that a wrong one is answered with the nearest right one.
 from __future__ import annotations
 
 import copy
-import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -33,13 +32,12 @@ from rlbench import paths, signatures
 from rlbench.choices import GROUPS, NAMED, OPTIONAL, PLUGINS, Choices, read
 from rlbench.data import sources
 from rlbench.errors import UsageError
+from rlbench.identity import RESERVED, determinants, digest
 from rlbench.signatures import MismatchError, Signature
 from rlbench.spelling import closest
 
 NODES = ("algo", "env", "dataset")
 """The groups whose files describe a class."""
-RESERVED = {"_target_", "about", "budget"}
-"""Keys of a file that its constructor does not get."""
 LABELS = {"name", "level"}
 """Keys that a constructor gets only if it asks for them."""
 SETTINGS = "rlbench.settings.Run"
@@ -490,11 +488,13 @@ def setter(wrong: MismatchError, chosen: dict[str, str], choices: Choices) -> st
 
 
 def run_id(cfg: DictConfig) -> str:
-    """Ten hex digits of a hash over all that determines a run's result, and nothing else."""
-    content = plain(cfg)
-    parts = {key: essence(content[key]) for key in ("algo", "env", "seed", "seeds", "steps", "eval")}
-    parts["dataset"] = identity(cfg)
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]
+    """The name of a run: a hash over all that determines its result, and nothing else."""
+    return digest({**determinants(plain(cfg), identity(cfg)), "seed": cfg.seed, "seeds": cfg.seeds})
+
+
+def experiment_id(cfg: DictConfig) -> str:
+    """What the runs of one experiment share, whichever their seeds: the same hash without these."""
+    return digest(determinants(plain(cfg), identity(cfg)))
 
 
 def identity(cfg: DictConfig) -> dict[str, Any] | None:
@@ -502,13 +502,6 @@ def identity(cfg: DictConfig) -> dict[str, Any] | None:
     if "_target_" not in cfg.dataset:
         return None
     return cast(dict[str, Any], instantiate(cfg.dataset, env=instantiate(cfg.env)).identity())
-
-
-def essence(value: Any) -> Any:
-    """A value without what only describes it."""
-    if isinstance(value, dict):
-        return {key: essence(each) for key, each in value.items() if key not in RESERVED - {"_target_"}}
-    return value
 
 
 def run_directory(cfg: DictConfig) -> Path:
