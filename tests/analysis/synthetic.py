@@ -61,21 +61,21 @@ class Experiment:
             done: the share of the training that is behind it.
             state: by default finished where it is done, interrupted where it is not.
         """
-        cfg = self.cfg
-        path = self.folder / digest({**self.parts, "seed": seed, "seeds": cfg.seeds})
-        text = self.yaml.replace(f"seed: {cfg.seed}\n", f"seed: {seed}\n", 1)
+        seeds, length = self.cfg.seeds, self.cfg.steps
+        path = self.folder / digest({**self.parts, "seed": seed, "seeds": seeds})
+        text = self.yaml.replace(f"seed: {self.cfg.seed}\n", f"seed: {seed}\n", 1)
         run = RunDir.create(path, text, [*self.words, f"seed={seed}"], self.meta)
-        steps = [max(1, cfg.steps * (k + 1) // self.points) for k in range(round(self.points * done))]
+        steps = [max(1, length * (k + 1) // self.points) for k in range(round(self.points * done))]
         scores = {
             each: curve(self.level, self.spread, self.points, (int(path.name, 16), each))
-            for each in range(seed, seed + cfg.seeds)
+            for each in range(seed, seed + seeds)
         }
         with run.metrics.open("a") as file:
             file.write(rows(steps, scores, self.every))
         last = {str(each): float(values[len(steps) - 1]) for each, values in scores.items()}
         run.write_status(
             state=state or ("finished" if done == 1 else "interrupted"), step=steps[-1] if steps else 0,
-            steps=cfg.steps, seeds=cfg.seeds, stage="training", seconds=cfg.steps * done * 1.25e-3, error=None,
+            steps=length, seeds=seeds, stage="training", seconds=length * done * 1.25e-3, error=None,
             score={"metric": "eval/normalized_score", "step": steps[-1], "values": last} if steps else None,
         )  # fmt: skip
         return run
