@@ -27,6 +27,7 @@ VERBS = {
     "check": "compose and validate, run nothing: check OVERRIDES",
     "runs": "what was run, and what came of it",
     "show": "one run: show RUN",
+    "compare": "does A beat B, by how much, is it enough to tell: compare [FILTER...]",
     "resume": "go on with a run that was stopped: resume RUN",
     "eval": "more episodes of a trained policy, on video if you like: eval RUN",
     "export": "a policy as TorchScript or ONNX: export RUN",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +59,7 @@ class Task:
         artefacts: trains and caches what several runs can share (models, anchor seekers).
         networks: builds the networks over states (and actions).
         features: what the networks are fed for a raw observation.
+        episodes: what the last evaluation measured, `[S, eval_episodes]` a metric.
     """
 
     seeds: tuple[int, ...]
@@ -70,6 +71,7 @@ class Task:
     artefacts: Artefacts
     networks: Networks
     features: Features
+    episodes: dict[str, np.ndarray] = field(default_factory=dict)
 
     def streams(self, purpose: str) -> SeedStreams:
         """Random streams of the task's seeds on its device."""
@@ -91,10 +93,12 @@ class Task:
         return replace(self, features=features, networks=networks)
 
     def evaluate(self, policy: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-        """Returns, lengths and normalised scores `[S]` of a policy that maps features to actions."""
+        """Mean returns, lengths and normalised scores `[S]` of a policy that maps features to actions."""
         from rlbench.envs.evaluate import evaluate
 
         def act(observation: Tensor) -> Tensor:
             return policy(self.features(observation))
 
-        return evaluate(self.env, act, self.seeds, self.eval_episodes, self.device)
+        self.episodes.clear()
+        self.episodes.update(evaluate(self.env, act, self.seeds, self.eval_episodes, self.device))
+        return {name: values.mean(1) for name, values in self.episodes.items()}

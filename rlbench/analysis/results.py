@@ -34,7 +34,7 @@ from rlbench.tracking.rundir import RunDir, judged, run_paths
 
 FILES = "config.yaml", "meta.json", "status.json", "metrics.jsonl"
 YOUNG = 60.0  # seconds for which a directory may lack files before it counts as damaged: a job is about to write them
-BATCH = 1 << 26  # bytes of metrics parsed at once
+BATCH = 1 << 24  # bytes of metrics parsed at once
 TAIL = 256  # bytes before the place read up to, by which it is recognised
 SECTION = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
 NAME = re.compile(rb'"([^"\\]+)": ?')
@@ -371,14 +371,19 @@ def parse(files: Sequence[bytes]) -> tuple[pl.DataFrame, list[int]]:
     sample = b"".join(lines[: lines.find(b"\n")] + lines[lines.rfind(b"\n", 0, -1) :] for lines in files)
     frame = table(data, sample)
     # A name that the sample has not would be left out without a word: count what there is against what was read.
-    if sum(frame.height - nulls for nulls in frame.null_count().row(0)) != data.count(b'":'):
+    if sum(frame.height - nulls for nulls in frame.null_count().row(0)) != count(data, b":"):
         frame = table(data, data)
-    counts = [lines.count(b"\n") for lines in files]
+    counts = [count(lines, b"\n") for lines in files]
     if frame.height != sum(counts):
         raise ValueError("a line is empty")
     if frame["step"].null_count() or frame["seed"].null_count():
         raise ValueError("a row has no step or no seed")
     return frame, counts
+
+
+def count(data: bytes, character: bytes) -> int:
+    """How often a character occurs; where it is frequent, some ten times as fast as `bytes.count`."""
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord(character)))
 
 
 def table(data: bytes, sample: bytes) -> pl.DataFrame:

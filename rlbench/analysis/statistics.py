@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -140,10 +141,10 @@ def ends(resampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def improvement_interval(x: Scores, y: Scores, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """`improvement` with its interval; resamples are counts of seeds, for which it is a product of matrices."""
-    rng = np.random.default_rng(seed)
     total = np.zeros(resamples)
-    for a, b in zip(x, y, strict=True):
-        total += ((weights(len(a), resamples, rng) @ wins(a, b)) * weights(len(b), resamples, rng)).sum(1)
+    for task, (a, b) in enumerate(zip(x, y, strict=True)):
+        ours, theirs = (weights(len(each), resamples, seed, 2 * task + side) for side, each in enumerate((a, b)))
+        total += ((ours @ wins(a, b)) * theirs).sum(1)
     low, high = ends(total / len(x))
     return Interval(improvement(x, y), float(low), float(high))
 
@@ -152,16 +153,19 @@ def profile_band(
     scores: Scores, thresholds: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """The interval of `profile` at each threshold."""
-    rng = np.random.default_rng(seed)
     shares = [
-        weights(len(each), resamples, rng) @ (np.asarray(each)[:, None] > thresholds).astype(float) for each in scores
+        weights(len(each), resamples, seed, task) @ (np.asarray(each)[:, None] > thresholds).astype(float)
+        for task, each in enumerate(scores)
     ]
     return ends(np.mean(shares, axis=0))
 
 
-def weights(seeds: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """`[resamples, seeds]`: the share that each seed has of a resample."""
-    return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+@lru_cache(maxsize=256)
+def weights(seeds: int, resamples: int, seed: int, stream: int) -> np.ndarray:
+    """`[resamples, seeds]`: the share that each seed has of a resample; streams are independent of each other."""
+    chosen = np.random.default_rng([seed, stream]).integers(seeds, size=(resamples, seeds))
+    chosen += seeds * np.arange(resamples)[:, None]
+    return np.bincount(chosen.ravel(), minlength=seeds * resamples).reshape(resamples, seeds) / seeds
 
 
 # -- is it enough to tell? ---------------------------------------------------------------------------------------------
@@ -178,16 +182,23 @@ def permutation_test(x: Scores, y: Scores, permutations: int = PERMUTATIONS, see
     Unlike a bootstrap's, its error of the first kind holds for few seeds too: with three a side on one task it cannot
     fall below 0.1. See Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses", 2005.
     """
-    rng = np.random.default_rng(seed)
-    total = np.zeros(permutations)
-    for a, b in zip(x, y, strict=True):
+    total, scale = np.zeros(permutations), 0.0
+    for task, (a, b) in enumerate(zip(x, y, strict=True)):
         pooled = np.concatenate([a, b]).astype(float)
-        shuffled = rng.permuted(np.broadcast_to(pooled, (permutations, len(pooled))), axis=1)
-        total += shuffled[:, : len(a)].mean(1) - shuffled[:, len(a) :].mean(1)
-    total /= len(x)
+        first = shuffles(len(a), len(b), permutations, seed, task) @ pooled
+        total += first / len(a) - (pooled.sum() - first) / len(b)
+        scale = max(scale, float(np.abs(pooled).max()))
     found = abs(float(difference(x, y)))
-    extreme = np.count_nonzero(np.abs(total) >= found * (1 - 1e-12) - 1e-300)
+    extreme = np.count_nonzero(np.abs(total / len(x)) >= found - 1e-9 * scale)  # equal ones differ by rounding
     return float((1 + extreme) / (1 + permutations))
+
+
+@lru_cache(maxsize=32)
+def shuffles(first: int, second: int, permutations: int, seed: int, stream: int) -> np.ndarray:
+    """`[permutations, first + second]`: 1 where a seed is labelled as the first arm's, 0 as the second's."""
+    labels = np.repeat(np.array([1, 0], np.float32), [first, second])
+    rng = np.random.default_rng([seed, stream])
+    return rng.permuted(np.broadcast_to(labels, (permutations, first + second)), axis=1)
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -22,6 +22,7 @@ from rlbench.files import write_atomically
 ID = re.compile(r"[0-9a-f]{10}")
 SILENT = 600.0  # seconds without a heartbeat after which a run on another machine counts as lost
 SCORES = "eval/normalized_score", "eval/return"
+EPISODES = "episodes.json"  # scores of single episodes of the trained policies, where `rlbench eval --keep` was asked
 Row = dict[str, Any]
 
 

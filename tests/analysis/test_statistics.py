@@ -262,7 +262,7 @@ def test_ties_are_rliables() -> None:
 
 
 def test_intervals_are_rliables() -> None:
-    """Of 4,000 resamples theirs, 20,000 ours: the ends differ by at most 5 sigma of a percentile's Monte-Carlo error."""
+    """4,000 resamples theirs, 20,000 ours: the ends differ by at most 5 sigma of a percentile's Monte-Carlo error."""
     library = pytest.importorskip("rliable.library", reason="rliable is not installed")
     metrics = pytest.importorskip("rliable.metrics")
     x, y = drawn(4, 10, 1), drawn(4, 10, 2)
