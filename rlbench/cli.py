@@ -27,6 +27,7 @@ VERBS = {
     "check": "compose and validate, run nothing: check OVERRIDES",
     "runs": "what was run, and what came of it",
     "show": "one run: show RUN",
+    "compare": "does A beat B, by how much, is it enough to tell: compare [FILTER...]",
     "sweep": "sweeps by name: sweep ls|show|resume|cancel",
     "status": "how far runs and sweeps are, and what waits: status [SWEEP|WORD...]",
     "logs": "what a run says: logs RUN [-f]",

@@ -7,7 +7,6 @@ that a wrong one is answered with the nearest right one.
 from __future__ import annotations
 
 import copy
-import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -33,13 +32,12 @@ from rlbench import paths, signatures
 from rlbench.choices import GROUPS, NAMED, OPTIONAL, PLUGINS, Choices, read
 from rlbench.data import sources
 from rlbench.errors import UsageError
+from rlbench.identity import RESERVED, determinants, digest
 from rlbench.signatures import MismatchError, Signature
 from rlbench.spelling import closest
 
 NODES = ("algo", "env", "dataset")
 """The groups whose files describe a class."""
-RESERVED = {"_target_", "about", "budget"}
-"""Keys of a file that its constructor does not get."""
 LABELS = {"name", "level"}
 """Keys that a constructor gets only if it asks for them."""
 SETTINGS = "rlbench.settings.Run"
@@ -533,11 +531,16 @@ def setter(wrong: MismatchError, chosen: dict[str, str], choices: Choices) -> st
 
 
 def run_id(cfg: DictConfig | dict[str, Any]) -> str:
-    """Ten hex digits of a hash over all that determines a run's result, and nothing else."""
+    """The name of a run: a hash over all that determines its result, and nothing else."""
     content = plain(cfg)
-    parts = {key: essence(content[key]) for key in ("algo", "env", "seed", "seeds", "steps", "eval")}
-    parts["dataset"] = identity(content)
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]
+    seeds = {"seed": content["seed"], "seeds": content["seeds"]}
+    return digest({**determinants(content, identity(content)), **seeds})
+
+
+def experiment_id(cfg: DictConfig | dict[str, Any]) -> str:
+    """What the runs of one experiment share, whichever their seeds: the same hash without these."""
+    content = plain(cfg)
+    return digest(determinants(content, identity(content)))
 
 
 def identity(cfg: DictConfig | dict[str, Any]) -> dict[str, Any] | None:
@@ -552,13 +555,6 @@ def identity(cfg: DictConfig | dict[str, Any]) -> dict[str, Any] | None:
 def identity_of(dataset: str, env: str) -> str:
     """The identity of a dataset, all as JSON: the runs of a sweep ask for the same ones again and again."""
     return json.dumps(instantiate(json.loads(dataset), env=instantiate(json.loads(env))).identity())
-
-
-def essence(value: Any) -> Any:
-    """A value without what only describes it."""
-    if isinstance(value, dict):
-        return {key: essence(each) for key, each in value.items() if key not in RESERVED - {"_target_"}}
-    return value
 
 
 def run_directory(cfg: DictConfig | dict[str, Any]) -> Path:

@@ -24,6 +24,7 @@ from rlbench import config, cpu
 from rlbench.build import Algorithm, build
 from rlbench.cli import request
 from rlbench.errors import UsageError
+from rlbench.identity import RESERVED
 from rlbench.task import Task
 
 SMALL: dict[str, Any] = {
@@ -109,7 +110,7 @@ def leaves(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
 
     def walk(node: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
         for name, value in node.items():
-            if name in config.RESERVED | config.LABELS:
+            if name in RESERVED | config.LABELS:
                 continue
             if isinstance(value, dict):
                 yield from walk(value, f"{path}.{name}")

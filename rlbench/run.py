@@ -53,7 +53,8 @@ def run(cfg: DictConfig, overrides: Sequence[str] = (), path: Path | None = None
             return 0
         # A run that starts anew leaves the old one in its place until there is something to put there.
         place = path.with_name(f".{path.name}.new") if cfg.rerun and path.exists() else path
-        directory = RunDir.create(place, OmegaConf.to_yaml(cfg, resolve=True), overrides, meta.describe())
+        facts = {"experiment": config.experiment_id(cfg), **meta.describe()}
+        directory = RunDir.create(place, OmegaConf.to_yaml(cfg, resolve=True), overrides, facts)
         with Stop() as stop, Progress(path.parent.parent.name + " " + path.parent.name) as progress:
             code = Training(cfg, directory, path, stop, progress).outcome()
         if code == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,6 +57,7 @@ class Task:
         data: the offline dataset, None for algorithms that need none.
         eval_episodes: episodes (samples, where there are no episodes) a seed in one evaluation.
         artefacts: trains and caches what several runs can share (models, anchor seekers).
+        episodes: what the last evaluation measured, `[S, eval_episodes]` a metric; empty where it tells none apart.
     """
 
     seeds: tuple[int, ...]
@@ -66,6 +67,7 @@ class Task:
     data: Any
     eval_episodes: int
     artefacts: Artefacts
+    episodes: dict[str, np.ndarray] = field(default_factory=dict, kw_only=True)
 
     def streams(self, purpose: str) -> SeedStreams:
         """Random streams of the task's seeds on its device."""
@@ -104,10 +106,12 @@ class ControlTask(Task):
         return replace(self, features=features, networks=networks)
 
     def evaluate(self, policy: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-        """Returns, lengths and normalised scores `[S]` of a policy that maps features to actions."""
+        """Mean returns, lengths and normalised scores `[S]` of a policy that maps features to actions."""
         from rlbench.envs.evaluate import evaluate
 
         def act(observation: Tensor) -> Tensor:
             return policy(self.features(observation))
 
-        return evaluate(self.env, act, self.seeds, self.eval_episodes, self.device)
+        self.episodes.clear()
+        self.episodes.update(evaluate(self.env, act, self.seeds, self.eval_episodes, self.device))
+        return {name: values.mean(1) for name, values in self.episodes.items()}

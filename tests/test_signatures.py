@@ -10,6 +10,7 @@ import pytest
 
 from rlbench import config, paths
 from rlbench.choices import Choices, read
+from rlbench.identity import RESERVED
 from rlbench.signatures import MismatchError, Signature, arguments, coerce, describe, signature
 from rlbench.types import Count, Fraction, Positive, Range
 from rlbench.verbs.describe import sections
@@ -68,7 +69,7 @@ def test_file_agrees_with_the_constructor(file: str) -> None:
     assert nodes
     taken = signature(own["_target_"]).parameters
     for node in nodes:
-        assert taken.keys() >= node.keys() - config.RESERVED - config.LABELS
+        assert taken.keys() >= node.keys() - RESERVED - config.LABELS
         if group != "env":  # an environment may leave out what most do not have
             assert taken.keys() <= node.keys()
     if group in ("algo", "dynamics"):

@@ -26,7 +26,7 @@ def evaluate(
     episodes: int,
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
-    """Undiscounted returns of a deterministic policy.
+    """Undiscounted returns of a deterministic policy, episode by episode.
 
     Every evaluation starts from the same states, a set of its own for each seed: evaluations are repeatable, need no
     random state, and those of two algorithms at one seed are paired.
@@ -40,15 +40,15 @@ def evaluate(
     Returns:
         `eval/return`, `eval/length`, and, where the environment has reference scores, `eval/normalized_score`
         (100-based), and, where the simulator says whether an episode ended in success, `eval/success` (a share):
-        float64 arrays `[S]`, means over the episodes.
+        float64 arrays `[S, B]`.
     """
     returns, lengths, successes = rollout(env, act, seeds, episodes, device)
-    metrics: dict[str, Any] = {"eval/return": returns.mean(1), "eval/length": lengths.mean(1)}
-    score = env.score(returns.mean(1))
+    metrics: dict[str, Any] = {"eval/return": returns, "eval/length": lengths}
+    score = env.score(returns)
     if score is not None:
         metrics["eval/normalized_score"] = score
     if not np.isnan(successes).any():
-        metrics["eval/success"] = successes.mean(1)
+        metrics["eval/success"] = successes
     return metrics
 
 

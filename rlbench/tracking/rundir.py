@@ -22,6 +22,7 @@ from rlbench.files import write_atomically
 ID = re.compile(r"[0-9a-f]{10}")
 SILENT = 600.0  # seconds without a heartbeat after which a run on another machine counts as lost
 SCORES = "eval/normalized_score", "eval/return"
+EPISODES = "episodes.json"  # scores of single episodes of the trained policies, where `rlbench eval --keep` was asked
 Row = dict[str, Any]
 
 
@@ -102,10 +103,11 @@ class RunDir:
 
     def status(self) -> dict[str, Any]:
         """The last status written; a run whose process is gone is `lost`, whatever it said of itself."""
-        status = self._json("status.json")
-        if status.get("state") in ("building", "running") and not is_alive(status):
-            status["state"] = "lost"
-        return status
+        return judged(self.raw_status())
+
+    def raw_status(self) -> dict[str, Any]:
+        """The last status as it was written."""
+        return self._json("status.json")
 
     def finished(self) -> bool:
         """Whether the run says that nothing is left to do; a status that cannot be read says no such thing."""
@@ -200,6 +202,13 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return mean, (sum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1)) ** 0.5
 
 
+def judged(status: dict[str, Any]) -> dict[str, Any]:
+    """A status as it is to be read now: one that speaks of work, of a process that is gone, is `lost`."""
+    if status.get("state") in ("building", "running") and not is_alive(status):
+        return {**status, "state": "lost"}
+    return status
+
+
 def is_alive(writer: dict[str, Any]) -> bool:
     """Whether the process that gave a sign of life still runs; on another machine, whether it was heard of lately.
 
@@ -263,15 +272,31 @@ class Found:
     """Directories that look like runs and cannot be read, and why."""
 
 
+def run_paths(root: Path) -> list[Path]:
+    """Every `<root>/runs/<algorithm>/<environment-dataset>/<id>/`, in order."""
+    folders = [root / "runs"]
+    for _ in range(2):
+        folders = [Path(entry) for folder in folders for entry in _folders(folder)]
+    return sorted(Path(entry) for folder in folders for entry in _folders(folder) if ID.fullmatch(entry.name))
+
+
+def _folders(folder: Path) -> list[os.DirEntry[str]]:
+    """The folders in one; none where it is gone, or was none."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def find_runs(root: Path) -> Found:
-    """Every run in `<root>/runs/<algorithm>/<environment-dataset>/<id>/`, in the order of their paths."""
+    """Every run under a results folder, in the order of their paths."""
     runs, damaged = [], {}
-    for path in sorted(root.glob("runs/*/*/*")):
-        if ID.fullmatch(path.name):
-            try:
-                runs.append(RunDir.open(path))
-            except RunError as error:
-                damaged[path] = str(error)
+    for path in run_paths(root):
+        try:
+            runs.append(RunDir.open(path))
+        except RunError as error:
+            damaged[path] = str(error)
     return Found(runs, damaged)
 
 
@@ -283,8 +308,7 @@ def resolve(word: str, root: Path) -> RunDir:
     """
     if (Path(word) / "config.yaml").is_file():
         return RunDir.open(Path(word).resolve())
-    known = [path for path in sorted(root.glob("runs/*/*/*")) if ID.fullmatch(path.name)]
-    matches = [path for path in known if path.name.startswith(word)]
+    matches = [path for path in run_paths(root) if path.name.startswith(word)]
     if not matches:
         raise UsageError(f"no run {word!r} in {root / 'runs'}; `rlbench runs` lists them")
     if len(matches) > 1:

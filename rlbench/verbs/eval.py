@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from rlbench.cli import Parser
 from rlbench.errors import RunError, UsageError
+from rlbench.files import write_atomically
 from rlbench.paths import results_root
-from rlbench.tracking.rundir import mean_and_spread, resolve
+from rlbench.tracking.rundir import EPISODES, mean_and_spread, resolve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 HELP = """\
 Evaluate the policies that a run has trained; the first ten episodes are those of its own evaluations.
-Nothing in the run's directory changes."""
+Nothing in the run's directory changes, but for --keep."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -31,14 +32,21 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--episodes", type=int, default=100, metavar="N", help="for each seed (default: 100)")
     parser.add_argument("--seed", type=int, metavar="K", help="only the policy that was trained with this seed")
     parser.add_argument("--video", type=Path, metavar="FILE.mp4", help="film the first episode instead of evaluating")
+    parser.add_argument(
+        "--keep", action="store_true", help=f"leave the score of every episode in {EPISODES} of the run"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     given = parser.parse_args(argv)
     if given.episodes < 1:
         raise UsageError(f"--episodes {given.episodes}: at least 1")
+    if given.keep and (given.seed is not None or given.video is not None):
+        raise UsageError("--keep keeps the episodes of all seeds: leave out --seed and --video")
     if given.video is not None:
         prepare_video(given.video)
 
     directory = resolve(given.run, results_root())
+    if given.keep and not directory.finished():
+        raise RunError(f"--keep is for finished runs: `rlbench resume {directory.id}` goes on with this one")
     from rlbench.build import build_trained
 
     algorithm, task = build_trained(directory, **{"eval.episodes": given.episodes})
@@ -57,6 +65,12 @@ def main(argv: Sequence[str]) -> int:
         for place, seed in enumerate(task.seeds)
         if given.seed in (None, seed)
     ]
+    if given.keep:
+        if not task.episodes:
+            raise RunError("the algorithm of this run tells no episodes apart: there is nothing to keep")
+        kept = {name: values.tolist() for name, values in task.episodes.items()}
+        content = {"simulator": task.env.simulator(), "seeds": list(task.seeds), "values": kept}
+        write_atomically(directory.path / EPISODES, json.dumps(content) + "\n")
     if given.json:
         print(json.dumps(rows, indent=1))
         return 0

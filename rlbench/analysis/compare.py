@@ -1,0 +1,417 @@
+"""Does A beat B, by how much, and can one trust it? From tables of runs and metrics to numbers and sentences."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from rlbench.analysis import arms, statistics
+from rlbench.analysis.protocols import Protocol, kept_episodes
+from rlbench.analysis.results import Results
+from rlbench.analysis.statistics import Interval, Scores
+from rlbench.errors import RunError, UsageError
+from rlbench.tracking.rundir import SCORES, headline
+
+TARGETS = {"eval/normalized_score": 100.0, "eval/success": 1.0}
+"""Metrics that mean the same on every task, and the score that the optimality gap is measured from."""
+FEW = 5  # seeds below which a bootstrap's interval is clearly too narrow
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An arm on a task.
+
+    Attributes:
+        seeds: the score of each seed; empty for a bandit.
+        scores: these scores; of a bandit, the mean of every policy that it chose among.
+        mean: with its interval, which takes two seeds (NaN otherwise); of a bandit, the score of the policy chosen.
+        iqm: likewise; None for a bandit.
+    """
+
+    arm: str
+    task: str
+    seeds: dict[int, float]
+    scores: np.ndarray
+    mean: Interval
+    iqm: Interval | None = None
+
+    @property
+    def median(self) -> float:
+        """Of the seeds."""
+        return float(np.median(self.scores))
+
+    @property
+    def spread(self) -> float:
+        """Sample standard deviation over seeds; NaN of one."""
+        return float(np.std(self.scores, ddof=1)) if len(self.scores) > 1 else math.nan
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """An arm over all tasks that every arm has; `median` is over the tasks' means, `gap` is None without a target."""
+
+    arm: str
+    seeds: tuple[int, int]
+    mean: Interval
+    median: Interval
+    iqm: Interval
+    gap: Interval | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two arms on the tasks that both have, or on one of them; the first has the higher mean (or wins more often).
+
+    Attributes:
+        tasks: how many.
+        difference: of the means over tasks of the means over seeds; None where tasks have scales of their own.
+        improvement: the probability that a seed of `arm` scores higher than one of `other`.
+        p: of a permutation test of `difference`; over all tasks, raised for the number of pairs by Holm's method.
+        needed: seeds a side that would tell such a difference.
+    """
+
+    arm: str
+    other: str
+    task: str | None
+    tasks: int
+    seeds: tuple[int, int]
+    other_seeds: tuple[int, int]
+    difference: Interval | None
+    improvement: Interval
+    p: float
+    needed: float
+
+    @property
+    def enough(self) -> bool:
+        """Whether there is enough to tell the two apart."""
+        return self.p < SIGNIFICANT
+
+    def sentence(self) -> str:
+        """The answer in words."""
+        n = f"n = {span(self.seeds)} and {span(self.other_seeds)}" + (" seeds a task" if self.tasks > 1 else " seeds")
+        where = f"on {self.task}" if self.task else f"over {self.tasks} tasks"
+        chance = f"P(improvement) = {ends(self.improvement)}"
+        p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.2g}"
+        by = "" if self.difference is None else f" by {ends(self.difference)}"
+        if self.enough:
+            return f"{self.arm} beats {self.other}{by} {where}; {chance}; {n}; {p}: enough to tell"
+        ahead = f"{self.arm} is ahead of {self.other}{by} {where}"
+        return f"{ahead}; {chance}; {n}; {p}: not enough to tell{self.advice()}"
+
+    def advice(self) -> str:
+        """What would be enough."""
+        if min(self.seeds[0], self.other_seeds[0]) < 2:
+            return " (one seed says nothing of the next)"
+        if not math.isfinite(self.needed):
+            return ""
+        if self.needed > 1000:
+            return " (a difference of this size would take over 1,000 seeds each)"
+        return f" (some {max(4, math.ceil(self.needed))} seeds each would tell a difference of this size)"
+
+
+@dataclass
+class Comparison:
+    """Everything that `rlbench compare` says.
+
+    Attributes:
+        metric: what is compared; higher is better.
+        protocol: what counts as the score of a seed.
+        arms: in the order of their means, best first.
+        tasks: in alphabetical order.
+        cells: those that there are.
+        aggregates: over `common` tasks; empty where no task is shared by all arms, or scales differ.
+        common: the tasks that every arm has.
+        pairs: over the tasks that two arms share.
+        task_pairs: on each single task.
+        notes: what a reader has to know.
+    """
+
+    metric: str
+    protocol: Protocol
+    arms: list[str]
+    tasks: list[str]
+    cells: dict[tuple[str, str], Cell]
+    aggregates: list[Aggregate] = field(default_factory=list)
+    common: list[str] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+    task_pairs: list[Pair] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def scores(self, arm: str, tasks: Sequence[str] | None = None) -> Scores:
+        """The scores of an arm, an array a task."""
+        return [self.cells[arm, task].scores for task in (self.common if tasks is None else tasks)]
+
+
+def compare(
+    results: Results,
+    protocol: Protocol,
+    metric: str | None = None,
+    by: Sequence[str] = (),
+    at: int | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Compare all runs of the tables.
+
+    Args:
+        results: the tables; whatever their filter lets through.
+        protocol: what counts as the score of a seed.
+        metric: of the evaluations; by default the one that all runs are judged by.
+        by: keys whose values are compared, in place of algorithms with all their settings.
+        at: look at runs as if their training had ended at this step.
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: there is nothing to compare, or what was asked for does not fit the runs.
+    """
+    runs, notes = usable(results, at)
+    metric = metric or common_metric(results, runs)
+    evaluations = evaluated(results, runs, metric, at)
+    rows = runs.to_dicts()
+    places, found = arms.places(rows, by, pooled=protocol.kind == "bandit")
+    notes += found
+    where = {row["run"]: place for row, place in zip(rows, places, strict=True)}
+    if protocol.kind == "bandit":
+        cells = bandit_cells(rows, where, metric, protocol, seed)
+    else:
+        lengths = runs.select("run", pl.lit(at, pl.Int64).fill_null(pl.col("steps")).alias("steps"))
+        scores = protocol.scores(evaluations, lengths)
+        cells = seed_cells(scores, where, protocol, seed, notes)
+    comparison = Comparison(metric, protocol, *ordered(cells), cells, notes=notes)
+    aggregate(comparison, seed)
+    if protocol.kind != "bandit":
+        contrast(comparison, seed)
+        few = sorted({len(cell.scores) for cell in cells.values() if len(cell.scores) < FEW})
+        if few:
+            notes.append(f"intervals over fewer than {FEW} seeds are too narrow; the verdicts do not rest on them")
+    return comparison
+
+
+# -- which runs --------------------------------------------------------------------------------------------------------
+
+
+def usable(results: Results, at: int | None) -> tuple[pl.DataFrame, list[str]]:
+    """The runs that are at the end that is asked for, and a sentence on the others."""
+    done = pl.col("state") == "finished" if at is None else pl.col("step") >= at
+    runs, others = results.runs.filter(done), results.runs.filter(~done)
+    notes = [f"damaged, left out: {path}: {why}" for path, why in results.damaged.items()]
+    if others.height:
+        states = Counter(others["state"].to_list())
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        reason = "not finished" if at is None else f"not at step {at:,}"
+        notes.append(f"{others.height} runs are {reason}, and left out: {counts} (`rlbench runs` shows them)")
+    if not runs.height:
+        raise UsageError(
+            "no finished run fits" + (f": {notes[-1]}" if notes else f" in {results.root / 'runs'}")
+            if at is None
+            else f"no run has come to step {at:,}"
+        )
+    return runs, notes
+
+
+def common_metric(results: Results, runs: pl.DataFrame) -> str:
+    """The metric that all runs are judged by.
+
+    Raises:
+        UsageError: there is none.
+    """
+    names = [name for name in results.metrics.columns if name.startswith("eval/")]
+    rows = results.metrics.filter(pl.col("run").is_in(runs["run"].implode()))
+    present = rows.group_by("run").agg(pl.col(names).is_not_null().any())
+    shared = [name for name in names if present.height == runs.height and present[name].all()]
+    found = next((name for name in SCORES if name in shared), None) or headline(shared)
+    if found is None:
+        have = ", ".join(name for name in names if present[name].any()) or "none"
+        raise UsageError(f"the runs have no score in common: between them they have {have}\nchoose one: --metric NAME")
+    return found
+
+
+def evaluated(results: Results, runs: pl.DataFrame, metric: str, at: int | None) -> pl.DataFrame:
+    """`run`, `seed`, `step`, `value` of every evaluation.
+
+    Raises:
+        UsageError: no run has the metric.
+    """
+    if metric not in results.metrics.columns:
+        names = [name for name in results.metrics.columns if name.startswith("eval/")]
+        raise UsageError(f"no run has a metric {metric}\nthere are {', '.join(names) or 'none'}")
+    rows = results.metrics.select("run", "seed", "step", pl.col(metric).alias("value")).drop_nulls()
+    return rows.filter(pl.col("run").is_in(runs["run"].implode()), pl.lit(True) if at is None else pl.col("step") <= at)
+
+
+# -- cells -------------------------------------------------------------------------------------------------------------
+
+
+def seed_cells(
+    scores: pl.DataFrame, where: dict[int, arms.Place], protocol: Protocol, seed: int, notes: list[str]
+) -> dict[tuple[str, str], Cell]:
+    """The scores of every arm on every task; a seed that stands in two runs of an experiment counts once."""
+    found: dict[tuple[str, str], dict[int, float]] = {}
+    doubled = missing = 0
+    for run, each, score in scores.iter_rows():
+        place = where[run]
+        cell = found.setdefault((place.arm, place.task), {})
+        if score is None:
+            missing += 1
+        elif each in cell:
+            doubled += 1
+        else:
+            cell[each] = score
+    if missing:
+        notes.append(f"{missing} seeds have fewer evaluations than {protocol} asks for, and are left out")
+    if doubled:
+        notes.append(f"{doubled} seeds stand in two runs of the same experiment, and count once")
+    return {
+        (arm, task): cell_of(arm, task, dict(sorted(seeds.items())), seed)
+        for (arm, task), seeds in found.items()
+        if seeds
+    }
+
+
+def cell_of(arm: str, task: str, seeds: dict[int, float], seed: int) -> Cell:
+    scores = np.array(list(seeds.values()))
+    return Cell(
+        arm, task, seeds, scores, stated(statistics.mean, [scores], seed), stated(statistics.iqm, [scores], seed)
+    )
+
+
+def bandit_cells(
+    rows: Sequence[dict[str, Any]], where: dict[int, arms.Place], metric: str, protocol: Protocol, seed: int
+) -> dict[tuple[str, str], Cell]:
+    """What the bandit makes of the policies of every arm on every task."""
+    episodes = kept_episodes(rows, metric)
+    policies: dict[arms.Place, list[list[float]]] = {}
+    for (run, _), scores in episodes.items():
+        policies.setdefault(where[run], []).append(scores)
+    cells = {}
+    for place, candidates in policies.items():
+        if len({len(scores) for scores in candidates}) > 1:
+            raise RunError(f"the policies of {place.arm} on {place.task} have different numbers of episodes kept")
+        table = np.array(candidates)
+        trials = statistics.bandit(table, max_pulls=protocol.amount, seed=seed)
+        value = Interval(float(trials.value[-1]), float(trials.low[-1]), float(trials.high[-1]))
+        cells[place.arm, place.task] = Cell(place.arm, place.task, {}, table.mean(1), value)
+    return cells
+
+
+def ordered(cells: dict[tuple[str, str], Cell]) -> tuple[list[str], list[str]]:
+    """Arms, the best first, by the mean over their tasks of the difference to the task's mean; tasks by name."""
+    tasks = sorted({task for _, task in cells})
+    middle = {task: np.mean([cell.mean.value for (_, t), cell in cells.items() if t == task]) for task in tasks}
+    lead = {
+        arm: np.mean([cell.mean.value - middle[task] for (a, task), cell in cells.items() if a == arm])
+        for arm in sorted({arm for arm, _ in cells})
+    }
+    return sorted(lead, key=lambda arm: -lead[arm]), tasks
+
+
+# -- over tasks --------------------------------------------------------------------------------------------------------
+
+
+def aggregate(comparison: Comparison, seed: int) -> None:
+    """Fill in `common` and `aggregates`."""
+    cells, notes = comparison.cells, comparison.notes
+    comparison.common = [task for task in comparison.tasks if all((arm, task) in cells for arm in comparison.arms)]
+    if len(comparison.tasks) < 2:
+        return
+    for task in comparison.tasks:
+        if absent := [arm for arm in comparison.arms if (arm, task) not in cells]:
+            notes.append(f"{task} is left out of what is said over tasks: no {', '.join(absent)} there")
+    if comparison.metric not in TARGETS:
+        notes.append(f"{comparison.metric} has a scale of its own on each task: its means are not averaged over tasks")
+        return
+    if not comparison.common or comparison.protocol.kind == "bandit":
+        return
+    target = TARGETS[comparison.metric]
+    for arm in comparison.arms:
+        scores = comparison.scores(arm)
+        comparison.aggregates.append(
+            Aggregate(
+                arm,
+                sizes(scores),
+                stated(statistics.mean, scores, seed),
+                stated(statistics.median, scores, seed),
+                stated(statistics.iqm, scores, seed),
+                stated(lambda each: statistics.optimality_gap(each, target), scores, seed),
+            )
+        )
+    counts = {len(cell.scores) for cell in cells.values() if cell.task in comparison.common}
+    if len(counts) > 1:
+        notes.append("tasks differ in their numbers of seeds: in the IQM those with more weigh more")
+
+
+def contrast(comparison: Comparison, seed: int) -> None:
+    """Fill in the pairs."""
+    for first, second in combinations(comparison.arms, 2):
+        shared = [t for t in comparison.tasks if (first, t) in comparison.cells and (second, t) in comparison.cells]
+        if not shared:
+            continue
+        singles = [pair_of(comparison, first, second, [task], seed) for task in shared]
+        comparison.task_pairs += singles
+        comparison.pairs.append(singles[0] if len(shared) == 1 else pair_of(comparison, first, second, shared, seed))
+    raised = statistics.holm([pair.p for pair in comparison.pairs])
+    comparison.pairs = [Pair(**{**vars(pair), "p": p}) for pair, p in zip(comparison.pairs, raised, strict=True)]
+
+
+def pair_of(comparison: Comparison, first: str, second: str, tasks: Sequence[str], seed: int) -> Pair:
+    x, y = comparison.scores(first, tasks), comparison.scores(second, tasks)
+    scaled = len(tasks) == 1 or comparison.metric in TARGETS
+    if not scaled:  # ranks within a task have no scale
+        ranked = [ranks(a, b) for a, b in zip(x, y, strict=True)]
+        tested: tuple[Scores, Scores] = [a for a, _ in ranked], [b for _, b in ranked]
+    else:
+        tested = x, y
+    if float(statistics.difference(*tested)) < 0:
+        return pair_of(comparison, second, first, tasks, seed)
+    return Pair(
+        first,
+        second,
+        tasks[0] if len(tasks) == 1 else None,
+        len(tasks),
+        sizes(x),
+        sizes(y),
+        stated(statistics.difference, x, seed, y) if scaled else None,
+        statistics.improvement_interval(x, y, seed=seed) if min(*sizes(x), *sizes(y)) > 1 else
+        Interval(statistics.improvement(x, y), math.nan, math.nan),
+        statistics.permutation_test(*tested, seed=seed),
+        statistics.seeds_needed(*tested),
+    )  # fmt: skip
+
+
+def ranks(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both samples as ranks among all their values, from 0 to 1; ties share theirs."""
+    pooled = np.concatenate([x, y])
+    found = statistics.wins(pooled, pooled).mean(1)
+    return found[: len(x)], found[len(x) :]
+
+
+def stated(statistic: Callable[..., np.ndarray], x: Scores, seed: int, *others: Scores) -> Interval:
+    """A statistic with its interval, which takes two seeds of every task."""
+    samples = x, *others
+    if min(len(each) for scores in samples for each in scores) < 2:
+        return Interval(float(statistic(*samples)), math.nan, math.nan)
+    return statistics.interval(statistic, *samples, seed=seed)
+
+
+def sizes(scores: Scores) -> tuple[int, int]:
+    """The least and the largest number of seeds of a task."""
+    return min(map(len, scores)), max(map(len, scores))
+
+
+def span(count: tuple[int, int]) -> str:
+    """`8`, or `3 to 8`."""
+    return str(count[0]) if count[0] == count[1] else f"{count[0]} to {count[1]}"
+
+
+def ends(interval: Interval) -> str:
+    """`5.31 [2.08, 8.60]`."""
+    if math.isnan(interval.low):
+        return f"{interval.value:,.2f}"
+    return f"{interval.value:,.2f} [{interval.low:,.2f}, {interval.high:,.2f}]"

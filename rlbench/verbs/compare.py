@@ -1,0 +1,217 @@
+"""`rlbench compare [FILTER...]`: does A beat B, by how much, and can one trust it?"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rlbench.cli import Parser
+from rlbench.errors import UsageError
+from rlbench.paths import results_root
+
+if TYPE_CHECKING:
+    from rlbench.analysis.compare import Cell, Comparison, Pair
+    from rlbench.analysis.statistics import Interval
+
+HELP = """\
+Compare finished runs: every algorithm (with its settings, where they differ) on every task, seed by seed and over
+tasks, with 95 % intervals by stratified bootstrap, and for every two of them whether there is enough to tell.
+
+  rlbench compare                              everything under the results folder
+  rlbench compare hopper algo=iql,cql          runs whose path has `hopper`, of two algorithms
+  rlbench compare algo=iql --by algo.expectile
+  rlbench compare --protocol last10 --metric eval/return
+
+Runs on different data, environments or simulators are never put into one row."""
+MANY = 10
+"""Pairs, and seeds, up to which all are shown on a terminal."""
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = Parser("compare", HELP)
+    parser.add_argument("filters", nargs="*", metavar="FILTER", help="KEY=VALUE[,VALUE], or a word of a run's path")
+    parser.add_argument(
+        "--protocol", default="last", metavar="NAME",
+        help="a seed's score: last (the default), last10, tail20%%, best, or bandit (docs/comparing.md)",
+    )  # fmt: skip
+    parser.add_argument("--metric", metavar="NAME", help="by default the normalised score, or else the return")
+    parser.add_argument("--by", default="", metavar="KEY[,KEY]", help="compare the values of these keys")
+    parser.add_argument("--at", type=float, metavar="STEP", help="as if training had ended there")
+    parser.add_argument("--seed", type=int, default=0, metavar="K", help="of the bootstrap (default: 0)")
+    parser.add_argument("--plain", action="store_true", help="tab-separated, one number a line")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    given = parser.read(argv)
+    if given.at is not None and not 1 <= given.at < math.inf:
+        raise UsageError(f"--at {given.at:g}: a step, at least 1")
+
+    from rlbench.analysis.compare import compare
+    from rlbench.analysis.protocols import Protocol
+    from rlbench.analysis.results import Results
+
+    protocol = Protocol.of(given.protocol)
+    results = Results(results_root(), given.filters, keep=lambda name: name.startswith("eval/") or name == given.metric)
+    results.refresh()
+    by = [key for key in given.by.split(",") if key]
+    comparison = compare(results, protocol, given.metric, by, None if given.at is None else int(given.at), given.seed)
+    if given.json:
+        print(json.dumps(contents(comparison), indent=1))
+    elif given.plain:
+        for line in lines(comparison):
+            print("\t".join(line))
+    else:
+        show(comparison)
+    return 0
+
+
+def contents(comparison: Comparison) -> dict[str, Any]:
+    """Everything, for a program; null where a number does not exist."""
+    return defined(
+        {
+            "metric": comparison.metric,
+            "protocol": str(comparison.protocol),
+            "arms": comparison.arms,
+            "tasks": comparison.tasks,
+            "common": comparison.common,
+            "cells": [
+                {
+                    "arm": cell.arm, "task": cell.task, "n": len(cell.scores), "mean": asdict(cell.mean),
+                    "median": cell.median, "iqm": cell.iqm and asdict(cell.iqm), "sd": cell.spread,
+                    "seeds": cell.seeds,
+                }
+                for cell in comparison.cells.values()
+            ],
+            "aggregates": [asdict(each) for each in comparison.aggregates],
+            "pairs": [{**asdict(pair), "enough": pair.enough, "words": pair.sentence()} for pair in comparison.pairs],
+            "task_pairs": [asdict(pair) for pair in comparison.task_pairs],
+            "notes": comparison.notes,
+        }
+    )  # fmt: skip
+
+
+def defined(value: Any) -> Any:
+    """A value as JSON has it: without numbers that are none."""
+    if isinstance(value, dict):
+        return {key: defined(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [defined(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def lines(comparison: Comparison) -> Iterator[list[str]]:
+    """One number a line: task (* for all), arm, other arm, number of seeds, statistic, value, low, high."""
+    yield ["task", "arm", "other", "n", "statistic", "value", "low", "high"]
+
+    def line(task: str, arm: str, other: str, n: str, name: str, found: Interval | float) -> list[str]:
+        numbers = [found, math.nan, math.nan] if isinstance(found, float) else [found.value, found.low, found.high]
+        return [task, arm, other, n, name, *("" if math.isnan(each) else f"{each:.10g}" for each in numbers)]
+
+    for cell in in_order(comparison):
+        here = cell.task, cell.arm, "", str(len(cell.scores))
+        yield line(*here, "mean", cell.mean)
+        yield line(*here, "median", cell.median)
+        if cell.iqm is not None:
+            yield line(*here, "iqm", cell.iqm)
+        yield line(*here, "sd", cell.spread)
+        for seed, score in cell.seeds.items():
+            yield line(*here, f"seed {seed}", score)
+    for each in comparison.aggregates:
+        for name, value in (("mean", each.mean), ("median", each.median), ("iqm", each.iqm), ("gap", each.gap)):
+            if value is not None:
+                yield line("*", each.arm, "", span(each.seeds), name, value)
+    for pair in [*comparison.task_pairs, *comparison.pairs]:
+        task = "*" if pair in comparison.pairs else pair.task or ""
+        here = task, pair.arm, pair.other, f"{span(pair.seeds)}/{span(pair.other_seeds)}"
+        if pair.difference is not None:
+            yield line(*here, "difference", pair.difference)
+        yield line(*here, "improvement", pair.improvement)
+        yield line(*here, "p", pair.p)
+
+
+def in_order(comparison: Comparison) -> list[Cell]:
+    """The cells task by task, the best arms first."""
+    places = [(arm, task) for task in comparison.tasks for arm in comparison.arms]
+    return [comparison.cells[place] for place in places if place in comparison.cells]
+
+
+def span(count: tuple[int, int]) -> str:
+    return str(count[0]) if count[0] == count[1] else f"{count[0]}-{count[1]}"
+
+
+def show(comparison: Comparison) -> None:
+    """Tables and sentences on the terminal."""
+    from rich.markup import escape
+
+    from rlbench.console import Wide
+
+    console = Wide()
+    console.print(f"[bold]{escape(comparison.metric)}[/]: {comparison.protocol.title}", highlight=False)
+    console.print(cells_table(comparison))
+    if comparison.aggregates:
+        console.print(aggregates_table(comparison))
+    for text in [*verdicts(comparison.pairs, len(comparison.arms)), *(f"note: {note}" for note in comparison.notes)]:
+        console.print(escape(text), highlight=False)
+
+
+def cells_table(comparison: Comparison) -> Any:
+    from rich.table import Table
+
+    bandit = comparison.protocol.kind == "bandit"
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("task", overflow="fold")
+    table.add_column("", overflow="fold")
+    names = ("policies", "chosen [95 %]") if bandit else ("n", "mean [95 %]", "median", "IQM [95 %]", "sd")
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("mean of each policy" if bandit else "seeds", overflow="fold")
+    task = None
+    for cell in in_order(comparison):
+        if task not in (None, cell.task):
+            table.add_section()
+        shown = [cell.task if cell.task != task else "", cell.arm, str(len(cell.scores)), ends(cell.mean)]
+        if cell.iqm is not None:
+            shown += [number(cell.median), ends(cell.iqm), number(cell.spread)]
+        table.add_row(*shown, each_score(cell))
+        task = cell.task
+    return table
+
+
+def aggregates_table(comparison: Comparison) -> Any:
+    from rich.table import Table
+
+    title = f"over {len(comparison.common)} tasks"
+    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left", title_style="bold")
+    table.add_column("", overflow="fold")
+    for name in ("n", "mean [95 %]", "median of tasks [95 %]", "IQM [95 %]", "optimality gap [95 %]"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in comparison.aggregates:
+        intervals = each.mean, each.median, each.iqm, each.gap
+        table.add_row(each.arm, span(each.seeds), *("" if one is None else ends(one) for one in intervals))
+    return table
+
+
+def verdicts(pairs: Sequence[Pair], arms: int) -> list[str]:
+    """A sentence for every pair; of many, for those of the best arm."""
+    if len(pairs) <= MANY:
+        return [pair.sentence() for pair in pairs]
+    shown = [pair.sentence() for pair in pairs[: arms - 1]]
+    return [*shown, f"{len(pairs) - len(shown)} more pairs: --plain and --json list them"]
+
+
+def each_score(cell: Cell) -> str:
+    """Every seed's score; of many, the lowest and the highest."""
+    if len(cell.scores) <= MANY:
+        return " ".join(number(score) for score in cell.scores)
+    return f"{number(cell.scores.min())} to {number(cell.scores.max())}"
+
+
+def number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:,.2f}"
+
+
+def ends(interval: Interval) -> str:
+    return number(interval.value) + (
+        "" if math.isnan(interval.low) else rf" \[{number(interval.low)}, {number(interval.high)}]"
+    )

@@ -1,0 +1,435 @@
+"""Comparisons: the right runs in the right cells, their numbers, and the words that are drawn from them."""
+
+import csv
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from rlbench.analysis import arms, statistics
+from rlbench.analysis.compare import Comparison, Pair, compare, evaluated
+from rlbench.analysis.curves import curves
+from rlbench.analysis.protocols import Protocol
+from rlbench.analysis.results import Results
+from rlbench.analysis.statistics import Interval
+from rlbench.cli import main
+from rlbench.errors import RunError, UsageError
+from tests.analysis import synthetic
+
+SHORT = ("steps=1000", "eval.every=50")
+METRIC = "eval/normalized_score"
+
+
+def of(root: Path, *words: str, protocol: str = "last", **how: Any) -> Comparison:
+    results = Results(root, words)
+    results.refresh()
+    return compare(results, Protocol.of(protocol), **how)
+
+
+def written(root: Path, algo: str, *words: str, level: float = 50.0, seeds: int = 4, **how: Any) -> None:
+    synthetic.write_many(root, {(f"algo={algo}", *SHORT, *words): level}, range(seeds), **how)
+
+
+def recorded(root: Path, algo: str, problem: str) -> dict[int, list[float]]:
+    """Every evaluation of every seed, as the files have them."""
+    found: dict[int, list[float]] = {}
+    for path in sorted(root.glob(f"runs/{algo}/{problem}/*/metrics.jsonl")):
+        for row in map(json.loads, path.read_text().splitlines()):
+            found.setdefault(row["seed"], []).append(row[METRIC])
+    return dict(sorted(found.items()))
+
+
+# -- protocols ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [("last", 9.0), ("last3", 8.0), ("best", 10.0), ("tail20%", 8.5), ("tail100%", 6.0), ("last11", None)],
+)
+def test_protocols_by_hand(word: str, expected: float | None) -> None:
+    values = [1.0, 10.0, 3.0, 4.0, 5.0, 6.0, 6.0, 7.0, 8.0, 9.0]
+    other = [2.0 * value for value in values]
+    rows = [(7, seed, 100 * (k + 1), each[k]) for k in range(10) for seed, each in enumerate((values, other))]
+    table = pl.DataFrame(rows, ["run", "seed", "step", "value"], orient="row")
+    scores = Protocol.of(word).scores(table, pl.DataFrame({"run": [7], "steps": [1000]}))
+    expected = sum(values) / 10 if word == "tail100%" else expected
+    assert scores.rows() == [(7, 0, expected), (7, 1, expected and 2 * expected)]
+
+
+@pytest.mark.parametrize("word", ["last", "last10", "tail5%", "best", "bandit50"])
+def test_a_protocol_is_called_by_its_word(word: str) -> None:
+    assert str(Protocol.of(word)) == word
+    assert Protocol.of(word).title
+
+
+@pytest.mark.parametrize("word", ["", "mean", "last0", "last10%", "tail10", "tail0%", "tail101%", "best3", "final"])
+def test_no_protocol(word: str) -> None:
+    with pytest.raises(UsageError, match="no protocol"):
+        Protocol.of(word)
+
+
+# -- cells -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", ["last", "last5", "best", "tail25%"])
+def test_cells_are_what_the_runs_recorded(tmp_path: Path, protocol: str) -> None:
+    written(tmp_path, "iql", level=60)
+    synthetic.write(tmp_path, ["algo=bc", *SHORT, "seeds=3"], level=20)
+    found = of(tmp_path, protocol=protocol)
+    rules: dict[str, Callable[[list[float]], Any]] = {
+        "last": lambda values: values[-1],
+        "last5": lambda values: np.mean(values[-5:]),
+        "best": max,
+        "tail25%": lambda values: np.mean(values[-5:]),  # of 20
+    }
+    assert (found.metric, found.arms, found.tasks) == (METRIC, ["iql", "bc"], ["hopper-medium"])
+    for algo in ("iql", "bc"):
+        expected = {seed: rules[protocol](v) for seed, v in recorded(tmp_path, algo, "hopper-medium").items()}
+        cell = found.cells[algo, "hopper-medium"]
+        assert cell.seeds == pytest.approx(expected)
+        assert cell.mean == statistics.interval(statistics.mean, [np.array(list(cell.seeds.values()))])
+        assert (cell.median, cell.spread) == pytest.approx(
+            (np.median(list(expected.values())), np.std(list(expected.values()), ddof=1))
+        )
+
+
+def test_a_seed_that_ran_twice_counts_once(tmp_path: Path) -> None:
+    """Alone, and packed with others: the same experiment, the same seed, the same result up to rounding."""
+    written(tmp_path, "iql", seeds=3)
+    synthetic.write(tmp_path, ["algo=iql", *SHORT, "seed=1", "seeds=4"])
+    found = of(tmp_path)
+    assert list(found.cells["iql", "hopper-medium"].seeds) == [0, 1, 2, 3, 4]
+    assert any("2 seeds stand in two runs" in note for note in found.notes)
+
+
+def test_what_is_unfinished_damaged_or_short_is_left_out_and_named(tmp_path: Path) -> None:
+    written(tmp_path, "iql", seeds=3)
+    broken = synthetic.write(tmp_path, ["algo=iql", *SHORT, "seed=7"])
+    broken.metrics.write_text('{"step"\n' + broken.metrics.read_text())
+    synthetic.write(tmp_path, ["algo=iql", *SHORT, "seed=8"], done=0.5)
+    synthetic.write(tmp_path, ["algo=iql", *SHORT, "seed=9"], points=3)
+    found = of(tmp_path, protocol="last5")
+    assert list(found.cells["iql", "hopper-medium"].seeds) == [0, 1, 2]
+    notes = "\n".join(found.notes)
+    assert f"damaged, left out: {broken.path}: {broken.metrics}: line 1 is damaged" in notes
+    assert "1 runs are not finished, and left out: 1 interrupted" in notes
+    assert "1 seeds have fewer evaluations than last5 asks for" in notes
+
+
+def test_runs_can_be_looked_at_as_they_were(tmp_path: Path) -> None:
+    written(tmp_path, "iql")
+    synthetic.write(tmp_path, ["algo=iql", *SHORT, "seed=8"], done=0.5)
+    synthetic.write(tmp_path, ["algo=iql", *SHORT, "seed=9"], done=0.2)
+    found = of(tmp_path, at=500)
+    everything = recorded(tmp_path, "iql", "hopper-medium")
+    assert found.cells["iql", "hopper-medium"].seeds == {seed: everything[seed][9] for seed in (0, 1, 2, 3, 8)}
+    tail = of(tmp_path, at=500, protocol="tail20%").cells["iql", "hopper-medium"]
+    assert tail.seeds[8] == pytest.approx(np.mean(everything[8][8:10]))
+
+
+def test_nothing_to_compare_is_one_message(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no finished run"):
+        of(tmp_path)
+    synthetic.write(tmp_path, ["algo=iql", *SHORT], done=0.5)
+    with pytest.raises(UsageError, match="1 runs are not finished"):
+        of(tmp_path)
+    with pytest.raises(UsageError, match="no run has come to step 900"):
+        of(tmp_path, at=900)
+
+
+# -- arms and tasks ----------------------------------------------------------------------------------------------------
+
+
+def test_settings_that_differ_make_arms(tmp_path: Path) -> None:
+    for value in (0.7, 0.9):
+        written(tmp_path, "iql", f"algo.expectile={value}", level=50 + 10 * value)
+    written(tmp_path, "bc", level=20)
+    found = of(tmp_path)
+    assert found.arms == ["iql expectile=0.9", "iql expectile=0.7", "bc"]
+    assert of(tmp_path, "algo=iql", by=["algo.expectile"]).arms == ["expectile=0.9", "expectile=0.7"]
+    with pytest.raises(UsageError, match=r"would mix runs of iql .* differ in algo.expectile \(0.7, 0.9\)\nkeep one"):
+        of(tmp_path, by=["algo"])
+    with pytest.raises(UsageError, match=r"no run has this key\ndid you mean algo.expectile"):
+        of(tmp_path, by=["algo.expectil"])
+
+
+def test_what_changes_no_result_makes_no_arm(tmp_path: Path) -> None:
+    written(tmp_path, "iql", seeds=2)
+    synthetic.write(tmp_path, ["algo=iql", *SHORT, "seed=2", "hardware.threads=2", "log.every=7", "tracking=disabled"])
+    assert len(of(tmp_path).cells["iql", "hopper-medium"].seeds) == 3
+
+
+def test_settings_tuned_to_a_task_make_no_arm_and_are_told(tmp_path: Path) -> None:
+    written(tmp_path, "rebrac", "dataset=medium")
+    written(tmp_path, "rebrac", "dataset=medium_replay")
+    found = of(tmp_path)
+    assert found.arms == ["rebrac"]
+    assert "rebrac: actor_bc_coef, critic_bc_coef differ between tasks" in found.notes
+
+
+@pytest.mark.parametrize(
+    ("meta", "label"),
+    [
+        ({"simulator": "Hopper-v4, MuJoCo 3.5.0"}, "simulator=Hopper-v4,MuJoCo 3.5.0"),
+        ({"dataset": {"fingerprint": "0123456789abcdef"}}, "fingerprint=01234567"),
+    ],
+)
+def test_another_simulator_or_data_set_is_another_row(tmp_path: Path, meta: dict[str, Any], label: str) -> None:
+    written(tmp_path, "iql", seeds=3)
+    synthetic.write(tmp_path, ["algo=iql", *SHORT, "seed=7"], meta=meta)
+    found = of(tmp_path)
+    assert len(found.tasks) == 2
+    assert [task for task in found.tasks if label in task]
+    assert found.cells["iql", next(task for task in found.tasks if label in task)].seeds.keys() == {7}
+    assert any("hopper-medium is more than one task, kept apart" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("words", "key"), [(["dataset.size=1000"], "dataset.size"), (["env.id=Hopper-v5"], "env.id")])
+def test_other_settings_of_data_or_environment_are_another_row(tmp_path: Path, words: list[str], key: str) -> None:
+    written(tmp_path, "iql", seeds=3)
+    synthetic.write(tmp_path, ["algo=iql", *SHORT, "seed=7", *words])
+    assert [task for task in of(tmp_path).tasks if f"{key}={words[0].partition('=')[2]}" in task]
+
+
+def test_arms_may_be_data_sets(tmp_path: Path) -> None:
+    written(tmp_path, "iql", "dataset=medium", level=40)
+    written(tmp_path, "iql", "dataset=expert", level=80, meta={"dataset": {"fingerprint": "e" * 16}})
+    found = of(tmp_path, by=["dataset"])
+    assert found.arms == ["dataset=expert", "dataset=medium"]
+    assert found.pairs[0].enough
+
+
+def test_what_else_differs_between_arms_is_told(tmp_path: Path) -> None:
+    written(tmp_path, "iql")
+    written(tmp_path, "bc", "steps=2000")
+    assert any("also differ in steps: bc 2000; iql 1000" in note for note in of(tmp_path).notes)
+
+
+def test_a_metric_that_not_all_have_is_not_chosen(tmp_path: Path) -> None:
+    written(tmp_path, "iql")
+    run = synthetic.write(tmp_path, ["algo=bc", *SHORT])
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    run.metrics.write_text("".join(json.dumps({k: v for k, v in row.items() if k != METRIC}) + "\n" for row in lines))
+    assert of(tmp_path).metric == "eval/return"
+    assert of(tmp_path, metric=METRIC).arms == ["iql"]
+    with pytest.raises(UsageError, match="no run has a metric eval/x\nthere are eval/"):
+        of(tmp_path, metric="eval/x")
+
+
+# -- over tasks, and pairs ---------------------------------------------------------------------------------------------
+
+
+def two_tasks(root: Path, gap: float = 20.0, seeds: int = 5) -> None:
+    for dataset, level in (("medium", 40.0), ("expert", 80.0)):
+        written(root, "iql", f"dataset={dataset}", level=level + gap, seeds=seeds)
+        written(root, "bc", f"dataset={dataset}", level=level, seeds=seeds)
+
+
+def test_over_tasks(tmp_path: Path) -> None:
+    two_tasks(tmp_path)
+    written(tmp_path, "bc", "dataset=mixed")
+    found = of(tmp_path)
+    assert found.common == ["hopper-expert", "hopper-medium"]
+    assert any("hopper-mixed is left out" in note and "no iql there" in note for note in found.notes)
+    scores = [np.array([v[-1] for v in recorded(tmp_path, "iql", task).values()]) for task in found.common]
+    (iql,) = [each for each in found.aggregates if each.arm == "iql"]
+    assert iql.mean == statistics.interval(statistics.mean, scores)
+    assert iql.iqm == statistics.interval(statistics.iqm, scores)
+    assert iql.gap == statistics.interval(lambda s: statistics.optimality_gap(s, 100.0), scores)
+    (pair,) = found.pairs
+    assert (pair.arm, pair.other, pair.tasks, pair.seeds) == ("iql", "bc", 2, (5, 5))
+    assert pair.improvement.value == 1.0
+    assert pair.difference is not None
+    assert pair.difference.value == pytest.approx(20, abs=6)
+    assert [each.task for each in found.task_pairs] == ["hopper-expert", "hopper-medium"]
+
+
+def test_the_seed_of_the_bootstrap_is_honoured(tmp_path: Path) -> None:
+    two_tasks(tmp_path)
+    assert of(tmp_path, seed=3).pairs == of(tmp_path, seed=3).pairs
+    assert of(tmp_path, seed=3).pairs != of(tmp_path, seed=4).pairs
+
+
+def test_returns_are_not_averaged_over_tasks(tmp_path: Path) -> None:
+    two_tasks(tmp_path)
+    found = of(tmp_path, metric="eval/return")
+    assert found.aggregates == []
+    (pair,) = found.pairs
+    assert (pair.difference, pair.improvement.value, pair.enough) == (None, 1.0, True)
+    assert "by" not in pair.sentence().partition(";")[0].split()
+
+
+def sentence(x: list[np.ndarray], y: list[np.ndarray]) -> str:
+    return Pair(
+        "a", "b", "t" if len(x) == 1 else None, len(x), (len(x[0]),) * 2, (len(y[0]),) * 2,
+        Interval(1.0, 0.5, 1.5), Interval(0.8, 0.7, 0.9), statistics.permutation_test(x, y),
+        statistics.seeds_needed(x, y),
+    ).sentence()  # fmt: skip
+
+
+def test_words_say_whether_it_is_enough() -> None:
+    rng = np.random.default_rng(0)
+    near, far = ([rng.normal(shift, 1, 8)] for shift in (0.0, 5.0))
+    assert sentence(far, near) == (
+        "a beats b by 1.00 [0.50, 1.50] on t; P(improvement) = 0.80 [0.70, 0.90]; n = 8 and 8 seeds; p < 0.001: "
+        "enough to tell"
+    )
+    three = sentence([far[0][:3]], [near[0][:3]])
+    assert three.startswith("a is ahead of b by")
+    assert ": not enough to tell (some 4 seeds each would tell a difference of this size)" in three
+    close = sentence([near[0] + 0.01], near)
+    assert "over 1,000 seeds each" in close
+    assert "one seed says nothing" in sentence([np.array([1.0])], [np.array([0.0])])
+
+
+def test_pairs_are_corrected_for_their_number(tmp_path: Path) -> None:
+    for algo, level in (("iql", 60.0), ("bc", 50.0), ("td3_bc", 55.0)):
+        written(tmp_path, algo, level=level, seeds=6)
+    found = of(tmp_path)
+    alone = [statistics.permutation_test(found.scores(p.arm), found.scores(p.other)) for p in found.pairs]
+    assert [pair.p for pair in found.pairs] == statistics.holm(alone)
+
+
+def test_one_seed_has_no_interval(tmp_path: Path) -> None:
+    written(tmp_path, "iql", seeds=1)
+    written(tmp_path, "bc", seeds=1, level=20)
+    found = of(tmp_path)
+    assert math.isnan(found.cells["iql", "hopper-medium"].mean.low)
+    assert math.isnan(found.pairs[0].improvement.low)
+    assert not found.pairs[0].enough
+
+
+# -- bandit ------------------------------------------------------------------------------------------------------------
+
+
+def keep(path: Path, seeds: list[int], episodes: np.ndarray) -> None:
+    content = {"simulator": synthetic.SIMULATOR, "seeds": seeds, "values": {METRIC: episodes.tolist()}}
+    (path / "episodes.json").write_text(json.dumps(content))
+
+
+def test_bandit_chooses_among_all_settings_of_an_algorithm(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    episodes = []
+    for expectile, level in ((0.7, 30.0), (0.9, 60.0)):
+        run = synthetic.write(tmp_path, ["algo=iql", *SHORT, f"algo.expectile={expectile}", "seeds=2"])
+        episodes.append(rng.normal(level, 10, (2, 25)))
+        keep(run.path, [0, 1], episodes[-1])
+    found = of(tmp_path, protocol="bandit40", by=["algo"])
+    cell = found.cells["iql", "hopper-medium"]
+    table = np.concatenate(episodes)
+    assert sorted(cell.scores) == pytest.approx(sorted(table.mean(1)))
+    assert cell.mean.value == pytest.approx(table.mean(1).max(), abs=3)
+    assert found.pairs == []
+
+
+def test_bandit_says_how_to_get_episodes(tmp_path: Path) -> None:
+    written(tmp_path, "iql", seeds=2)
+    with pytest.raises(RunError, match=r"2 of 2 runs have none kept: for run in \w+ \w+; do rlbench eval \$run --keep"):
+        of(tmp_path, protocol="bandit", by=["algo"])
+
+
+# -- curves ------------------------------------------------------------------------------------------------------------
+
+
+def test_curves(tmp_path: Path) -> None:
+    two_tasks(tmp_path)
+    synthetic.write(tmp_path, ["algo=iql", *SHORT, "seed=9", "dataset=medium"], done=0.5)
+    results = Results(tmp_path)
+    results.refresh()
+    rows = results.runs.to_dicts()
+    places, _ = arms.places(rows)
+    where = {row["run"]: place for row, place in zip(rows, places, strict=True)}
+    evaluations = evaluated(results, results.runs, METRIC, None)
+    found = {(each.arm, each.task): each for each in curves(evaluations, where, statistics.mean)}
+    assert found.keys() == {(arm, task) for arm in ("iql", "bc") for task in ("hopper-medium", "hopper-expert")}
+    curve = found["iql", "hopper-medium"]
+    values = recorded(tmp_path, "iql", "hopper-medium")
+    assert curve.steps.tolist() == list(range(50, 1001, 50))
+    assert curve.seeds.tolist() == [6] * 10 + [5] * 10
+    for place in (0, 9, 10, 19):
+        there = [each[place] for each in values.values() if len(each) > place]
+        assert curve.value[place] == pytest.approx(np.mean(there))
+        assert curve.low[place] < curve.value[place] < curve.high[place]
+    (bc, iql) = curves(evaluations, where, statistics.iqm, over_tasks=True, points=5)
+    assert (bc.arm, iql.arm, iql.task, iql.tasks) == ("bc", "iql", None, ("hopper-expert", "hopper-medium"))
+    assert iql.steps.tolist() == [50, 300, 550, 750, 1000]
+    ends = [np.array([v[19] for v in recorded(tmp_path, "iql", t).values() if len(v) == 20]) for t in iql.tasks]
+    assert iql.value[-1] == pytest.approx(statistics.iqm(ends))
+
+
+# -- the verb ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path))
+    return tmp_path
+
+
+def test_verb_for_a_person(results: Path, capsys: Any) -> None:
+    two_tasks(results)
+    assert main(["compare"]) == 0
+    shown = capsys.readouterr().out
+    assert f"{METRIC}: last evaluation" in shown
+    assert "over 2 tasks" in shown
+    assert "iql beats bc by" in shown
+    scores = of(results).cells["iql", "hopper-medium"].seeds
+    assert " ".join(f"{score:.2f}" for score in scores.values()) in shown
+
+
+def test_verb_for_programs(results: Path, capsys: Any) -> None:
+    two_tasks(results)
+    found = of(results)
+    assert main(["compare", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    cells = {(cell["arm"], cell["task"]): cell for cell in content["cells"]}
+    assert cells["bc", "hopper-expert"]["mean"]["value"] == found.cells["bc", "hopper-expert"].mean.value
+    assert content["pairs"][0]["words"] == found.pairs[0].sentence()
+    assert main(["compare", "--plain"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out), delimiter="\t"))
+    table = {(row["task"], row["arm"], row["other"], row["statistic"]): row for row in rows}
+    assert len(table) == len(rows)
+    assert float(table["*", "iql", "", "iqm"]["low"]) == pytest.approx(found.aggregates[0].iqm.low)
+    assert float(table["hopper-medium", "bc", "", "seed 3"]["value"]) == pytest.approx(
+        found.cells["bc", "hopper-medium"].seeds[3]
+    )
+    assert float(table["*", "iql", "bc", "improvement"]["value"]) == 1.0
+    assert float(table["hopper-medium", "iql", "bc", "p"]["value"]) < 0.05
+
+
+def test_verb_without_intervals_is_json_still(results: Path, capsys: Any) -> None:
+    written(results, "iql", seeds=1)
+    assert main(["compare", "--json"]) == 0
+    (cell,) = json.loads(capsys.readouterr().out)["cells"]
+    assert (cell["mean"]["low"], cell["sd"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--protocol", "final"], "no protocol 'final'"),
+        (["--at", "0"], "--at 0: a step"),
+        (["algo.gama=1"], "no run has a key 'algo.gama'"),
+        (["--metrics", "x"], "did you mean --metric?"),
+    ],
+)
+def test_verb_refuses(results: Path, words: list[str], said: str, capsys: Any) -> None:
+    written(results, "iql", seeds=1)
+    assert main(["compare", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_verb_needs_neither_torch_nor_hydra(results: Path) -> None:
+    written(results, "iql", seeds=2)
+    code = "import sys; from rlbench.cli import main; main(['compare']); print('MODULES', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
+    assert not {"torch", "hydra", "omegaconf"} & set(done.stdout.partition("MODULES ")[2].split())
