@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from rlbench.analysis import arms, statistics
+from rlbench.analysis.arms import Place
 from rlbench.analysis.protocols import Protocol, kept_episodes
 from rlbench.analysis.results import Results
 from rlbench.analysis.statistics import Interval, Scores
@@ -132,6 +133,9 @@ class Comparison:
         pairs: over the tasks that two arms share.
         task_pairs: on each single task.
         notes: what a reader has to know.
+        runs: the rows of the table of runs that were compared.
+        evaluations: `run`, `seed`, `step`, `value` of all their evaluations.
+        where: the arm and task of each of these runs.
     """
 
     metric: str
@@ -144,6 +148,9 @@ class Comparison:
     pairs: list[Pair] = field(default_factory=list)
     task_pairs: list[Pair] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    runs: pl.DataFrame = field(default_factory=pl.DataFrame)
+    evaluations: pl.DataFrame = field(default_factory=pl.DataFrame)
+    where: dict[int, Place] = field(default_factory=dict)
 
     def scores(self, arm: str, tasks: Sequence[str] | None = None) -> Scores:
         """The scores of an arm, an array a task."""
@@ -184,13 +191,15 @@ def compare(
         lengths = runs.select("run", pl.lit(at, pl.Int64).fill_null(pl.col("steps")).alias("steps"))
         scores = protocol.scores(evaluations, lengths)
         cells = seed_cells(scores, where, protocol, seed, notes)
-    comparison = Comparison(metric, protocol, *ordered(cells), cells, notes=notes)
+    comparison = Comparison(
+        metric, protocol, *ordered(cells), cells, notes=notes, runs=runs, evaluations=evaluations, where=where
+    )
     aggregate(comparison, seed)
     if protocol.kind != "bandit":
         contrast(comparison, seed)
         few = sorted({len(cell.scores) for cell in cells.values() if len(cell.scores) < FEW})
         if few:
-            notes.append(f"intervals over fewer than {FEW} seeds are too narrow; the verdicts do not rest on them")
+            notes.append(f"intervals over fewer than {FEW} seeds are too narrow: trust the verdicts, which are not")
     return comparison
 
 
@@ -250,7 +259,7 @@ def evaluated(results: Results, runs: pl.DataFrame, metric: str, at: int | None)
 
 
 def seed_cells(
-    scores: pl.DataFrame, where: dict[int, arms.Place], protocol: Protocol, seed: int, notes: list[str]
+    scores: pl.DataFrame, where: dict[int, Place], protocol: Protocol, seed: int, notes: list[str]
 ) -> dict[tuple[str, str], Cell]:
     """The scores of every arm on every task; a seed that stands in two runs of an experiment counts once."""
     found: dict[tuple[str, str], dict[int, float]] = {}
@@ -283,11 +292,11 @@ def cell_of(arm: str, task: str, seeds: dict[int, float], seed: int) -> Cell:
 
 
 def bandit_cells(
-    rows: Sequence[dict[str, Any]], where: dict[int, arms.Place], metric: str, protocol: Protocol, seed: int
+    rows: Sequence[dict[str, Any]], where: dict[int, Place], metric: str, protocol: Protocol, seed: int
 ) -> dict[tuple[str, str], Cell]:
     """What the bandit makes of the policies of every arm on every task."""
     episodes = kept_episodes(rows, metric)
-    policies: dict[arms.Place, list[list[float]]] = {}
+    policies: dict[Place, list[list[float]]] = {}
     for (run, _), scores in episodes.items():
         policies.setdefault(where[run], []).append(scores)
     cells = {}

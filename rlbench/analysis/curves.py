@@ -95,8 +95,8 @@ def by_place(evaluations: pl.DataFrame, places: dict[int, arms.Place]) -> dict[a
 
 def grid(runs: Sequence[pl.DataFrame]) -> Grid:
     """All seeds side by side; one that stands in two runs counts once."""
-    rows = pl.concat(runs).unique(["seed", "step"], keep="first")
-    table = rows.pivot("seed", index="step", values="value").sort("step")
+    rows = pl.concat(runs).unique(["seed", "step"], keep="first", maintain_order=True)
+    table = rows.sort("seed", "step").pivot("seed", index="step", values="value").sort("step")
     return {"steps": table["step"].to_numpy(), "values": table.drop("step").to_numpy().astype(float)}
 
 

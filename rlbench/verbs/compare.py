@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,23 @@ MANY = 10
 
 def main(argv: Sequence[str]) -> int:
     parser = Parser("compare", HELP)
+    add_options(parser)
+    parser.add_argument("--plain", action="store_true", help="tab-separated, one number a line")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    given = parser.read(argv)
+    comparison = compared(given)
+    if given.json:
+        print(json.dumps(contents(comparison), indent=1))
+    elif given.plain:
+        for line in lines(comparison):
+            print("\t".join(line))
+    else:
+        show(comparison)
+    return 0
+
+
+def add_options(parser: Parser) -> None:
+    """What says which runs are compared, and how."""
     parser.add_argument("filters", nargs="*", metavar="FILTER", help="KEY=VALUE[,VALUE], or a word of a run's path")
     parser.add_argument(
         "--protocol", default="last", metavar="NAME",
@@ -41,9 +59,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--by", default="", metavar="KEY[,KEY]", help="compare the values of these keys")
     parser.add_argument("--at", type=float, metavar="STEP", help="as if training had ended there")
     parser.add_argument("--seed", type=int, default=0, metavar="K", help="of the bootstrap (default: 0)")
-    parser.add_argument("--plain", action="store_true", help="tab-separated, one number a line")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    given = parser.read(argv)
+
+
+def compared(given: argparse.Namespace) -> Comparison:
+    """The comparison that these options ask for.
+
+    Raises:
+        UsageError: there is nothing to compare, or the options do not fit the runs.
+    """
     if given.at is not None and not 1 <= given.at < math.inf:
         raise UsageError(f"--at {given.at:g}: a step, at least 1")
 
@@ -55,15 +78,7 @@ def main(argv: Sequence[str]) -> int:
     results = Results(results_root(), given.filters, keep=lambda name: name.startswith("eval/") or name == given.metric)
     results.refresh()
     by = [key for key in given.by.split(",") if key]
-    comparison = compare(results, protocol, given.metric, by, None if given.at is None else int(given.at), given.seed)
-    if given.json:
-        print(json.dumps(contents(comparison), indent=1))
-    elif given.plain:
-        for line in lines(comparison):
-            print("\t".join(line))
-    else:
-        show(comparison)
-    return 0
+    return compare(results, protocol, given.metric, by, None if given.at is None else int(given.at), given.seed)
 
 
 def contents(comparison: Comparison) -> dict[str, Any]:

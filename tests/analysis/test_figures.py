@@ -1,0 +1,96 @@
+"""Figures: what is drawn is what was computed, and the same figure is the same file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlbench.analysis import figures
+from rlbench.analysis.compare import Comparison, compare
+from rlbench.analysis.protocols import Protocol
+from rlbench.analysis.results import Results
+from rlbench.cli import main
+from tests.analysis.synthetic import Experiment
+
+
+@pytest.fixture(scope="module")
+def results_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three algorithms on two tasks, four seeds each."""
+    root = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RLBENCH_RESULTS", str(root))
+        for algo, level in (("iql", 60.0), ("cql", 40.0), ("td3_bc", 62.0)):
+            for level_of_data in ("medium", "expert"):
+                experiment = Experiment(root, [f"algo={algo}", f"dataset={level_of_data}"], level=level)
+                for seed in range(4):
+                    experiment.run(seed)
+    return root
+
+
+@pytest.fixture(scope="module")
+def comparison(results_folder: Path) -> Comparison:
+    results = Results(results_folder)
+    results.refresh()
+    return compare(results, Protocol.of("last"))
+
+
+def test_curves_show_every_algorithm_on_every_task(comparison: Comparison) -> None:
+    figure = figures.learning_curves(comparison)
+    assert [axes.get_title() for axes in figure.axes] == ["hopper-expert", "hopper-medium"]
+    for axes, task in zip(figure.axes, comparison.tasks, strict=True):
+        ends = sorted(float(line.get_ydata()[-1]) for line in axes.lines)  # type: ignore[index, arg-type]
+        means = sorted(comparison.cells[arm, task].mean.value for arm in comparison.arms)
+        assert np.allclose(ends, means)
+
+
+def test_bars_show_means_intervals_and_seeds(comparison: Comparison) -> None:
+    figure = figures.intervals(comparison)
+    axes = next(each for each in figure.axes if each.get_title() == "hopper-medium")
+    drawn = [np.asarray(line.get_xdata(), float) for line in axes.lines]
+    cell = comparison.cells[comparison.arms[-1], "hopper-medium"]
+    assert any(len(each) == 4 and np.allclose(each, cell.scores) for each in drawn)
+    assert any(len(each) == 2 and np.allclose(each, [cell.mean.low, cell.mean.high]) for each in drawn)
+    assert any(len(each) == 1 and np.isclose(each[0], cell.mean.value) for each in drawn)
+
+
+@pytest.mark.parametrize("kind", figures.KINDS)
+@pytest.mark.parametrize("form", ["pdf", "svg", "png"])
+def test_the_same_figure_is_the_same_file(
+    kind: str, form: str, results_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLBENCH_RESULTS", str(results_folder))
+    first, second = tmp_path / f"first.{form}", tmp_path / f"second.{form}"
+    assert main(["plot", kind, "--out", str(first)]) == 0
+    assert main(["plot", kind, "--out", str(second)]) == 0
+    data = first.read_bytes()
+    assert data == second.read_bytes()
+    assert data.startswith({"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}[form])
+    if form == "svg":
+        assert b"td3_bc" in data  # text stays text
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["plot", "curves", "--out", "figure.gif"], ".pdf, .svg, .png"),
+        (["plot", "curves", "--out", "nowhere/figure.pdf"], "no folder nowhere"),
+        (["plot", "improvement", "algo=iql", "--out", "figure.pdf"], "two algorithms"),
+        (["plot", "pie", "--out", "figure.pdf"], "curves"),
+    ],
+)
+def test_bad_words_end_with_one_message(
+    words: list[str], says: str, results_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("RLBENCH_RESULTS", str(results_folder))
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_colours_and_dashes_never_come_together_twice_below_28() -> None:
+    looks = figures.Looks([f"arm {k}" for k in range(28)])
+    assert len({(looks.colour[arm], str(looks.dash[arm])) for arm in looks.arms}) == 28
