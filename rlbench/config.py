@@ -14,7 +14,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -181,24 +181,102 @@ def expand(words: Sequence[str], multirun: bool, config_dirs: Sequence[str | Pat
     Raises:
         UsageError: a word is no override, or sweeps where no sweep was asked for.
     """
-    axes: list[list[str]] = []
-    for word in words:
-        if is_file(word):
-            axes.append([word])
-            continue
-        override = parsed(word)
-        if not override.is_sweep_override():
-            axes.append([word])
-        elif not multirun:
-            raise UsageError(f"{word} is a sweep\nadd -m to run one after another")
-        elif isinstance(pattern := override.value(), Glob):
-            options = Choices(config_dirs).files.get(override.key_or_group, {})
-            axes.append([f"{override.key_or_group}={name}" for name in pattern.filter(list(options))])
+    choices = Choices(config_dirs)
+    others = [word for word in words if key_of(word) != "experiment"]
+    cells: list[list[str]] = []
+    for name in experiments(words, choices):
+        lists = word_lists(choices.files["experiment"][name]) if name else []
+        if lists:
+            cells += cells_of(f"experiment={name}", lists, others, multirun, choices)
         else:
-            axes.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
-        if not axes[-1]:
-            raise UsageError(f"{word} is an empty sweep")
-    return [list(cell) for cell in product(*axes)]
+            cells += combined([*([f"experiment={name}"] if name else []), *others], multirun, choices)
+    return cells
+
+
+def cells_of(
+    experiment: str, lists: Sequence[Sequence[str]], words: Sequence[str], multirun: bool, choices: Choices
+) -> list[list[str]]:
+    """The cells of an experiment that is a sweep.
+
+    Args:
+        experiment: the word that chooses it.
+        lists: its own words, list by list.
+        words: the user's. A choice that the experiment sweeps (`dataset=`, `base=`) keeps those of its cells that make
+            it; any other word is laid over all of them.
+        multirun: whether the user asked for a sweep.
+        choices: what there is.
+    """
+    swept: dict[str, list[str]] = {}
+    for word in (word for each in lists for word in each if key_of(word) in GROUPS):
+        swept.setdefault(key_of(word), []).extend(each.partition("=")[2] for each in axis(word, True, choices.files))
+    asked = {key_of(word): set(axis(word.lstrip("+"), True, swept)) for word in words if key_of(word) in swept}
+    laid_over = [word for word in words if key_of(word) not in asked]
+    replaced = {key_of(word) for word in laid_over}
+    cells = []
+    for each in lists:
+        own = [word for word in each if key_of(word) not in replaced]
+        found = combined([experiment, *own, *laid_over], True, choices)
+        cells += [cell for cell in found if all(not options.isdisjoint(cell) for options in asked.values())]
+    if not cells:
+        there = "; ".join(f"{group}={','.join(dict.fromkeys(swept[group]))}" for group in asked)
+        raise UsageError(f"no run of {experiment} is like that\nit has {there}")
+    if not multirun:
+        raise UsageError(f"{experiment} is a sweep of {len(cells)} runs\nadd -m to start them")
+    return cells
+
+
+def combined(words: Sequence[str], multirun: bool, choices: Choices) -> list[list[str]]:
+    """Every combination of what the words stand for."""
+    return [list(cell) for cell in product(*(axis(word, multirun, choices.files) for word in words))]
+
+
+def axis(word: str, multirun: bool, options: Mapping[str, Iterable[str]]) -> list[str]:
+    """The words that a word stands for: more than one where it sweeps.
+
+    Args:
+        word: the word.
+        multirun: whether it may sweep.
+        options: by group, what `glob()` chooses from.
+    """
+    if is_file(word):
+        return [word]
+    override = parsed(word)
+    if not override.is_sweep_override():
+        return [word]
+    if not multirun:
+        raise UsageError(f"{word} is a sweep\nadd -m to run one after another")
+    if isinstance(pattern := override.value(), Glob):
+        names = pattern.filter(list(options.get(override.key_or_group, ())))
+        found = [f"{override.key_or_group}={name}" for name in names]
+    else:
+        found = [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    if not found:
+        raise UsageError(f"{word} is an empty sweep")
+    return found
+
+
+def experiments(words: Sequence[str], choices: Choices) -> list[str | None]:
+    """The experiments that are chosen; [None] where none is."""
+    chosen = [word for word in words if key_of(word) == "experiment"]
+    names = [each.partition("=")[2] for each in axis(chosen[-1], True, choices.files)] if chosen else ["null"]
+    return [None if name == "null" else option(choices, "experiment", name) for name in names]
+
+
+def word_lists(path: Path) -> list[list[str]]:
+    """What an experiment sweeps: lists of words, each list as if it had been typed.
+
+    Raises:
+        UsageError: the file's `sweep:` is something else.
+    """
+    lists = read(path).get("sweep", [])
+    if not isinstance(lists, list) or not all(isinstance(each, list) for each in lists):
+        raise UsageError(f"{path}: sweep: is to be a list of lists of words, like `- [algo=iql, seed=range(4)]`")
+    return [[str(word) for word in each] for each in lists]
+
+
+def key_of(word: str) -> str:
+    """The key or group that a word sets."""
+    return "dataset" if is_file(word) else str(parsed(word).key_or_group)
 
 
 def is_file(word: str) -> bool:
@@ -281,7 +359,8 @@ def composed(options: tuple[tuple[str, str | None], ...], dirs: tuple[Path, ...]
     chosen = {group: name for group, name in cfg.hydra.runtime.choices.items() if group in GROUPS and name}
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
-    cfg.pop("about", None)
+    for key in ("about", "sweep"):  # what an experiment says of itself is no part of its runs
+        cfg.pop(key, None)
     return chosen, cfg
 
 
