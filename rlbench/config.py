@@ -15,6 +15,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -24,7 +25,7 @@ import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override
+from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -95,6 +96,8 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[str | Path] = ()) ->
             values[:0] = named
         if options.setdefault("env", natural) not in choices.files["env"]:
             raise UsageError(f"dataset={source}/{id} has no environment of its own here: choose one, env=NAME")
+    if options.get("search") is None and (stray := next((key for key, _ in values if key.startswith("search.")), None)):
+        raise UsageError(f"{stray} belongs to a search: search=NAME\nthere are {', '.join(choices.options('search'))}")
     try:
         chosen, content = composed(tuple(options.items()), tuple(choices.dirs))
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
@@ -116,7 +119,7 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[str | Path] = ()) ->
 def compose_sweep(
     cells: Sequence[Sequence[str]], config_dirs: Sequence[str | Path] = ()
 ) -> Iterator[tuple[Sequence[str], dict[str, Any]]]:
-    """Every cell of a sweep with its configuration, as `compose` makes it.
+    """Every cell of a sweep with its configuration, as `compose` makes it; what is searched has its first value.
 
     Raises:
         UsageError: one of them cannot be run; the message says which.
@@ -133,7 +136,7 @@ def compose_sweep(
             yield words, {**known, "seed": int(seed.removeprefix("seed="))}
             continue
         try:
-            content = plain(compose(words, config_dirs))
+            content = plain(compose([ends(word)[0] for word in words], config_dirs))
         except UsageError as error:
             if len(cells) == 1:
                 raise
@@ -226,8 +229,11 @@ def cells_of(
 
 
 def combined(words: Sequence[str], multirun: bool, choices: Choices) -> list[list[str]]:
-    """Every combination of what the words stand for."""
-    return [list(cell) for cell in product(*(axis(word, multirun, choices.files) for word in words))]
+    """Every combination of what the words stand for; those that a search is to draw from are left as they are."""
+    searching = any(key_of(word) == "search" and not word.endswith("=null") for word in words)
+    searched = {word for word in words if multirun and searching and dimension(word)}
+    axes = [[word] if word in searched else axis(word, multirun, choices.files) for word in words]
+    return [list(cell) for cell in product(*axes)]
 
 
 def axis(word: str, multirun: bool, options: Mapping[str, Iterable[str]]) -> list[str]:
@@ -243,11 +249,15 @@ def axis(word: str, multirun: bool, options: Mapping[str, Iterable[str]]) -> lis
     override = parsed(word)
     if not override.is_sweep_override():
         return [word]
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        raise UsageError(f"{word} is for a search to draw from\nadd {'' if multirun else '-m and '}search=tpe")
     if not multirun:
         raise UsageError(f"{word} is a sweep\nadd -m to run one after another")
-    if isinstance(pattern := override.value(), Glob):
-        names = pattern.filter(list(options.get(override.key_or_group, ())))
-        found = [f"{override.key_or_group}={name}" for name in names]
+    if isinstance(value, Glob):
+        found = [
+            f"{override.key_or_group}={name}" for name in value.filter(list(options.get(override.key_or_group, ())))
+        ]
     else:
         found = [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
     if not found:
@@ -277,6 +287,67 @@ def word_lists(path: Path) -> list[list[str]]:
 def key_of(word: str) -> str:
     """The key or group that a word sets."""
     return "dataset" if is_file(word) else str(parsed(word).key_or_group)
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """What a search may set a key to: a number between two, or one of some options.
+
+    Attributes:
+        key: the key, or group.
+        low: the lowest number; None where there are options.
+        high: the highest.
+        step: from one number to the next; None: any number between.
+        log: whether what counts is the number's logarithm.
+        options: the options, as they are typed.
+    """
+
+    key: str
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    log: bool = False
+    options: tuple[str, ...] = ()
+
+    @property
+    def ends(self) -> list[str]:
+        """The words for its ends, or for every option."""
+        return [f"{self.key}={value}" for value in (self.options or (self.low, self.high))]
+
+
+def dimension(word: str) -> Dimension | None:
+    """What a search may make of a word; None, if the word is none for a search.
+
+    Raises:
+        UsageError: it is, and there is nothing to be drawn.
+    """
+    if "(" not in word or is_file(word):
+        return None
+    override = parsed(word)
+    value, key = override.value(), override.get_key_element()
+    match value:
+        case IntervalSweep(start=float() | int() as low, end=float() | int() as high):
+            found = Dimension(key, low, high, log="log" in value.tags)
+        case RangeSweep() if numbers := sorted(value.range()):
+            found = Dimension(key, numbers[0], numbers[-1], abs(value.step))
+        case ChoiceSweep(simple_form=False):
+            found = Dimension(key, options=tuple(override.sweep_string_iterator()))
+        case _:
+            return None
+    if found.low is not None and found.high is not None:
+        if found.low >= found.high:
+            raise UsageError(f"{word}: the first number is to be below the second")
+        if found.log and found.low <= 0:
+            raise UsageError(f"{word}: the logarithm wants numbers above 0")
+    if value.tags - {"log"} or (value.tags and not isinstance(value, IntervalSweep)):
+        raise UsageError(f"{word}: the only tag is log, of an interval: tag(log, interval(A, B))")
+    return found
+
+
+def ends(word: str) -> list[str]:
+    """The words at the ends of what a search may make of a word; of any other, the word itself."""
+    found = dimension(word)
+    return found.ends if found else [word]
 
 
 def is_file(word: str) -> bool:
@@ -439,7 +510,8 @@ def validated(cfg: DictConfig, choices: Choices) -> DictConfig:
     except OmegaConfBaseException as error:
         raise UsageError(str(error).splitlines()[0]) from error
     settings = {key: value for key, value in content.items() if key not in NODES}
-    settings["hardware"] = {key: value for key, value in settings["hardware"].items() if key != "about"}
+    for group in ("hardware", "search"):
+        settings.get(group, {}).pop("about", None)
     checked = signatures.coerce(settings, signatures.signature(SETTINGS))
     for group in NODES:
         checked[group] = checked_node(content[group], (group,))

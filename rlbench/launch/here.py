@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from omegaconf import OmegaConf
-
 from rlbench.cli import guarded
 from rlbench.errors import RunError
 from rlbench.launch.start import Hardware, Job
 from rlbench.launch.sweep import Sweep
-from rlbench.run import run
 
 
 def workers(_hardware: Hardware) -> int:
@@ -21,12 +18,14 @@ def start(sweep: Sweep) -> int:
     Raises:
         RunError: some failed; the message says which.
     """
+    from rlbench.launch.job import execute
+
     failed = []
     with sweep.alone():
         runs = sweep.runs()
         for number, each in enumerate(runs, 1):
             print(f"[{number}/{len(runs)}] {each.label}", flush=True)
-            code = guarded(lambda each=each: run(OmegaConf.create(each.config), each.words, each.directory))  # type: ignore[misc]
+            code = guarded(lambda each=each: execute(sweep, each))  # type: ignore[misc]
             if code >= 128:
                 return code
             if code:

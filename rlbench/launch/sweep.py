@@ -67,8 +67,16 @@ class Planned:
         """What a person knows it by."""
         return " ".join(self.words)
 
+    def status(self) -> dict[str, Any]:
+        """What its directory says of it; empty where nothing can be read."""
+        try:
+            return RunDir(self.directory).status()
+        except RunError:
+            return {}
+
     def finished(self) -> bool:
-        return RunDir(self.directory).finished()
+        """Whether nothing is left to do; of a trial of a search, also when it was stopped early."""
+        return self.status().get("state") in (("finished", "pruned") if "trial" in self.config else ("finished",))
 
 
 class Sweep:
