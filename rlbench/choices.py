@@ -12,8 +12,8 @@ import yaml
 from rlbench import paths
 from rlbench.errors import UsageError
 
-GROUPS = ("algo", "base", "env", "dataset", "hardware", "tracking", "preset", "experiment")
-OPTIONAL = ("base", "preset", "experiment")
+GROUPS = ("algo", "base", "env", "dataset", "hardware", "tracking", "search", "preset", "experiment")
+OPTIONAL = ("base", "search", "preset", "experiment")
 NAMED = ("env", "dataset")
 """Groups with options that stand for many: `GROUP=OPTION/ID`."""
 PLUGINS = "plugins.yaml"

@@ -49,10 +49,12 @@ Train, resume and compare reinforcement-learning algorithms.
   rlbench -m algo=iql,cql dataset=medium,expert       a sweep, one run after another
   rlbench -m algo=iql,cql hardware=local              a sweep, as many runs at a time as fit this machine
   rlbench -m algo=iql,cql hardware=slurm_gpu          a sweep, on the cluster
+  rlbench -m experiment=cocoa_d4rl                    a paper's table (rlbench list experiment)
+  rlbench -m algo=iql algo.tau='interval(0,.1)' search=tpe   a search for good values
   rlbench algo=cocoa preset=quick                     a short run, to see that it works
 
 Overrides
-  GROUP=OPTION   choose a file: algo, env, dataset, base, hardware, tracking, preset, experiment
+  GROUP=OPTION   choose a file: algo, env, dataset, base, hardware, tracking, search, preset, experiment
   KEY=VALUE      set a value: seed=1 steps=20000 eval.every=1000 algo.gamma=0.98
   dataset=file:PATH   your own recording
 
@@ -165,8 +167,23 @@ def cells(asked: Request) -> list[Planned]:
     from rlbench import config
     from rlbench.launch.sweep import Planned
 
+    found: list[Planned] = []
     words = config.expand(asked.overrides, asked.multirun, asked.config_dirs)
-    return [Planned.of(list(each), content) for each, content in config.compose_sweep(words, asked.config_dirs)]
+    for each, content in config.compose_sweep(words, asked.config_dirs):
+        if "search" in content:
+            from rlbench.launch.search import trials
+
+            found += trials(each, content, asked.config_dirs)
+        else:
+            found.append(Planned.of(list(each), content))
+    return found
+
+
+def one_of_each(runs: Sequence[Planned]) -> list[Planned]:
+    """The runs, but of the trials of a search the first alone: nothing is known yet that tells them apart."""
+    return list(
+        {run.directory.parent if "trial" in run.config else run.directory: run for run in reversed(runs)}.values()
+    )[::-1]
 
 
 def launch(asked: Request) -> int:
@@ -177,7 +194,7 @@ def launch(asked: Request) -> int:
     if asked.config_only:
         print(configurations(runs, asked), end="")
         return 0
-    if len(runs) == 1 and runs[0].config["hardware"]["where"] == "here":
+    if len(runs) == 1 and runs[0].config["hardware"]["where"] == "here" and "trial" not in runs[0].config:
         return start.single(runs[0])
     return start.sweep(asked.overrides, runs, asked.name)
 
@@ -186,7 +203,7 @@ def configurations(runs: Sequence[Planned], asked: Request) -> str:
     """The configurations as text for `--cfg job`."""
     import yaml
 
-    contents = [run.config for run in runs]
+    contents = [{key: value for key, value in run.config.items() if key != "trial"} for run in one_of_each(runs)]
     if asked.json:
         return json.dumps(contents if asked.multirun else contents[0], indent=2) + "\n"
     return "---\n".join(yaml.safe_dump(content, sort_keys=False) for content in contents)

@@ -13,7 +13,8 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -23,7 +24,7 @@ import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override
+from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -93,6 +94,8 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[str | Path] = ()) ->
             values[:0] = named
         if options.setdefault("env", natural) not in choices.files["env"]:
             raise UsageError(f"dataset={source}/{id} has no environment of its own here: choose one, env=NAME")
+    if options.get("search") is None and (stray := next((key for key, _ in values if key.startswith("search.")), None)):
+        raise UsageError(f"{stray} belongs to a search: search=NAME\nthere are {', '.join(choices.options('search'))}")
     try:
         chosen, content = composed(tuple(options.items()), tuple(choices.dirs))
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
@@ -114,7 +117,7 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[str | Path] = ()) ->
 def compose_sweep(
     cells: Sequence[Sequence[str]], config_dirs: Sequence[str | Path] = ()
 ) -> Iterator[tuple[Sequence[str], dict[str, Any]]]:
-    """Every cell of a sweep with its configuration, as `compose` makes it.
+    """Every cell of a sweep with its configuration, as `compose` makes it; what is searched has its first value.
 
     Raises:
         UsageError: one of them cannot be run; the message says which.
@@ -131,7 +134,7 @@ def compose_sweep(
             yield words, {**known, "seed": int(seed.removeprefix("seed="))}
             continue
         try:
-            content = plain(compose(words, config_dirs))
+            content = plain(compose([ends(word)[0] for word in words], config_dirs))
         except UsageError as error:
             if len(cells) == 1:
                 raise
@@ -179,24 +182,170 @@ def expand(words: Sequence[str], multirun: bool, config_dirs: Sequence[str | Pat
     Raises:
         UsageError: a word is no override, or sweeps where no sweep was asked for.
     """
-    axes: list[list[str]] = []
-    for word in words:
-        if is_file(word):
-            axes.append([word])
-            continue
-        override = parsed(word)
-        if not override.is_sweep_override():
-            axes.append([word])
-        elif not multirun:
-            raise UsageError(f"{word} is a sweep\nadd -m to run one after another")
-        elif isinstance(pattern := override.value(), Glob):
-            options = Choices(config_dirs).files.get(override.key_or_group, {})
-            axes.append([f"{override.key_or_group}={name}" for name in pattern.filter(list(options))])
+    choices = Choices(config_dirs)
+    others = [word for word in words if key_of(word) != "experiment"]
+    cells: list[list[str]] = []
+    for name in experiments(words, choices):
+        lists = word_lists(choices.files["experiment"][name]) if name else []
+        if lists:
+            cells += cells_of(f"experiment={name}", lists, others, multirun, choices)
         else:
-            axes.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
-        if not axes[-1]:
-            raise UsageError(f"{word} is an empty sweep")
+            cells += combined([*([f"experiment={name}"] if name else []), *others], multirun, choices)
+    return cells
+
+
+def cells_of(
+    experiment: str, lists: Sequence[Sequence[str]], words: Sequence[str], multirun: bool, choices: Choices
+) -> list[list[str]]:
+    """The cells of an experiment that is a sweep.
+
+    Args:
+        experiment: the word that chooses it.
+        lists: its own words, list by list.
+        words: the user's. A choice that the experiment sweeps (`dataset=`, `base=`) keeps those of its cells that make
+            it; any other word is laid over all of them.
+        multirun: whether the user asked for a sweep.
+        choices: what there is.
+    """
+    swept: dict[str, list[str]] = {}
+    for word in (word for each in lists for word in each if key_of(word) in GROUPS):
+        swept.setdefault(key_of(word), []).extend(each.partition("=")[2] for each in axis(word, True, choices.files))
+    asked = {key_of(word): set(axis(word.lstrip("+"), True, swept)) for word in words if key_of(word) in swept}
+    laid_over = [word for word in words if key_of(word) not in asked]
+    replaced = {key_of(word) for word in laid_over}
+    cells = []
+    for each in lists:
+        own = [word for word in each if key_of(word) not in replaced]
+        found = combined([experiment, *own, *laid_over], True, choices)
+        cells += [cell for cell in found if all(not options.isdisjoint(cell) for options in asked.values())]
+    if not cells:
+        there = "; ".join(f"{group}={','.join(dict.fromkeys(swept[group]))}" for group in asked)
+        raise UsageError(f"no run of {experiment} is like that\nit has {there}")
+    if not multirun:
+        raise UsageError(f"{experiment} is a sweep of {len(cells)} runs\nadd -m to start them")
+    return cells
+
+
+def combined(words: Sequence[str], multirun: bool, choices: Choices) -> list[list[str]]:
+    """Every combination of what the words stand for; those that a search is to draw from are left as they are."""
+    searching = any(key_of(word) == "search" and not word.endswith("=null") for word in words)
+    searched = {word for word in words if multirun and searching and dimension(word)}
+    axes = [[word] if word in searched else axis(word, multirun, choices.files) for word in words]
     return [list(cell) for cell in product(*axes)]
+
+
+def axis(word: str, multirun: bool, options: Mapping[str, Iterable[str]]) -> list[str]:
+    """The words that a word stands for: more than one where it sweeps.
+
+    Args:
+        word: the word.
+        multirun: whether it may sweep.
+        options: by group, what `glob()` chooses from.
+    """
+    if is_file(word):
+        return [word]
+    override = parsed(word)
+    if not override.is_sweep_override():
+        return [word]
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        raise UsageError(f"{word} is for a search to draw from\nadd {'' if multirun else '-m and '}search=tpe")
+    if not multirun:
+        raise UsageError(f"{word} is a sweep\nadd -m to run one after another")
+    if isinstance(value, Glob):
+        found = [
+            f"{override.key_or_group}={name}" for name in value.filter(list(options.get(override.key_or_group, ())))
+        ]
+    else:
+        found = [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    if not found:
+        raise UsageError(f"{word} is an empty sweep")
+    return found
+
+
+def experiments(words: Sequence[str], choices: Choices) -> list[str | None]:
+    """The experiments that are chosen; [None] where none is."""
+    chosen = [word for word in words if key_of(word) == "experiment"]
+    names = [each.partition("=")[2] for each in axis(chosen[-1], True, choices.files)] if chosen else ["null"]
+    return [None if name == "null" else option(choices, "experiment", name) for name in names]
+
+
+def word_lists(path: Path) -> list[list[str]]:
+    """What an experiment sweeps: lists of words, each list as if it had been typed.
+
+    Raises:
+        UsageError: the file's `sweep:` is something else.
+    """
+    lists = read(path).get("sweep", [])
+    if not isinstance(lists, list) or not all(isinstance(each, list) for each in lists):
+        raise UsageError(f"{path}: sweep: is to be a list of lists of words, like `- [algo=iql, seed=range(4)]`")
+    return [[str(word) for word in each] for each in lists]
+
+
+def key_of(word: str) -> str:
+    """The key or group that a word sets."""
+    return "dataset" if is_file(word) else str(parsed(word).key_or_group)
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """What a search may set a key to: a number between two, or one of some options.
+
+    Attributes:
+        key: the key, or group.
+        low: the lowest number; None where there are options.
+        high: the highest.
+        step: from one number to the next; None: any number between.
+        log: whether what counts is the number's logarithm.
+        options: the options, as they are typed.
+    """
+
+    key: str
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    log: bool = False
+    options: tuple[str, ...] = ()
+
+    @property
+    def ends(self) -> list[str]:
+        """The words for its ends, or for every option."""
+        return [f"{self.key}={value}" for value in (self.options or (self.low, self.high))]
+
+
+def dimension(word: str) -> Dimension | None:
+    """What a search may make of a word; None, if the word is none for a search.
+
+    Raises:
+        UsageError: it is, and there is nothing to be drawn.
+    """
+    if "(" not in word or is_file(word):
+        return None
+    override = parsed(word)
+    value, key = override.value(), override.get_key_element()
+    match value:
+        case IntervalSweep(start=float() | int() as low, end=float() | int() as high):
+            found = Dimension(key, low, high, log="log" in value.tags)
+        case RangeSweep() if numbers := sorted(value.range()):
+            found = Dimension(key, numbers[0], numbers[-1], abs(value.step))
+        case ChoiceSweep(simple_form=False):
+            found = Dimension(key, options=tuple(override.sweep_string_iterator()))
+        case _:
+            return None
+    if found.low is not None and found.high is not None:
+        if found.low >= found.high:
+            raise UsageError(f"{word}: the first number is to be below the second")
+        if found.log and found.low <= 0:
+            raise UsageError(f"{word}: the logarithm wants numbers above 0")
+    if value.tags - {"log"} or (value.tags and not isinstance(value, IntervalSweep)):
+        raise UsageError(f"{word}: the only tag is log, of an interval: tag(log, interval(A, B))")
+    return found
+
+
+def ends(word: str) -> list[str]:
+    """The words at the ends of what a search may make of a word; of any other, the word itself."""
+    found = dimension(word)
+    return found.ends if found else [word]
 
 
 def is_file(word: str) -> bool:
@@ -279,7 +428,8 @@ def composed(options: tuple[tuple[str, str | None], ...], dirs: tuple[Path, ...]
     chosen = {group: name for group, name in cfg.hydra.runtime.choices.items() if group in GROUPS and name}
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
-    cfg.pop("about", None)
+    for key in ("about", "sweep"):  # what an experiment says of itself is no part of its runs
+        cfg.pop(key, None)
     return chosen, cfg
 
 
@@ -358,7 +508,8 @@ def validated(cfg: DictConfig, choices: Choices) -> DictConfig:
     except OmegaConfBaseException as error:
         raise UsageError(str(error).splitlines()[0]) from error
     settings = {key: value for key, value in content.items() if key not in NODES}
-    settings["hardware"] = {key: value for key, value in settings["hardware"].items() if key != "about"}
+    for group in ("hardware", "search"):
+        settings.get(group, {}).pop("about", None)
     checked = signatures.coerce(settings, signatures.signature(SETTINGS))
     for group in NODES:
         checked[group] = checked_node(content[group], (group,))

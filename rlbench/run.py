@@ -33,13 +33,23 @@ HEARTBEAT = 10.0  # seconds between two writes of status.json
 CHECKPOINT_SHARE = 0.02  # largest share of the time that checkpoints may take
 DISK_FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 Metrics = dict[str, list[float]]
+Judge = Callable[[int, Metrics], bool]
 
 
-def run(cfg: DictConfig, overrides: Sequence[str] = (), path: Path | None = None) -> int:
+def run(
+    cfg: DictConfig, overrides: Sequence[str] = (), path: Path | None = None, goes_on: Judge = lambda *_: True
+) -> int:
     """Run a composed configuration in `path`, by default the directory that its content names.
 
+    Args:
+        cfg: the run.
+        overrides: the words it was composed from.
+        path: where it lies.
+        goes_on: asked after every evaluation but the last, with its step and metrics, whether there is a point in more.
+
     Returns:
-        The exit code: 0 when the run is finished (now or before), 128 + signal when it was interrupted.
+        The exit code: 0 when the run is finished (now or before) or was not to go on, 128 + signal when it was
+        interrupted.
 
     Raises:
         UsageError: what was asked for cannot be built.
@@ -56,7 +66,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = (), path: Path | None = None
         facts = {"experiment": config.experiment_id(cfg), **meta.describe()}
         directory = RunDir.create(place, OmegaConf.to_yaml(cfg, resolve=True), overrides, facts)
         with Stop() as stop, Progress(path.parent.parent.name + " " + path.parent.name) as progress:
-            code = Training(cfg, directory, path, stop, progress).outcome()
+            code = Training(cfg, directory, path, stop, progress, goes_on).outcome()
         if code == 0:
             print(result(RunDir(path)))
         return code
@@ -103,14 +113,20 @@ class Training:
         path: where the directory belongs; differs while a run that starts anew is being built.
         stop: hears the signals.
         progress: shows the stage.
+        goes_on: whether there is a point in more, after an evaluation.
     """
 
-    def __init__(self, cfg: DictConfig, directory: RunDir, path: Path, stop: Stop, progress: Progress) -> None:
+    def __init__(
+        self, cfg: DictConfig, directory: RunDir, path: Path, stop: Stop, progress: Progress, goes_on: Judge
+    ) -> None:
         self.cfg = cfg
         self.directory = directory
         self.path = path
         self.stop = stop
         self.progress = progress
+        self.goes_on = goes_on
+        self.pruned = False
+        """Whether it was not to go on."""
         self.seeds = range(cfg.seed, cfg.seed + cfg.seeds)
         self.steps: int = cfg.steps
         self.step = 0
@@ -138,7 +154,7 @@ class Training:
             self.write_status("building", "building")
             self.prepare()
             self.train()
-            state = "finished"
+            state = "pruned" if self.pruned else "finished"
             return 0
         except (Interrupted, KeyboardInterrupt) as signal:
             state = "interrupted"
@@ -278,7 +294,7 @@ class Training:
             while True:
                 if self.unreported is not None:
                     self.report(self.unreported)
-                if self.step >= self.steps:
+                if self.step >= self.steps or self.pruned:
                     break
                 with self.stop.held():
                     self.advance()
@@ -326,6 +342,11 @@ class Training:
                 self.progress.score = f"{metric} {self.score}"
             if self.mirror is not None:
                 self.mirror.log(rows)
+            if self.due(self.cfg.eval.every) and self.step < self.steps and not self.goes_on(self.step, metrics):
+                self.pruned = True
+                self.say(
+                    f"stopped early, at step {self.step:,}: others do better; {self.remedy()} goes on all the same"
+                )
 
     def refuse_divergence(self, metrics: Metrics) -> None:
         """A loss or a score that is no number ends the run; other metrics may have nothing to say yet."""

@@ -4,9 +4,9 @@ Read as text by `rlbench.signatures`, like the constructors: nothing here is eve
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from rlbench.types import Count, NonNegativeInt, Positive
+from rlbench.types import Count, NonNegativeInt, Positive, Range
 
 
 @dataclass
@@ -124,6 +124,29 @@ class Wandb:
 
 
 @dataclass
+class Search:
+    """What values interval(), choice() and range() take, each time in a run of its own, a trial.
+
+    Args:
+        sampler: random, or tpe: near the values that did well.
+        trials: how many there are.
+        metric: what a trial is judged by, the mean over its seeds at its last evaluation; null: its score.
+        direction: maximize or minimize.
+        seed: of the draws.
+        reduction_factor: at every rung, one trial in so many goes on; null: all do.
+        grace: evaluations before the first rung; each further one is at reduction_factor times as many.
+    """
+
+    sampler: Literal["random", "tpe"]
+    trials: Count
+    metric: str | None
+    direction: Literal["maximize", "minimize"]
+    seed: NonNegativeInt
+    reduction_factor: Annotated[int, Range(2)] | None
+    grace: Count
+
+
+@dataclass
 class Run:
     """One run.
 
@@ -137,6 +160,7 @@ class Run:
         rerun: start anew what is finished already.
         hardware: where it computes.
         wandb: its mirror in Weights & Biases.
+        search: how good values are found; absent: nothing is searched.
     """
 
     seed: NonNegativeInt
@@ -148,3 +172,4 @@ class Run:
     rerun: bool
     hardware: Hardware
     wandb: Wandb
+    search: Search | None = None

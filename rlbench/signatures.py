@@ -163,7 +163,9 @@ def kind_of(node: ast.expr, module: str) -> Any:
         case ast.Constant(value=str(text)):
             return kind_of(ast.parse(text, mode="eval").body, module)
         case ast.BinOp(op=ast.BitOr(), left=left, right=right):
-            return Union.__getitem__((kind_of(left, module), kind_of(right, module)))
+            kinds = kind_of(left, module), kind_of(right, module)
+            # A dataclass that may be None: its keys may be missing altogether.
+            return kinds[0] if isinstance(kinds[0], Signature) else Union.__getitem__(kinds)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
             return Literal[ast.literal_eval(values)]
         case ast.Subscript(value=ast.Name(id="list"), slice=item):

@@ -32,6 +32,10 @@ def work(sweep: Sweep, planned: Planned) -> int:
 
 def execute(sweep: Sweep, planned: Planned) -> int:
     """The run as it was written down, whatever became of the YAML files that it was composed from."""
+    if "trial" in planned.config:
+        from rlbench.launch import search
+
+        return search.work(planned)
     cfg = config.checked_anew(OmegaConf.create(planned.config), sweep.path / "runs.jsonl")
     return run(cfg, planned.words, planned.directory)
 

@@ -77,7 +77,8 @@ class Planned:
             return {}
 
     def finished(self) -> bool:
-        return RunDir(self.directory).finished()
+        """Whether nothing is left to do; of a trial of a search, also when it was stopped early."""
+        return self.status().get("state") in (("finished", "pruned") if "trial" in self.config else ("finished",))
 
 
 class Sweep:

@@ -146,6 +146,16 @@ class RunDir:
         """
         return list(self._parse(self.metrics.read_bytes()))
 
+    def curve(self, metric: str) -> dict[int, dict[int, float]]:
+        """What was reported of one metric, by step and seed."""
+        found: dict[int, dict[int, float]] = {}
+        name = json.dumps(metric).encode()
+        for line in self.metrics.read_bytes().split(b"\n")[:-1] if self.metrics.exists() else ():
+            if name in line:  # most lines have no evaluation, and are not worth parsing
+                row = json.loads(line)
+                found.setdefault(row["step"], {})[row["seed"]] = row[metric]
+        return found
+
     def _parse(self, data: bytes) -> Iterator[Row]:
         for number, line in enumerate(data.split(b"\n")[:-1], 1):  # what follows the last newline is half a line
             try:

@@ -337,7 +337,7 @@ class _Mirror:
 
         def finish(run: wandb.Run) -> bool:
             try:
-                run.finish(exit_code=0 if state == "finished" else 1)
+                run.finish(exit_code=0 if state in ("finished", "pruned") else 1)
             except TimeoutError:
                 return False
             return True

@@ -7,15 +7,15 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from rlbench import config
-from rlbench.cli import cells, request
+from rlbench.cli import cells, one_of_each, request
+from rlbench.launch.sweep import Planned
 
 TEXT = "Compose and validate, say what would run and where it would lie, run nothing. Takes what a run takes."
 
 
 def main(argv: list[str]) -> int:
     asked = request(argv, "check", TEXT)
-    found = [summary(run.config) for run in cells(asked)]
+    found = [summary(run) for run in one_of_each(cells(asked))]
     if asked.json:
         print(json.dumps(found if asked.multirun else found[0], indent=2))
         return 0
@@ -24,21 +24,22 @@ def main(argv: list[str]) -> int:
         print(
             f"{run['algorithm']} on {run['env']}{data}: seed {run['seeds']}, {run['steps']:,} steps, "
             f"evaluated every {run['eval_every']:,} on {run['eval_episodes']} episodes, {run['device']}\n"
-            f"  {run['directory']}: {run['state']}"
+            f"  {run['directory']}: " + (run["state"] or f"{run['trials']} trials")
         )
     return 0
 
 
-def summary(content: dict[str, Any]) -> dict[str, Any]:
-    """What a run is and what there is of it."""
-    cfg = OmegaConf.create(content)
-    directory = config.run_directory(content)
-    status = directory / "status.json"
+def summary(run: Planned) -> dict[str, Any]:
+    """What a run is and what there is of it; of a search, what its trials have in common, and how many there are."""
+    cfg = OmegaConf.create(run.config)
+    trials = cfg.search.trials if "trial" in run.config else None
+    directory = run.directory.parent if trials else run.directory
     base = f" over {cfg.algo.base.name}" if "base" in cfg.algo else ""
     return {
         "id": directory.name,
         "directory": str(directory),
-        "state": json.loads(status.read_text())["state"] if status.exists() else "new",
+        "state": None if trials else run.status().get("state", "new"),
+        "trials": trials,
         "algorithm": cfg.algo.name + base,
         "env": cfg.env.name,
         "dataset": cfg.dataset.get("path", cfg.dataset.level) if "_target_" in cfg.dataset else None,

@@ -68,9 +68,12 @@ def sections(words: list[str], config_dirs: list[str]) -> dict[str, list[Row]]:
     choices = Choices(config_dirs)
     if not words:
         path = paths.conf_root() / "config.yaml"
-        hardware, tracking = choices.files["hardware"]["cpu"], choices.files["tracking"]["offline"]
-        given = read(path) | {"hardware": read(hardware)} | read(tracking)
-        comments = notes(path) | {f"hardware.{key}": text for key, text in notes(hardware).items()} | notes(tracking)
+        groups = {"hardware": choices.files["hardware"]["cpu"], "search": choices.files["search"]["random"]}
+        tracking = choices.files["tracking"]["offline"]
+        given = read(path) | {group: read(file) for group, file in groups.items()} | read(tracking)
+        comments = notes(path) | notes(tracking)
+        for group, file in groups.items():
+            comments |= {f"{group}.{key}": text for key, text in notes(file).items()}
         return {"every run": list(settings(signatures.signature(config.SETTINGS), given, comments))}
     named = dict(pair for word in words for pair in config.assignments(word))
     shown: dict[str, list[Row]] = {}
