@@ -34,6 +34,7 @@ VERBS = {
     "resume": "go on with a run or a sweep that was stopped: resume RUN|SWEEP",
     "compare": "does A beat B, by how much, is it enough to tell: compare [FILTER...]",
     "plot": "a comparison as a figure: plot curves|efficiency|profile|improvement|bars --out FILE",
+    "dashboard": "all runs in a browser, live",
     "report": "a comparison as one HTML page: report OUT.html [FILTER...]",
     "eval": "more episodes of a trained policy, on video if you like: eval RUN",
     "export": "a policy as TorchScript or ONNX: export RUN",

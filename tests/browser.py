@@ -18,15 +18,22 @@ HERE = {None, "", "127.0.0.1", "localhost"}
 
 
 @contextmanager
-def page(width: int = 1400, height: int = 900, dark: bool = False) -> Iterator[Any]:
-    """An empty page; on leaving, no request may have gone elsewhere, and no script may have failed."""
+def page(dark: bool = False, bypass_csp: bool = True) -> Iterator[Any]:
+    """An empty page; on leaving, no request may have gone elsewhere, and no script may have failed.
+
+    Args:
+        dark: whether the person prefers dark pages.
+        bypass_csp: let the test run scripts of its own in pages whose policy forbids scripts.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium here: apt-get install chromium")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=OPTIONS)
-        opened = browser.new_page(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light")
+        opened = browser.new_page(
+            viewport={"width": 1400, "height": 900}, color_scheme="dark" if dark else "light", bypass_csp=bypass_csp
+        )
         elsewhere: list[str] = []
         errors: list[str] = []
 

@@ -6,7 +6,6 @@ import argparse
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rlbench.cli import Parser
@@ -39,6 +38,8 @@ def main(argv: Sequence[str]) -> int:
     given = parser.read(argv)
     comparison = compared(given)
     if given.json:
+        from rlbench.analysis.contents import contents
+
         print(json.dumps(contents(comparison), indent=1))
     elif given.plain:
         for line in lines(comparison):
@@ -79,40 +80,6 @@ def compared(given: argparse.Namespace) -> Comparison:
     results.refresh()
     by = [key for key in given.by.split(",") if key]
     return compare(results, protocol, given.metric, by, None if given.at is None else int(given.at), given.seed)
-
-
-def contents(comparison: Comparison) -> dict[str, Any]:
-    """Everything, for a program; null where a number does not exist."""
-    return defined(
-        {
-            "metric": comparison.metric,
-            "protocol": str(comparison.protocol),
-            "arms": comparison.arms,
-            "tasks": comparison.tasks,
-            "common": comparison.common,
-            "cells": [
-                {
-                    "arm": cell.arm, "task": cell.task, "n": len(cell.scores), "mean": asdict(cell.mean),
-                    "median": cell.median, "iqm": cell.iqm and asdict(cell.iqm), "sd": cell.spread,
-                    "seeds": cell.seeds,
-                }
-                for cell in comparison.cells.values()
-            ],
-            "aggregates": [asdict(each) for each in comparison.aggregates],
-            "pairs": [{**asdict(pair), "enough": pair.enough, "words": pair.sentence()} for pair in comparison.pairs],
-            "task_pairs": [asdict(pair) for pair in comparison.task_pairs],
-            "notes": comparison.notes,
-        }
-    )  # fmt: skip
-
-
-def defined(value: Any) -> Any:
-    """A value as JSON has it: without numbers that are none."""
-    if isinstance(value, dict):
-        return {key: defined(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [defined(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def lines(comparison: Comparison) -> Iterator[list[str]]:

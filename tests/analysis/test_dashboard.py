@@ -1,0 +1,282 @@
+"""The dashboard as a person uses it: in a real browser, with clicks and keys, while runs are written."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlbench.analysis.dashboard import views
+from rlbench.analysis.dashboard.server import Site, serve
+from rlbench.analysis.results import Results
+from rlbench.cli import main
+from rlbench.tracking.rundir import RunDir
+from tests.analysis.synthetic import Experiment, thousand, write_many
+from tests.browser import page
+
+pytest.importorskip("plotly", reason="plotly is not installed: pip install 'rlbench[dashboard]'")
+LEVELS: dict[tuple[str, ...], float] = {
+    ("algo=iql", "dataset=medium"): 60.0,
+    ("algo=iql", "dataset=expert"): 80.0,
+    ("algo=cql", "dataset=medium"): 40.0,
+    ("algo=cql", "dataset=expert", "algo.cql_weight=10"): 70.0,
+}
+SEEDS = 3
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "results"
+    monkeypatch.setenv("RLBENCH_RESULTS", str(root))
+    write_many(root, LEVELS, range(SEEDS))
+    return root
+
+
+@contextmanager
+def served(root: Path) -> Iterator[tuple[str, int]]:
+    """A server on a free port: where its pages are, and the port."""
+    server = serve(root, [], 0)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        port = int(server.server_address[1])
+        yield f"http://127.0.0.1:{port}/", port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def states(browser: Any) -> list[str]:
+    return list(browser.locator("#runs tr[data-id] td:nth-child(5)").all_inner_texts())
+
+
+# -- in the browser ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.browser
+def test_the_table_sorts_filters_groups_and_keeps_its_view_in_the_address(folder: Path) -> None:
+    with served(folder) as (address, _), page() as browser:
+        browser.goto(address)
+        browser.wait_for_selector("#runs tr[data-id]")
+        assert browser.locator("#runs tr[data-id]").count() == 12
+        browser.click("#runs th[data-key=score]")
+        browser.wait_for_selector("#runs th[data-key=score][aria-sort=ascending]")
+        scores = [float(each) for each in browser.locator("#runs tr[data-id] td:nth-child(7)").all_inner_texts()]
+        assert scores == sorted(scores)
+        browser.fill("#filter", "algo=iql medium")
+        browser.wait_for_function("document.querySelectorAll('#runs tr[data-id]').length == 3")
+        browser.select_option("#choice-group", "problem")
+        browser.wait_for_selector("#runs tr.group")
+        assert "3 runs, 3 finished" in browser.inner_text("#runs tr.group")
+        kept = browser.url
+        browser.goto("about:blank")
+        browser.goto(kept)
+        browser.wait_for_selector("#runs tr.group")
+        assert browser.locator("#runs tr[data-id]").count() == 3
+        assert browser.locator("th[data-key=score]").get_attribute("aria-sort") == "ascending"
+
+
+@pytest.mark.browser
+def test_a_run_that_is_written_appears_and_moves_without_a_click(folder: Path) -> None:
+    with served(folder) as (address, _), page() as browser:
+        browser.goto(address + "#runs?q=algo=bc,iql")
+        browser.wait_for_selector("#runs tr[data-id]")
+        run = Experiment(folder, ["algo=bc"]).run(7, done=0.5, state="running")
+        row = browser.wait_for_selector(f"#runs tr[data-id='{run.id}']", timeout=10_000)
+        assert "running" in row.inner_text()
+        run.write_status(**{**run.status(), "state": "finished", "step": run.status()["steps"]})
+        browser.wait_for_function(
+            "id => document.querySelector(`#runs tr[data-id='${id}']`).innerText.includes('finished')",
+            arg=run.id, timeout=10_000,
+        )  # fmt: skip
+
+
+@pytest.mark.browser
+def test_curves_are_drawn_over_seeds_and_by_any_key(folder: Path) -> None:
+    with served(folder) as (address, _), page() as browser:
+        browser.goto(address + "#curves")
+        browser.wait_for_selector(".js-plotly-plot .lines path")
+        assert browser.locator(".js-plotly-plot").count() == 2
+        ends = browser.evaluate("document.querySelectorAll('.js-plotly-plot')[1].data.map(t => t.y.at(-1))")
+        said = views.comparison(refreshed(folder), [], "last", None, [])
+        means = [cell["mean"]["value"] for cell in said["cells"] if cell["task"] == "hopper-medium"]
+        for mean in means:
+            assert any(abs(end - mean) < 1e-4 * abs(mean) for end in ends)
+        browser.select_option("#choice-over", "tasks")
+        browser.wait_for_function("document.querySelectorAll('.js-plotly-plot').length == 1")
+        browser.select_option("#choice-metric", "train/loss")
+        browser.wait_for_function("document.querySelector('.js-plotly-plot').layout.yaxis.title.text == 'train/loss'")
+        browser.select_option("#choice-by", "algo.cql_weight")
+        browser.wait_for_selector("#message:not([hidden])")
+        assert "no task" in browser.inner_text("#message")
+        browser.select_option("#choice-over", "")
+        browser.wait_for_function("document.querySelector('.legend').innerText.includes('cql_weight=10')")
+
+
+@pytest.mark.browser
+def test_the_comparison_says_what_compare_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--json"]) == 0
+    pairs = json.loads(capsys.readouterr().out)["pairs"]
+    with served(folder) as (address, _), page(bypass_csp=False) as browser:
+        browser.goto(address + "#curves")
+        browser.wait_for_selector(".js-plotly-plot .lines path")
+        browser.goto(address + "#compare")
+        browser.wait_for_selector(".figure svg")
+        words = browser.inner_text("#verdicts")
+        assert pairs
+        for pair in pairs:
+            assert pair["words"] in words
+
+
+@pytest.mark.browser
+def test_keys_lead_through_runs_and_differences(folder: Path) -> None:
+    with served(folder) as (address, _), page() as browser:
+        browser.goto(address + "#runs?q=algo=cql&sort=problem&way=1")
+        browser.wait_for_selector("#runs tr[data-id]")
+        for key in "jxjjjx":
+            browser.keyboard.press(key)
+            browser.wait_for_timeout(300)
+        browser.keyboard.press("d")
+        browser.wait_for_selector("h2:has-text('What differs')")
+        row = browser.locator("tr", has_text="algo.cql_weight").inner_text()
+        assert sorted(row.split()[1:]) == ["10.0", "5.0"]
+        browser.keyboard.press("Escape")
+        browser.wait_for_selector("#runs tr.at")
+        browser.keyboard.press("Enter")
+        browser.wait_for_selector(".js-plotly-plot .lines path")
+        assert "cql on" in browser.inner_text("h2")
+        assert "cql_weight" in browser.locator("#config").text_content()
+        browser.keyboard.press("/")
+        browser.keyboard.type("algo=nobody")
+        browser.wait_for_function("location.hash.includes('nobody')")
+
+
+@pytest.mark.browser
+def test_a_wrong_filter_says_what_is_wrong_and_is_forgotten(folder: Path) -> None:
+    with served(folder) as (address, _), page() as browser:
+        browser.goto(address + "#runs?q=algo.gama=1")
+        browser.wait_for_selector("#message:not([hidden])")
+        assert "did you mean algo.gamma" in browser.inner_text("#message")
+        browser.fill("#filter", "hopper")
+        browser.wait_for_selector("#message", state="hidden")
+
+
+@pytest.mark.browser
+def test_hyperparameters_are_shown_against_scores(folder: Path) -> None:
+    with served(folder) as (address, _), page() as browser:
+        browser.goto(address + "#explore?x=algo.cql_weight&axes=algo.cql_weight")
+        browser.wait_for_selector("#scatter .point")
+        assert browser.locator("svg.parallel path").count() == 12
+        browser.locator("svg.parallel path").first.dispatch_event("click")
+        browser.wait_for_function("location.hash.startsWith('#run/')")
+
+
+@pytest.mark.browser
+def test_dark_and_light(folder: Path) -> None:
+    with served(folder) as (address, _):
+        for dark, colour in ((True, "rgb(22, 24, 27)"), (False, "rgb(255, 255, 255)")):
+            with page(dark=dark) as browser:
+                browser.goto(address)
+                browser.wait_for_selector("#runs tr[data-id]")
+                background = "getComputedStyle(document.body).backgroundColor"
+                assert browser.evaluate(background) == colour
+                browser.click("#theme")
+                browser.wait_for_function(f"{background} != '{colour}'")
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_thousand_runs_show_in_three_seconds_and_refresh_in_half_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "results"
+    monkeypatch.setenv("RLBENCH_RESULTS", str(root))
+    thousand(root)
+    with served(root) as (address, _), page() as browser:
+        browser.goto(address + "style.css")  # the browser itself is up
+        began = time.monotonic()
+        browser.goto(address)
+        browser.wait_for_function("document.querySelectorAll('#runs tr[data-id]').length == 1000")
+        first = time.monotonic() - began
+        site = Site(root)
+        site.look()
+        latest = RunDir(next(root.glob("runs/*/*/*")))
+        latest.append([{"step": 10**9, "seed": 0, "train/loss": 0.0}])
+        site.looked = 0.0
+        began = time.process_time()
+        site.answer("/api/runs", {})
+        refresh = time.process_time() - began
+    assert first < 3.0, f"first page after {first:.2f} s"
+    assert refresh < 0.5, f"refreshed in {refresh:.2f} s of processor time"
+
+
+# -- without one -------------------------------------------------------------------------------------------------------
+
+
+def refreshed(root: Path) -> Results:
+    results = Results(root)
+    results.refresh()
+    return results
+
+
+def get(port: int, path: str, **headers: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", path, headers={"Host": f"127.0.0.1:{port}", **headers})
+    answer = connection.getresponse()
+    found = answer.status, answer.read()
+    connection.close()
+    return found
+
+
+def test_only_this_machine_is_answered_and_only_videos_are_handed_out(folder: Path) -> None:
+    run = next(folder.glob("runs/*/*/*"))
+    (run / "hop.mp4").write_bytes(b"0123456789")
+    with served(folder) as (_, port):
+        assert get(port, "/api/version")[0] == 200
+        assert get(port, "/api/version", Host=f"elsewhere.example:{port}")[0] == 403
+        assert get(port, f"/file?id={run.name}&name=hop.mp4") == (200, b"0123456789")
+        assert get(port, f"/file?id={run.name}&name=hop.mp4", Range="bytes=2-4") == (206, b"234")
+        for name in ("config.yaml", "../../../../../etc/passwd", "../x/hop.mp4", "/etc/passwd"):
+            assert get(port, f"/file?id={run.name}&name={name}")[0] == 404
+        assert get(port, "/nothing")[0] == 404
+        assert get(port, "/api/run")[0] == 400
+
+
+def test_a_damaged_directory_is_named_and_hides_nothing(folder: Path) -> None:
+    path = next(folder.glob("runs/*/*/*"))
+    (path / "status.json").write_text("{")
+    content = views.runs(refreshed(folder), [])
+    assert len(content["runs"]) == 11
+    assert list(content["damaged"]) == [str(path)]
+
+
+def test_the_answer_is_made_anew_only_when_something_has_changed(folder: Path) -> None:
+    site = Site(folder)
+    first = site.answer("/api/runs", {})
+    site.looked = 0.0
+    assert site.answer("/api/runs", {}) is first
+    Experiment(folder, ["algo=bc"]).run(0)
+    site.looked = 0.0
+    assert len(json.loads(site.answer("/api/runs", {}))["content"]["runs"]) == 13
+
+
+def test_a_run_shows_what_its_sweep_recorded_of_its_output(folder: Path) -> None:
+    path = next(folder.glob("runs/*/*/*"))
+    output = folder / "sweeps" / "mine" / "output" / f"{path.name}.txt"
+    output.parent.mkdir(parents=True)
+    output.write_text("what it printed")
+    assert "what it printed" in views.run(refreshed(folder), path.name)["log"]
+
+
+def test_a_port_that_is_taken_is_a_usage_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with served(folder) as (_, port):
+        assert main(["dashboard", "--port", str(port)]) == 2
+    assert "--port 0" in capsys.readouterr().err
