@@ -118,7 +118,7 @@ def test_curves_are_drawn_over_seeds_and_by_any_key(folder: Path) -> None:
         browser.wait_for_selector("#message:not([hidden])")
         assert "no task" in browser.inner_text("#message")
         browser.select_option("#choice-over", "")
-        browser.wait_for_function("document.querySelector('.legend').innerText.includes('cql_weight=10')")
+        browser.wait_for_function("document.querySelector('.legend')?.innerText.includes('cql_weight=10')")
 
 
 @pytest.mark.browser
