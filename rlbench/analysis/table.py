@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,11 +219,12 @@ def missing(cell: Wanted, own: Sequence[Row], ours: Ours | None) -> str:
     lacking = [(words, seeds) for words, seeds in cell.words if not have >= set(seeds)]
     if not lacking:
         return ""
-    common = [word for word in lacking[0][0] if all(word in words for words, _ in lacking)]
-    if len(lacking) == 1:
-        return f"rlbench {' '.join(lacking[0][0])}"
-    seeds = ",".join(str(seeds[0]) for _, seeds in lacking)
-    return f"rlbench -m {' '.join(common)} seed={seeds}"
+    first, *others = (words for words, _ in lacking)
+    typed = [word for word in first if all(word in words for words in others)]
+    if others:
+        typed.append("seed=" + ",".join(str(seeds[0]) for _, seeds in lacking))
+    sweep = others or any(word.startswith("experiment=") for word in typed)  # which may be one of many runs
+    return " ".join(["rlbench", *(["-m"] if sweep else []), *map(shlex.quote, typed)])
 
 
 def planned(words: Sequence[str], config_dirs: Sequence[str] = ()) -> list[Wanted]:
@@ -234,23 +236,16 @@ def planned(words: Sequence[str], config_dirs: Sequence[str] = ()) -> list[Wante
     """
     from rlbench import config
 
-    cells: dict[tuple[str, ...], list[tuple[tuple[str, ...], int | None]]] = {}
-    for overrides in config.expand(words, True, config_dirs):
-        rest = tuple(word for word in overrides if not word.startswith("seed="))
-        given = next((int(word[5:]) for word in overrides if word.startswith("seed=")), None)
-        cells.setdefault(rest, []).append(((*overrides, *(f"--config-dir={each}" for each in config_dirs)), given))
-    found = []
-    for rest, runs in cells.items():
-        cfg = config.compose(rest, config_dirs)
-        algo, problem = config.run_directory(cfg).parts[-3:-1]
-        flat = dotted(essence(config.plain(cfg)), "")
-        facts = {key: json.dumps(value) if isinstance(value, list) else value for key, value in flat}
-        facts |= {"algo": algo, "problem": problem, "env": facts["env.name"], "dataset": facts["dataset.level"]}
-        facts |= {"experiment": config.experiment_id(cfg), **dict.fromkeys(arms.PROVENANCE)}
-        firsts = [cfg.seed if given is None else given for _, given in runs]
-        words_of = tuple(
-            (overrides, tuple(range(first, first + cfg.seeds)))
-            for (overrides, _), first in zip(runs, firsts, strict=True)
-        )
-        found.append(Wanted(facts, words_of))
-    return found
+    facts: dict[str, Mapping[str, Any]] = {}
+    runs: dict[str, list[tuple[tuple[str, ...], tuple[int, ...]]]] = {}
+    for cell, content in config.compose_sweep(config.expand(words, True, config_dirs), config_dirs):
+        experiment = config.experiment_id(content)
+        if experiment not in facts:
+            algo, problem = config.run_directory(content).parts[-3:-1]
+            flat = {key: json.dumps(v) if isinstance(v, list) else v for key, v in dotted(essence(content), "")}
+            flat |= {"algo": algo, "problem": problem, "env": flat["env.name"], "dataset": flat["dataset.level"]}
+            facts[experiment] = flat | {"experiment": experiment, **dict.fromkeys(arms.PROVENANCE)}
+        typed = (*cell, *(f"--config-dir={folder}" for folder in config_dirs))
+        seeds = range(content["seed"], content["seed"] + content["seeds"])
+        runs.setdefault(experiment, []).append((typed, tuple(seeds)))
+    return [Wanted(facts[experiment], tuple(each)) for experiment, each in runs.items()]

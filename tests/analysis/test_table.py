@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +141,27 @@ def test_an_experiment_file_brings_its_settings(tmp_path: Path) -> None:
     wanted = planned(["experiment=hopper_short", "algo=bc,iql"])
     found = of(tmp_path, wanted)
     assert [(line.arm, line.published, line.todo) for line in found] == [
-        ("bc", None, "rlbench experiment=hopper_short algo=bc"),
-        ("iql", None, "rlbench experiment=hopper_short algo=iql"),
+        ("bc", None, "rlbench -m experiment=hopper_short algo=bc"),
+        ("iql", None, "rlbench -m experiment=hopper_short algo=iql"),
     ]
     synthetic.write(tmp_path, ["experiment=hopper_short", "algo=bc"])
     bc, iql = of(tmp_path, wanted)
     assert (bc.todo, iql.ours) == ("", None)
     assert bc.ours is not None
     assert len(bc.ours.scores) == 4
+
+
+def test_what_it_says_to_run_is_the_runs_that_are_missing(tmp_path: Path) -> None:
+    """Of an experiment that is a sweep: its words, in the command, choose the same runs again and no others."""
+    sweep = ["experiment=cocoa_d4rl", "algo=iql,bc", D4RL]
+    cells = {cell.facts["experiment"]: cell for cell in planned(sweep)}
+    todo = [line.todo for line in of(tmp_path, list(cells.values()), "cocoa")]
+    assert len(todo) == len(cells) == 2
+    for command, cell in zip(todo, cells.values(), strict=True):
+        assert command.startswith("rlbench -m experiment=cocoa_d4rl ")
+        (again,) = planned(shlex.split(command)[2:])
+        assert again.facts == cell.facts
+        assert [seeds for _, seeds in again.words] == [seeds for _, seeds in cell.words] == [(0,), (1,), (2,), (3,)]
 
 
 def test_unfinished_runs_are_to_be_resumed(tmp_path: Path) -> None:
