@@ -361,6 +361,14 @@ def test_verbs_on_a_trained_run(capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["seed"], row["episodes"]) == (1, 3)
     assert (path / "metrics.jsonl").read_bytes() == before
+    assert not (path / "episodes.json").exists()
+    assert main(["eval", path.name, "--episodes", "5", "--keep", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    kept = json.loads((path / "episodes.json").read_text())
+    assert kept["seeds"] == [row["seed"] for row in rows]
+    for episodes, row in zip(kept["values"]["eval/return"], rows, strict=True):
+        assert len(episodes) == 5
+        assert sum(episodes) / 5 == pytest.approx(row["eval/return"])
     assert main(["eval", path.name, "--seed", "7"]) == 2
     assert main(["show", "ffffffffff"]) == 2
     assert "no run 'ffffffffff'" in capsys.readouterr().err

@@ -153,7 +153,7 @@ def differ(keys: Sequence[str]) -> str:
 def refuse_mixtures(runs: Sequence[Row], found: Sequence[Place], keys: Sequence[str], by: Sequence[str]) -> None:
     """Raise `UsageError` where runs of one place differ in a setting."""
     for place, group in grouped(runs, found).items():
-        if mixed := varying(group, keys):
+        if mixed := varying(group, ["algo", *keys]):
             key, *more = mixed
             values = sorted({str(row.get(key)) for row in group})
             raise UsageError(

@@ -115,7 +115,8 @@ class Pair:
             return ""
         if self.needed > 1000:
             return " (a difference of this size would take over 1,000 seeds each)"
-        return f" (some {max(4, math.ceil(self.needed))} seeds each would tell a difference of this size)"
+        least = {1: 4, 2: 3}.get(self.tasks, 2)  # with fewer, no arrangement of the labels is rare enough
+        return f" (some {max(least, math.ceil(self.needed))} seeds each would tell a difference of this size)"
 
 
 @dataclass

@@ -213,13 +213,14 @@ def holm(values: Sequence[float]) -> list[float]:
 def seeds_needed(x: Scores, y: Scores) -> float:
     """Seeds a task and side with which a difference as large as the one found would be told in 4 of 5 cases.
 
-    By the normal approximation, from the variances found; NaN where a side has one seed, infinite for no difference.
+    By the normal approximation with Guenther's correction for few (1981), from the variances found; NaN where a side
+    has one seed, infinite for no difference.
     """
     if min(len(each) for each in (*x, *y)) < 2:
         return np.nan
     spread = sum(np.var(a, ddof=1) + np.var(b, ddof=1) for a, b in zip(x, y, strict=True)) / len(x) ** 2
     found = float(difference(x, y))
-    return float(POWER**2 * spread / found**2) if found else np.inf
+    return float(POWER**2 * spread / found**2 + 0.96 / len(x)) if found else np.inf
 
 
 # -- choosing among trained policies -----------------------------------------------------------------------------------

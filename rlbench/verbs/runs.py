@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from rlbench.analysis.filters import is_meant
 from rlbench.cli import Parser
 from rlbench.errors import RunError
 from rlbench.paths import results_root
@@ -19,7 +20,7 @@ List every run under the results folder (RLBENCH_RESULTS moves it)."""
 def main(argv: Sequence[str]) -> int:
     parser = Parser("runs", HELP)
     parser.add_argument(
-        "words", nargs="*", metavar="WORD", help="only runs whose path has all these words, e.g. hopper"
+        "words", nargs="*", metavar="WORD", help="only runs with all these words in their names or ids, e.g. hopper"
     )
     parser.add_argument("--json", action="store_true", help="one JSON list")
     given = parser.parse_args(argv)
@@ -28,11 +29,11 @@ def main(argv: Sequence[str]) -> int:
     damaged = {str(path): reason for path, reason in found.damaged.items()}
     entries = []
     for run in found.runs:
-        try:
-            entries.append(entry(run))
-        except RunError as error:
-            damaged[str(run.path)] = str(error)
-    entries = [each for each in entries if all(word in each["path"] for word in given.words)]
+        if all(is_meant(word, run.path) for word in given.words):
+            try:
+                entries.append(entry(run))
+            except RunError as error:
+                damaged[str(run.path)] = str(error)
     if given.json:
         print(json.dumps({"runs": entries, "damaged": damaged}, indent=1))
         return 0

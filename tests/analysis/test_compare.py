@@ -158,6 +158,8 @@ def test_settings_that_differ_make_arms(tmp_path: Path) -> None:
     assert of(tmp_path, "algo=iql", by=["algo.expectile"]).arms == ["expectile=0.9", "expectile=0.7"]
     with pytest.raises(UsageError, match=r"would mix runs of iql .* differ in algo.expectile \(0.7, 0.9\)\nkeep one"):
         of(tmp_path, by=["algo"])
+    with pytest.raises(UsageError, match=r"differ in algo \(bc, iql\).*\nkeep one, algo=bc, or add"):
+        of(tmp_path, by=["steps"])
     with pytest.raises(UsageError, match=r"no run has this key\ndid you mean algo.expectile"):
         of(tmp_path, by=["algo.expectil"])
 
@@ -433,3 +435,13 @@ def test_verb_needs_neither_torch_nor_hydra(results: Path) -> None:
     code = "import sys; from rlbench.cli import main; main(['compare']); print('MODULES', *sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
     assert not {"torch", "hydra", "omegaconf"} & set(done.stdout.partition("MODULES ")[2].split())
+
+
+@pytest.mark.slow
+def test_verb_with_a_thousand_runs_in_time(results: Path) -> None:
+    """1,000 runs of 1,000 evaluations within 3 seconds, of the processor's time: the machine may be busy."""
+    synthetic.thousand(results)
+    before = os.times()
+    subprocess.run([sys.executable, "-m", "rlbench", "compare"], check=True, capture_output=True, timeout=60)
+    after = os.times()
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 3

@@ -178,8 +178,8 @@ def test_holm_by_hand() -> None:
 
 def test_seeds_needed() -> None:
     x, y = [np.array([1.0, 2.0, 3.0])], [np.array([0.0, 1.0, 2.0])]
-    assert st.seeds_needed(x, y) == pytest.approx(2.8016**2 * 2)
-    assert st.seeds_needed(x * 4, y * 4) == pytest.approx(2.8016**2 * 2 / 4)  # of a task: four halve the error
+    assert st.seeds_needed(x, y) == pytest.approx(2.8016**2 * 2 + 0.96)
+    assert st.seeds_needed(x * 4, y * 4) == pytest.approx((2.8016**2 * 2 + 0.96) / 4)  # of a task: four halve the error
     assert st.seeds_needed(x, x) == math.inf
     assert math.isnan(st.seeds_needed([np.array([1.0])], y))
 
@@ -187,12 +187,12 @@ def test_seeds_needed() -> None:
 def test_seeds_needed_give_the_power_promised() -> None:
     rng = np.random.default_rng(0)
     seeds = round(st.seeds_needed([np.array([0.0, 2.0]) / math.sqrt(2) + 1], [np.array([0.0, 2.0]) / math.sqrt(2)]))
-    assert seeds == 16
+    assert seeds == 17
     told = sum(
         st.permutation_test([rng.normal(1, 1, seeds)], [rng.normal(0, 1, seeds)], permutations=400, seed=key) < 0.05
         for key in range(300)
     )
-    assert told / 300 == pytest.approx(0.8, abs=0.08)
+    assert told / 300 == pytest.approx(0.8, abs=0.07)  # 3 sigma
 
 
 # -- the bandit --------------------------------------------------------------------------------------------------------

@@ -33,9 +33,9 @@ gymnasium.register("Sign-v0", entry_point=lambda **_: Sign())
 def test_success_is_that_of_the_last_step() -> None:
     actions = iter([[[1.0, 1.0], [-1.0, -1.0]], [[0.5, -0.5], [-0.5, -0.5]]])
     found = evaluate(Control("sign", "Sign-v0"), lambda _: torch.tensor(next(actions))[..., None], (0, 1), 2)
-    assert found["eval/success"].tolist() == [0.5, 0.0]
-    assert found["eval/return"].tolist() == [1.0, -1.5]
-    assert found["eval/length"].tolist() == [2.0, 2.0]
+    assert found["eval/success"].tolist() == [[1.0, 0.0], [0.0, 0.0]]
+    assert found["eval/return"].tolist() == [[1.5, 0.5], [-1.5, -1.5]]
+    assert found["eval/length"].tolist() == [[2.0, 2.0], [2.0, 2.0]]
 
 
 def test_nothing_is_said_of_success_where_it_is_not_known() -> None:
