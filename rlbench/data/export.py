@@ -43,6 +43,12 @@ def form_of(to: Path, chosen: str | None) -> str:
     return form
 
 
+def refuse_taken(to: Path) -> None:
+    """Raise `UsageError` where there is something already."""
+    if to.exists():
+        raise UsageError(f"{to}: it exists\nname another place with --to, or remove it")
+
+
 def write(data: Transitions, env: Control, to: Path, form: str, progress: Progress | None = None) -> None:
     """Write data, and read them back.
 
@@ -56,8 +62,7 @@ def write(data: Transitions, env: Control, to: Path, form: str, progress: Progre
         UsageError: the place is taken, or the form cannot hold the data.
         RunError: it cannot be written, or what was written reads otherwise.
     """
-    if to.exists():
-        raise UsageError(f"--to {to}: it exists; name another place, or remove it")
+    refuse_taken(to)
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         if form == "d4rl":
