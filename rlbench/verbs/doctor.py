@@ -21,6 +21,7 @@ from rlbench import paths
 from rlbench.choices import Choices, read
 from rlbench.cli import Parser
 from rlbench.console import Wide
+from rlbench.tracking import meta
 
 GIGABYTE = 10**9
 NEEDED, ROOMY = 1 * GIGABYTE, 10 * GIGABYTE
@@ -102,9 +103,8 @@ def device() -> Iterator[Finding]:
     except (ImportError, OSError) as error:
         yield Finding("torch", "fail", str(error), "reinstall torch")
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = torch.get_num_threads()
-    yield Finding("processor", "ok", f"{cores} cores, torch {torch.__version__} would take {threads} threads")
+    yield Finding("processor", "ok", f"{meta.cores()} cores, torch {torch.__version__} would take {threads} threads")
     if torch.cuda.is_available():
         names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
         yield Finding("gpu", "ok", names)

@@ -1,7 +1,6 @@
 """Embedded data: recorded alike whatever the machine's cores, of the size asked for, as measured."""
 
 import copy
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -76,7 +75,7 @@ def test_the_same_rows_from_any_number_of_processes(monkeypatch: pytest.MonkeyPa
     parts = [(None, 700), (behaviour.Behaviour.of("hopper").path("5000"), 500)]
     tables = []
     for cores, inline in ((1, 10**6), (2, 0), (3, 0)):
-        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr(recorder, "cores", lambda cores=cores: cores)
         monkeypatch.setattr(recorder, "INLINE_ROWS", inline)
         tables.append(record(env, parts, [0], "test", None))
     for other in tables[1:]:
