@@ -227,10 +227,12 @@ class D4RL:
                 arrays["actions"] = one_hot(arrays["actions"], MINIGRID_ACTIONS)
             except ValueError as error:
                 raise reader.bad(str(error)) from error
+        simulated = self.entry.env != "minigrid"
         card = {
             "id": f"d4rl/{self.entry.id}",
             "level": self.entry.level,
-            "about": "D4RL's, recorded with mujoco-py" if self.entry.env != "minigrid" else "D4RL's",
+            "about": "D4RL's, recorded with mujoco-py" if simulated else "D4RL's",
+            "versions": {"mujoco": "2"} if simulated else {},
             "env": self.env.id,
             "source": MIRRORS[0] + self.entry.url,
             "licence": "CC BY 4.0",

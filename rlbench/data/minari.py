@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 import subprocess
@@ -18,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlbench.data.provenance import one_line, told
 from rlbench.errors import RunError, UsageError
 from rlbench.spelling import closest
 
@@ -271,25 +271,23 @@ class Folder:
     def facts(self, metadata: dict[str, Any], env: Control) -> dict[str, Any]:
         """What metadata.json tells, for the card; what is not plain text or numbers there is left out."""
         author = metadata.get("author")
-        texts = {
-            "author": ", ".join(str(each) for each in author) if isinstance(author, list) else author,
-            "algorithm": metadata.get("algorithm_name"),
-            "code": metadata.get("code_permalink"),
-            "licence": metadata.get("license") or metadata.get("licence"),
-            "env": recorded_in(metadata),
-        }
-        about = metadata.get("description")
         required = metadata.get("requirements")
         lines = required if isinstance(required, list) else []
         matches = [re.fullmatch(r"([\w.-]+)==([\w.+-]+)", str(line)) for line in lines]
-        versions = {match[1].lower(): match[2] for match in matches if match}
-        minari = metadata.get("minari_version")
-        return {
-            "about": one_line(about) if isinstance(about, str) and about.strip() else "a Minari data set",
-            **{name: one_line(text) for name, text in texts.items() if isinstance(text, str) and text},
-            "versions": {**versions, **({"minari": one_line(minari)} if isinstance(minari, str) else {})},
-            "reference": reference(metadata) or {"min": env.reference_min, "max": env.reference_max},
-        }
+        facts = told(
+            {
+                "about": metadata.get("description"),
+                "author": ", ".join(str(each) for each in author) if isinstance(author, list) else author,
+                "algorithm": metadata.get("algorithm_name"),
+                "code": metadata.get("code_permalink"),
+                "licence": metadata.get("license") or metadata.get("licence"),
+                "env": recorded_in(metadata),
+                "versions": {match[1].lower(): match[2] for match in matches if match}
+                | {"minari": metadata.get("minari_version")},
+                "reference": {"min": metadata.get("ref_min_score"), "max": metadata.get("ref_max_score")},
+            }
+        )
+        return {"about": "a Minari data set", "reference": {"min": env.reference_min, "max": env.reference_max}} | facts
 
 
 def read_episode(file: h5py.File, i: int, reader: Reader) -> dict[str, np.ndarray]:
@@ -360,20 +358,6 @@ def recorded_in(metadata: dict[str, Any]) -> str | None:
     """Gymnasium's id of the environment that the data were recorded in."""
     spec = parsed(metadata.get("env_spec"))
     return spec.get("id") if isinstance(spec, dict) else None
-
-
-def reference(metadata: dict[str, Any]) -> dict[str, float] | None:
-    """Returns that score 0 and 100, where both are told."""
-    low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
-    if not isinstance(low, int | float) or not isinstance(high, int | float):
-        return None
-    return {"min": float(low), "max": float(high)} if math.isfinite(high - low) and low < high else None
-
-
-def one_line(text: str, most: int = 300) -> str:
-    """Text from a file, fit for a terminal: no line breaks, no control characters, not endless."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * most])
-    return " ".join(printable.split())[:most]
 
 
 class Minari:

@@ -188,6 +188,7 @@ def test_what_is_not_here_is_downloaded_once_and_read_without_file_or_network(
     assert data.card["env"] == "Hopper-v4"
     assert data.card["source"].endswith("/gym_mujoco_v1/hopper_medium-v1.hdf5")
     assert data.card["licence"] == "CC BY 4.0"
+    assert data.card["versions"] == {"mujoco": "2"}  # a later MuJoCo than 3.4 would be doubted
     assert data.card["reference"] == {"min": -20.272305, "max": 3234.3}
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     assert data.card["file"] == {"sha256": sha256, "rows": 6}
@@ -233,7 +234,7 @@ def test_fetch_downloads_several(served: Path, capsys: pytest.CaptureFixture[str
     assert second.startswith("d4rl/kitchen-partial-v0")
     for words, message in (
         ([], "needs a data set"),
-        (["medium"], "cannot be fetched\nit is d4rl/ID"),
+        (["medium"], "cannot be fetched\nit is one of d4rl/ID"),
         (["d4rl/hopper-medum-v2"], "did you mean dataset=d4rl/hopper-medium-v2"),
     ):
         with pytest.raises(UsageError, match=message):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ ENDS = ["", "terminated", "truncated"]
 
 @pytest.mark.parametrize("last", ENDS)
 def test_d4rls_form_reads_back_with_h5py_and_here(last: str, tmp_path: Path) -> None:
-    data = recorded(last)
+    facts = {"versions": {"mujoco": "3.6.0"}, "licence": "MIT", "reference": {"min": 1.0, "max": 5.0}}
+    data = recorded(last, **facts)
     export.write(data, control(), tmp_path / "x.hdf5", "d4rl")
     with h5py.File(tmp_path / "x.hdf5") as file:
         for name, column in (
@@ -84,6 +86,9 @@ def test_d4rls_form_reads_back_with_h5py_and_here(last: str, tmp_path: Path) -> 
         assert json.loads(file["metadata/card"][()])["about"] == "rows of a test"
     back = load(tmp_path / "x.hdf5")
     assert back.table.tobytes() == data.table.tobytes()
+    told = ("env", "versions", "licence", "reference")
+    assert {name: back.card[name] for name in told} == {name: data.card[name] for name in told}
+    assert back.card["about"] == "rows of a test"
     assert back.finished.tolist() == data.finished.tolist() == [True, True, True, last != ""]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "x.hdf5"]
 
@@ -198,7 +203,10 @@ def test_the_command_line_exports_and_imports(tmp_path: Path, capsys: pytest.Cap
         (["import", "--to", str(tmp_path / "c.hdf5")], "needs a file or folder"),
         (["import", "env=hopper", "--to", str(tmp_path / "c.hdf5")], "needs a file or folder"),
         (["import", str(tmp_path / "none"), "--to", str(tmp_path / "c.hdf5")], "does not exist"),
-        (["import", str(tmp_path / "a-v0"), "env=walker2d", "--to", str(tmp_path / "c.hdf5")], "17 and 6"),
+        (
+            ["import", str(tmp_path / "a-v0"), "env=walker2d", "--to", str(tmp_path / "c.hdf5")],
+            "was recorded in Hopper",
+        ),
     ):
         assert main(["data", *wrong]) == 2
         assert message in capsys.readouterr().err
@@ -251,6 +259,9 @@ def test_a_recorder_writes_what_was_played(tmp_path: Path) -> None:
         seen, episodes = played_by_chance(env, 60)
         assert not (tmp_path / "x.hdf5").exists()
     check_recording(load(tmp_path / "x.hdf5"), seen, episodes)
+    assert load(tmp_path / "x.hdf5").card["versions"]["mujoco"] == version("mujoco")
+    with pytest.raises(UsageError, match="was recorded in Hopper-v4, which is not env=walker2d"):
+        FileDataset(control("walker2d"), str(tmp_path / "x.hdf5"), "keep", "stored", "keep", clip_actions=True).load()
     assert load(tmp_path / "x.hdf5").truncated[-1] == 1  # close broke the last episode off
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "x.hdf5"]
     env.close()  # once more does no harm
