@@ -504,6 +504,18 @@ def identity(cfg: DictConfig) -> dict[str, Any] | None:
     return cast(dict[str, Any], instantiate(cfg.dataset, env=instantiate(cfg.env)).identity())
 
 
+def fetch(cfg: DictConfig, progress: Callable[[str, int, int], None]) -> None:
+    """Download the run's dataset, if it is one that is downloaded and not here.
+
+    Raises:
+        RunError: it cannot be fetched.
+    """
+    if "_target_" in cfg.dataset:
+        dataset = instantiate(cfg.dataset, env=instantiate(cfg.env))
+        if isinstance(dataset, sources.Downloaded):
+            dataset.fetch(progress)
+
+
 def essence(value: Any) -> Any:
     """A value without what only describes it."""
     if isinstance(value, dict):

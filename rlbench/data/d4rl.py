@@ -137,18 +137,8 @@ def fetch(id: str, progress: Progress | None = None) -> Path:
         return found
     urls = [mirror + wanted.url for mirror in MIRRORS]
     path = paths.cache_root() / "d4rl" / wanted.file
-    hint = f" yourself{substitute(wanted)}"
+    hint = sources.substitute("d4rl", id)
     return download.fetch(urls, path, size=wanted.bytes, sha256=wanted.sha256, progress=progress, hint=hint)
-
-
-def substitute(entry: Entry) -> str:
-    """The embedded data of the same kind, in words that go on from how to get the file; empty where there are none."""
-    from rlbench.data import behaviour
-
-    level = {"full_replay": "mixed"}.get(entry.level, entry.level)
-    if entry.env not in behaviour.environments() or level not in behaviour.LEVELS:
-        return ""
-    return f", or take rlbench's own data of that kind: env={entry.env} dataset={level}"
 
 
 class D4RL:
@@ -202,8 +192,20 @@ class D4RL:
         """
         from rlbench.data import store
 
+        return store.fetch(self.stored, lambda: self.make(progress))
+
+    @property
+    def stored(self) -> str:
+        """Its name in the store."""
         key = hashlib.sha256(repr((self.identity(), self.env, self.env.installed)).encode()).hexdigest()[:10]
-        return store.fetch(f"d4rl-{self.entry.id}-{self.env.name}-{key}", lambda: self.make(progress))
+        return f"d4rl-{self.entry.id}-{self.env.name}-{key}"
+
+    def fetch(self, progress: Progress | None = None) -> None:
+        """See `sources.Downloaded`."""
+        from rlbench.data import store
+
+        if not store.has(self.stored):
+            fetch(self.entry.id, progress)
 
     def make(self, progress: Progress | None) -> Transitions:
         from rlbench.data.behaviour import file_hash

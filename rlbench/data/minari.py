@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlbench.data import sources
 from rlbench.data.provenance import one_line, told
 from rlbench.errors import RunError, UsageError
 from rlbench.spelling import closest
@@ -71,7 +72,7 @@ def fetch(id: str, progress: Progress | None = None) -> Path:
     remote, address = remote_of(id)
     near = closest(id, local())
     here = f"\non this machine: {' or '.join(f'dataset=minari/{each}' for each in near)}" if near else ""
-    instead = f"put its folder at {place}{substitute(id)}{here}"
+    instead = f"put its folder at {place}{sources.substitute('minari', id)}{here}"
     needed = ("minari", *(("huggingface_hub",) if remote == "hf" else ()))
     if any(find_spec(package) is None for package in needed):
         raise RunError(
@@ -147,19 +148,6 @@ def name_parents(place: Path) -> None:
         note = root() / folder / NAMESPACE
         if str(folder) != "." and not note.exists():
             note.write_text("{}")
-
-
-def substitute(id: str) -> str:
-    """The embedded data of the same kind, in words that go on from how to get the folder; empty where none are."""
-    from rlbench.data import behaviour
-
-    words = re.sub(r"-v\d+$", "", id).lower()
-    env = next((name for name in behaviour.environments() if name in words), None)
-    if env is None:
-        return ""
-    level = words.rpartition("/")[2].replace("-", "_")
-    level = level if level in behaviour.LEVELS else "medium"
-    return f", or take rlbench's own data, recorded otherwise: env={env} dataset={level}"
 
 
 # -- what is in them ---------------------------------------------------------------------------------------------------
@@ -400,6 +388,10 @@ class Minari:
         key = hashlib.sha256(repr((self.identity(), sha256, self.env, self.env.installed)).encode()).hexdigest()[:10]
         name = f"minari-{self.id.replace('/', '-')}-{self.env.name}-{key}"
         return store.fetch(name, lambda: self.make(folder, sha256, progress))
+
+    def fetch(self, progress: Progress | None = None) -> None:
+        """See `sources.Downloaded`."""
+        fetch(self.id, progress)
 
     def make(self, folder: Folder, sha256: str, progress: Progress | None) -> Transitions:
         from rlbench.data.layout import Options, Reader

@@ -4,6 +4,10 @@
 """
 
 import re
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from rlbench.data.store import Progress
 
 VERSION = re.compile(r"-v\d+$")
 SINGLE = re.compile(r"-[a-z]+-singletask(-task\d)?(-v\d+)$")
@@ -51,6 +55,29 @@ def quality(level: str) -> str:
     """The key of tuned settings for a level: `medium_replay` for `d4rl-medium-replay-v2` and for itself."""
     source, _, rest = level.partition("-")
     return VERSION.sub("", rest).replace("-", "_") if rest and source in ("d4rl", "minari", "ogbench") else level
+
+
+def substitute(source: str, id: str) -> str:
+    """The embedded data that come nearest to a data set, in words that go on from where its file is to be put."""
+    from rlbench.data import behaviour
+
+    task, of_it = words(id)[0], quality(level(source, id))
+    if task not in behaviour.environments():
+        return ", or take rlbench's own data of another task, which need no network: env=hopper dataset=medium"
+    nearest = of_it if of_it in behaviour.LEVELS else "mixed" if of_it == "full_replay" else "medium"
+    return f", or take rlbench's own data, which need no network: env={task} dataset={nearest}"
+
+
+@runtime_checkable
+class Downloaded(Protocol):
+    """A dataset whose file may have to be downloaded."""
+
+    def fetch(self, progress: "Progress | None" = None) -> object:
+        """Download what `load` needs and this machine lacks.
+
+        Raises:
+            RunError: it cannot be fetched.
+        """
 
 
 def check(source: str, id: str) -> None:

@@ -324,20 +324,6 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert str(tmp_path / "minari" / ID) in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("id", "words"),
-    [
-        (ID, "env=hopper dataset=medium"),
-        ("mujoco/halfcheetah/expert-v3", "env=halfcheetah dataset=expert"),
-        ("mujoco/walker2d/medium-expert-v0", "env=walker2d dataset=medium_expert"),
-        ("mujoco/hopper/simple-v0", "env=hopper dataset=medium"),
-        ("D4RL/door/human-v2", ""),
-    ],
-)
-def test_the_substitute_is_of_the_same_kind(id: str, words: str) -> None:
-    assert minari.substitute(id).endswith(words)
-
-
 # -- downloading: the real package and its real client, against a hub on this machine ----------------------------------
 
 

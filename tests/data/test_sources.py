@@ -34,3 +34,23 @@ def test_names(source: str, id: str, environment: str, level: str, quality: str)
 def test_the_embedded_levels_are_their_own_qualities() -> None:
     for level in ("medium", "medium_replay", "file", "disc", "my-own"):
         assert sources.quality(level) == level
+
+
+@pytest.mark.parametrize(
+    ("source", "id", "words"),
+    [
+        ("d4rl", "hopper-medium-replay-v2", "data, which need no network: env=hopper dataset=medium_replay"),
+        ("d4rl", "walker2d-full-replay-v2", "data, which need no network: env=walker2d dataset=mixed"),
+        ("d4rl", "antmaze-umaze-v2", "of another task, which need no network: env=hopper dataset=medium"),
+        ("minari", "mujoco/halfcheetah/expert-v3", "data, which need no network: env=halfcheetah dataset=expert"),
+        ("minari", "mujoco/hopper/simple-v0", "data, which need no network: env=hopper dataset=medium"),
+        ("minari", "D4RL/door/human-v2", "of another task, which need no network: env=hopper dataset=medium"),
+        (
+            "ogbench",
+            "cube-single-play-singletask-v0",
+            "of another task, which need no network: env=hopper dataset=medium",
+        ),
+    ],
+)
+def test_the_substitute_is_the_nearest_embedded_data(source: str, id: str, words: str) -> None:
+    assert sources.substitute(source, id).endswith(words)
