@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -60,11 +59,9 @@ def build(
     data: Transitions | None = None
     if cfg.algo.about.needs.data != "none":
         data = config.instantiate(cfg.dataset, env=env).load(progress=report)
+        env = provenance.judge(env, data.card)
         for doubt in provenance.doubts(data.card, env):
             say(doubt)
-        reference = data.card.get("reference")
-        if reference and None not in reference.values():  # the data's own scale of scores
-            env = replace(env, reference_min=reference["min"], reference_max=reference["max"])
     observation_dim, action_dim = env.dims()
     task = Task(
         seeds=tuple(range(cfg.seed, cfg.seed + cfg.seeds)),

@@ -435,6 +435,9 @@ def check_fit(content: dict[str, Any], choices: Choices) -> None:
                 has = "has no data" if given == "none" else f"is {given}"
                 hint = these_fit(choices, group, wanted, env)
                 raise UsageError(f"{role}={node['name']} {what}, and {group}={name} {has}\n{hint}")
+    if content["env"]["about"].get("own_data") and content["env"]["id"] != dataset.get("id"):
+        id = content["env"]["id"]
+        raise UsageError(f"env={env} is known from its data alone\nchoose dataset=minari/{id}, or another env=")
     envs = dataset["about"].get("envs", [env])
     if env not in envs:
         hint = these_fit(choices, "dataset", [dataset["about"].get("is")], env)

@@ -223,13 +223,13 @@ class D4RL:
         goes_on = self.entry.env.startswith("antmaze")
         reader = Reader(f"{self.name} ({path})", self.env, self.options, self.entry.steps, goes_on)
         arrays = reader.hdf5(path)
-        if self.entry.env == "minigrid" and {"observations", "actions"} <= arrays.keys():
+        simulated = not self.entry.env.startswith("minigrid")
+        if not simulated and {"observations", "actions"} <= arrays.keys():
             arrays["observations"] = flat(arrays["observations"])
             try:
                 arrays["actions"] = one_hot(arrays["actions"], MINIGRID_ACTIONS)
             except ValueError as error:
                 raise reader.bad(str(error)) from error
-        simulated = self.entry.env != "minigrid"
         card = {
             "id": f"d4rl/{self.entry.id}",
             "level": self.entry.level,

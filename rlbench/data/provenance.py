@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,22 @@ def task(id: str) -> str:
     return VERSION.sub("", id.rpartition(":")[2])
 
 
+def choices_of(recorded: str) -> dict[str, dict[str, Any]]:
+    """rlbench's own environments of the same task: what their files say, by name."""
+    contents = {word: read(path) for word, path in Choices().files["env"].items()}
+    return {word: content for word, content in contents.items() if task(str(content.get("id"))) == task(recorded)}
+
+
+def judge(env: Control, card: dict[str, Any]) -> Control:
+    """Where policies learned from data are judged: the environment with the data's own scale of scores; and what the
+    data themselves name, where that was chosen (`env=minari/ID`)."""
+    named = card.get("judge", {}) if card["id"] == f"minari/{env.id}" else {}
+    scale = card.get("reference")
+    if scale and None not in scale.values():
+        named = {**named, "reference_min": scale["min"], "reference_max": scale["max"]}
+    return replace(env, **named)
+
+
 def refuse_other_task(name: str, recorded: str | None, env: Control) -> None:
     """Refuse data of one of rlbench's environments where policies are judged in another of them.
 
@@ -71,9 +88,8 @@ def refuse_other_task(name: str, recorded: str | None, env: Control) -> None:
     """
     if recorded is None or task(recorded) == task(env.id):
         return
-    files = Choices().files["env"]
-    right = [word for word, path in files.items() if task(str(read(path).get("id"))) == task(recorded)]
-    if right and env.name in files:
+    right = choices_of(recorded)
+    if right and env.name in Choices().options("env"):
         choice = " or ".join(f"env={word}" for word in right)
         raise UsageError(f"{name}: it was recorded in {recorded}, which is not env={env.name} ({env.id}): {choice}")
 

@@ -13,8 +13,8 @@ VERSION = re.compile(r"-v\d+$")
 SINGLE = re.compile(r"-[a-z]+-singletask(-task\d)?(-v\d+)$")
 TASK = r"-singletask\1\2"
 """In a name of OGBench's: how the data were collected, one task in place of all goals, and what stays for its env."""
-MAZES = {"antmaze": "antmaze", "maze2d": "maze2d", "pointmaze": "maze2d"}
-"""Families with an environment for each maze, by our name of the family."""
+MAZES = ("antmaze", "maze2d", "minigrid")
+"""D4RL's families with an environment for each maze."""
 
 
 def words(id: str) -> list[str]:
@@ -27,20 +27,24 @@ def words(id: str) -> list[str]:
 
 
 def environment(source: str, id: str) -> str:
-    """The `env=` in which policies learned from a data set are judged, as far as its name tells."""
+    """The `env=` in which policies learned from a data set are judged."""
     if source == "ogbench":
         return f"ogbench/{SINGLE.sub(TASK, id)}"
+    if source == "minari":  # it tells itself
+        return f"minari/{id}"
     task, *rest = words(id)
     if task in MAZES:
         maze = next((word for word in rest if word != "eval"), "")
-        return f"{MAZES[task]}_{maze}" + ("_dense" if "dense" in rest else "")
+        return f"{task}_{maze}" + ("_dense" if "dense" in rest else "")
     if task == "kitchen" and "mixed" in rest:  # it has other tasks
         return "kitchen_mixed"
     return task
 
 
 def task(source: str, id: str) -> str:
-    """What stands for an environment in the folders of its runs: `ogbench_cube-single`."""
+    """What stands for an environment in the folders of its runs: `ogbench_cube-single`, `minari_pointmaze`."""
+    if source == "minari":
+        return f"minari_{words(id)[0]}"
     return f"{source}_{VERSION.sub('', id).replace('-singletask', '')}"
 
 

@@ -1,4 +1,4 @@
-"""Continuous-control environments: what they are called, how they are scored, when they end."""
+"""Control environments: what they are called, how they are scored, when they end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Control:
-    """A gymnasium environment with a box of actions, and its scale of scores.
+    """A gymnasium environment with a box of observations and of actions (others become so: `rlbench.envs.vectors`), and
+    its scale of scores.
 
     Args:
         name: the word after `env=`.
@@ -58,13 +59,15 @@ class Control:
         """A new environment, time limit included (raises as `require`)."""
         import gymnasium
 
+        from rlbench.envs.vectors import as_vectors
+
         self.require()
         with warnings.catch_warnings():
             # v4 is asked for on purpose: it is what D4RL's scores refer to.
             warnings.filterwarnings("ignore", message=".*out of date.*", category=DeprecationWarning)
             id = self.id if ":" in self.id or not self.requires else f"{self.requires}:{self.id}"
             try:
-                return gymnasium.make(id, **{**self.kwargs, **kwargs})
+                return as_vectors(gymnasium.make(id, **{**self.kwargs, **kwargs}))
             except gymnasium.error.UnregisteredEnv as error:
                 near = closest(self.id, gymnasium.registry)
                 hint = f"\ndid you mean {near[0]}?" if near else ""

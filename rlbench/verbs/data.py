@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rlbench import config, paths
 from rlbench.cli import Parser
-from rlbench.data import behaviour, d4rl, minari, ogbench, store
+from rlbench.data import behaviour, d4rl, minari, ogbench, provenance, store
 from rlbench.errors import RunError, UsageError
 from rlbench.spelling import closest
 
@@ -122,14 +122,14 @@ def expected_score(known: behaviour.Behaviour, level: str) -> float:
 
 
 def load(words: Sequence[str]) -> tuple[Control, Transitions]:
-    """The environment and the dataset that overrides name."""
+    """The dataset that overrides name, and where policies learned from it are judged."""
     cfg = config.compose(["algo=bc", *words])
     if "_target_" not in cfg.dataset:
         raise UsageError("there is no dataset to tell of: dataset=medium, or dataset=file:PATH")
     env = config.instantiate(cfg.env)
     with progress() as report:
         data = config.instantiate(cfg.dataset, env=env).load(progress=report)
-    return env, data
+    return provenance.judge(env, data.card), data
 
 
 @contextmanager

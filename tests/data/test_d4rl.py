@@ -317,7 +317,10 @@ def test_minigrids_images_and_choices_become_vectors(shape: tuple[int, ...]) -> 
     np.testing.assert_array_equal(data.observation, images.reshape(6, 147)[:4])
     np.testing.assert_array_equal(data.action.argmax(axis=1), choices[:4])
     np.testing.assert_array_equal(data.action.sum(axis=1), np.ones(4))
-    assert data.action_dim == 7
+    env = config.instantiate(config.compose(["algo=bc", "dataset=d4rl/minigrid-fourrooms-v0"]).env)
+    assert (env.id, env.reference_min, env.reference_max) == ("MiniGrid-FourRooms-v0", 0.01442, 2.89685)
+    if env.installed:
+        assert env.dims() == (data.observation_dim, data.action_dim)
     with pytest.raises(UsageError, match="actions are not whole numbers from 0 to 6"):
         load("minigrid-fourrooms-random-v0", {**rows(), "observations": images, "actions": np.full(6, 7)})
 
