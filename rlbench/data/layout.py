@@ -93,6 +93,8 @@ class Reader:
                 found = {name: numbers(file, name) for name in names}
         except OSError as error:
             raise self.bad("it cannot be read as HDF5 (cut short while copied, or another format?)") from error
+        except MemoryError as error:
+            raise self.bad(f"it tells of more than fits into memory ({error})") from error
         return {name: array for name, array in found.items() if array is not None}
 
     def hdf5_card(self, path: Path) -> dict[str, Any]:

@@ -228,6 +228,8 @@ class Folder:
                     seeds += [int(seed)] if isinstance(seed, np.integer) else []
                     if progress is not None and (i % 100 == 0 or i + 1 == count):
                         progress(f"reading {self.name}", i + 1, count)
+        except MemoryError as error:
+            raise reader.bad(f"{CONTENT} tells of more than fits into memory ({error})") from error
         except BROKEN as error:
             raise reader.bad(f"{CONTENT} cannot be read as HDF5 (cut short while copied, or altered?)") from error
         if not episodes:

@@ -225,6 +225,14 @@ def test_bad_files_end_with_one_line(case: str, tmp_path: Path) -> None:
     assert "x.hdf5" in str(error.value)
 
 
+def test_arrays_that_are_only_told_of_do_not_fill_the_memory(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        file.create_dataset("observations", (10**13, 11), dtype="f4", chunks=True)
+    with pytest.raises(UsageError, match=r"x\.hdf5: it tells of more than fits into memory") as error:
+        load(tmp_path / "x.hdf5")
+    assert "\n" not in str(error.value)
+
+
 def test_nothing_outside_a_file_is_read_and_nothing_in_it_is_run(tmp_path: Path) -> None:
     """Object references, links into other files and arrays stored in or assembled from them are no numbers of its."""
     save(tmp_path / "other.hdf5", six_rows())
