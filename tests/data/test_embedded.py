@@ -9,23 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlbench import config
 from rlbench.data import behaviour, recorder
 from rlbench.data.behaviour import LEVELS
 from rlbench.data.embedded import Embedded, join
 from rlbench.data.recorder import record, record_shard
 from rlbench.envs.control import Control
 from rlbench.errors import RunError, UsageError
-
-
-def control(name: str = "hopper") -> Control:
-    env: Control = config.instantiate(config.compose(["algo=sac", f"env={name}"]).env)
-    return env
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path))
+from tests.data.helpers import control
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -24,19 +24,8 @@ from rlbench.data.file import FileDataset
 from rlbench.data.minari import Minari
 from rlbench.data.recording import Recorder
 from rlbench.data.transitions import Transitions
-from rlbench.envs.control import Control
 from rlbench.errors import RunError, UsageError
-
-
-@pytest.fixture(autouse=True)
-def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-
-
-def control(name: str = "hopper") -> Control:
-    env: Control = config.instantiate(config.compose(["algo=sac", f"env={name}"]).env)
-    return env
+from tests.data.helpers import control
 
 
 def load(path: Path) -> Transitions:

@@ -13,18 +13,9 @@ from rlbench.data.file import FileDataset
 from rlbench.data.layout import count_timeouts
 from rlbench.envs.control import Control
 from rlbench.errors import RunError, UsageError
+from tests.data.helpers import OPTIONS, control
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
-
-
-def control(name: str) -> Control:
-    env: Control = config.instantiate(config.compose(["algo=sac", f"env={name}"]).env)
-    return env
 
 
 def six_rows() -> dict[str, Any]:
@@ -48,9 +39,6 @@ def save(path: Path, arrays: dict[str, Any]) -> Path:
         for name, array in arrays.items():
             file.create_dataset(name, data=array, compression="gzip" if np.ndim(array) else None)
     return path
-
-
-OPTIONS: dict[str, Any] = {"timeout_rows": "keep", "next_obs": "stored", "tail": "keep", "clip_actions": False}
 
 
 def load(path: Path, env: str = "hopper", **options: Any) -> Any:

@@ -23,6 +23,7 @@ from rlbench.data.provenance import judge
 from rlbench.data.transitions import Transitions
 from rlbench.envs.control import Control
 from rlbench.errors import RunError, UsageError
+from tests.data.helpers import control
 
 ID = "mujoco/hopper/medium-v0"
 SPEC = {"id": "Hopper-v5", "entry_point": "evil:Env", "additional_wrappers": [], "kwargs": {}}
@@ -30,17 +31,10 @@ SAFE = {**SPEC, "entry_point": "gymnasium.envs.mujoco.hopper_v5:HopperEnv"}
 
 
 @pytest.fixture(autouse=True)
-def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+def _nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody answers there
     monkeypatch.delenv("MINARI_REMOTE", raising=False)
-
-
-def control(name: str = "hopper") -> Control:
-    env: Control = config.instantiate(config.compose(["algo=sac", f"env={name}"]).env)
-    return env
 
 
 def load(path: Path, env: str = "hopper", clip: bool = False) -> Transitions:

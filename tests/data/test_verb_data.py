@@ -15,11 +15,6 @@ from rlbench.make_behaviour import Snapshot, Trial, candidates
 from rlbench.verbs import data as verb
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
-
-
 def test_list_and_verify_know_the_cache(capsys: pytest.CaptureFixture[str]) -> None:
     assert verb.main(["info", "env=hopper", "dataset=random", "dataset.size=300", "--json"]) == 0
     card = json.loads(capsys.readouterr().out)
