@@ -122,6 +122,14 @@ def find(entry: Entry) -> Path | None:
     return None
 
 
+def is_here(entry: Entry) -> bool:
+    """Whether the whole file of a data set is on this machine."""
+    try:
+        return find(entry) is not None
+    except UsageError:
+        return False
+
+
 def fetch(id: str, progress: Progress | None = None) -> Path:
     """The file of a data set, downloaded if there is none.
 

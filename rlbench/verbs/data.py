@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,6 +30,7 @@ FETCHED: dict[str, Callable[[str, store.Progress], Path]] = {
 
 HELP = """\
   list                       embedded data, and what the cache holds
+  list d4rl                  the data sets of D4RL: size, environment, and whether the file is here
   info [env=X] [dataset=Y]   the card of a dataset, which is recorded or read first if need be
   make [env=X] policy=RUN steps=N [noise=0.1] [seed=K] [--to PLACE] [--format d4rl|minari]
                              record the policies of a trained run, in parallel; the same words go on with a recording
@@ -62,8 +64,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--to", type=Path, metavar="PLACE", help="the file or folder to be written")
     parser.add_argument("--format", choices=["d4rl", "minari"], help="its form, if not by its name")
     arguments = parser.read(argv)
+    if arguments.what == "list" and arguments.words == ["d4rl"]:
+        return show_d4rl(arguments.json)
     if arguments.what in ("list", "verify") and arguments.words:
-        raise UsageError(f"rlbench data {arguments.what} takes no words, not {arguments.words[0]!r}")
+        other = " (or d4rl)" if arguments.what == "list" else ""
+        raise UsageError(f"rlbench data {arguments.what} takes no words{other}, not {arguments.words[0]!r}")
     if arguments.what == "list":
         return show_list(arguments.json)
     if arguments.what == "info":
@@ -111,6 +116,19 @@ def show_list(as_json: bool) -> int:
             else "{rows:>9,} rows, mean return {return:.1f}".format(**entry)
         )
         print(f"  {entry['id']:28} {facts}  {Path(entry['path']).name}")
+    print(f"downloaded on first use: d4rl/ID ({len(d4rl.manifest())}: rlbench data list d4rl), minari/ID, ogbench/ID")
+    return 0
+
+
+def show_d4rl(as_json: bool) -> int:
+    """Every data set of D4RL; one whose file is damaged counts as not here."""
+    rows = [{**asdict(entry), "env": entry.env, "here": d4rl.is_here(entry)} for entry in d4rl.manifest().values()]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    for row in rows:
+        size = f"{row['bytes'] / 1e6:7,.1f} MB" if row["bytes"] else ""
+        print(f"d4rl/{row['id']:34} env={row['env']:20} {size:10} {'here' if row['here'] else ''}".rstrip())
     return 0
 
 
