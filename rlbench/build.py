@@ -65,9 +65,9 @@ def build(
     data: Data | None = None
     if cfg.algo.about.needs.data != "none":
         data = config.instantiate(cfg.dataset, env=env).load(progress=report)
+        env = env.informed_by(data.card)
         for doubt in env.doubts(data.card):
             say(doubt)
-        env = env.scaled_by(data.card)
     task = env.task(
         Task(
             seeds=tuple(range(cfg.seed, cfg.seed + cfg.seeds)),

@@ -42,8 +42,7 @@ def collect(
     from rlbench.build import build_trained
     from rlbench.policies import policy, require_policy, torchscript
 
-    if to.exists():
-        raise UsageError(f"--to {to}: it exists; name another place, or remove it")
+    export.refuse_taken(to)
     algorithm, task = build_trained(directory, **{"hardware.device": "cpu"})
     algo = OmegaConf.create(directory.config()).algo.name
     require_policy(algorithm, directory.path)

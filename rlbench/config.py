@@ -627,6 +627,9 @@ def check_fit(content: dict[str, Any], choices: Choices) -> None:
                 has = "has no data" if given == "none" else f"is {given}"
                 hint = these_fit(choices, group, wanted, env)
                 raise UsageError(f"{role}={node['name']} {what}, and {group}={name} {has}\n{hint}")
+    if content["env"]["about"].get("own_data") and content["env"]["id"] != dataset.get("id"):
+        id = content["env"]["id"]
+        raise UsageError(f"env={env} is known from its data alone\nchoose dataset=minari/{id}, or another env=")
     envs = dataset["about"].get("envs", [env])
     if env not in envs:
         hint = these_fit(choices, "dataset", [dataset["about"].get("is")], env)
@@ -706,6 +709,18 @@ def identity(cfg: DictConfig | dict[str, Any]) -> dict[str, Any] | None:
 def identity_of(dataset: str, env: str) -> str:
     """The identity of a dataset, all as JSON: the runs of a sweep ask for the same ones again and again."""
     return json.dumps(instantiate(json.loads(dataset), env=instantiate(json.loads(env))).identity())
+
+
+def fetch(cfg: DictConfig, progress: Callable[[str, int, int], None]) -> None:
+    """Download the run's dataset, if it is one that is downloaded and not here.
+
+    Raises:
+        RunError: it cannot be fetched.
+    """
+    if "_target_" in cfg.dataset:
+        dataset = instantiate(cfg.dataset, env=instantiate(cfg.env))
+        if isinstance(dataset, sources.Downloaded):
+            dataset.fetch(progress)
 
 
 def run_directory(cfg: DictConfig | dict[str, Any]) -> Path:

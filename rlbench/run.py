@@ -222,6 +222,7 @@ class Training:
 
     def prepare(self) -> None:
         """Build everything and go to where the last life stood."""
+        config.fetch(self.cfg, self.at)  # before torch is imported: who is offline is told within moments
         import torch
 
         from rlbench import cpu

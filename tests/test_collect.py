@@ -76,7 +76,7 @@ def test_noise_has_the_width_that_was_asked_for(run: str, tmp_path: Path) -> Non
 
 def test_a_recording_that_was_killed_goes_on(run: str, results: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole.hdf5", tmp_path / "killed.hdf5"
-    words = ["make", run, "steps=60000"]
+    words = ["make", run, "steps=25000"]
     assert verb.main([*words, "--to", str(whole)]) == 0
     command = [sys.executable, "-m", "rlbench", "data", *words, "--to", str(killed)]
     process = subprocess.Popen(command, start_new_session=True, env={**os.environ, "RLBENCH_RESULTS": str(results)})
@@ -89,13 +89,27 @@ def test_a_recording_that_was_killed_goes_on(run: str, results: Path, tmp_path: 
     assert process.wait() == -signal.SIGKILL
     assert not killed.exists()
     written = {path: path.stat().st_mtime_ns for path in kept if "tmp" not in path.name}
-    with pytest.raises(UsageError, match=r"another recording \(steps=60000\)"):
-        verb.main(["make", run, "steps=50000", "--to", str(killed)])
+    with pytest.raises(UsageError, match=r"another recording \(steps=25000\)"):
+        verb.main(["make", run, "steps=24000", "--to", str(killed)])
     assert {path: path.stat().st_mtime_ns for path in written} == written
     assert verb.main([*words, "--to", str(killed)]) == 0
     assert not partial.exists()
     for column in ("observation", "action", "reward", "next_observation", "terminated", "truncated"):
         np.testing.assert_array_equal(getattr(read(killed), column), getattr(read(whole), column))
+
+
+def test_without_a_place_it_goes_to_the_results(run: str, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is asked for decides the name, so that the same words find a recording that was stopped."""
+    id = Path(run.partition("=")[2]).name
+    assert verb.main(["make", "env=hopper", run, "steps=100"]) == 0
+    assert verb.main(["make", "env=hopper", f"policy={id}", "steps=100", "noise=0.1", "--format", "minari"]) == 0
+    plain, noisy = results / "data" / f"hopper-{id}-100.hdf5", results / "data" / f"hopper-{id}-100-noise0_1-v0"
+    assert len(read(plain)) >= 100
+    assert len(read(noisy)) >= 100
+    said = capsys.readouterr().out
+    assert f"dataset=file:{plain} env=hopper" in said
+    with pytest.raises(UsageError, match="it exists"):
+        verb.main(["make", run, "steps=100"])
 
 
 def test_slips_are_answered(run: str, tmp_path: Path) -> None:
@@ -107,7 +121,6 @@ def test_slips_are_answered(run: str, tmp_path: Path) -> None:
         ([run, "steps=0", "--to", "x.hdf5"], "at least 1"),
         ([run, "noise=-1", "--to", "x.hdf5"], "at least 0"),
         ([run, "env=walker2d", "--to", "x.hdf5"], "was trained in hopper"),
-        ([run, "steps=10"], "--to PLACE is missing"),
         ([run, "steps=10", "--to", str(taken)], "it exists"),
     ):
         with pytest.raises(UsageError, match=message):

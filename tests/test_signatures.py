@@ -39,6 +39,8 @@ def words(group: str, name: str) -> list[str]:
             return ["algo=bc", "dataset=minari", "dataset.id=mujoco/hopper/medium-v0"]
         case "dataset" if name == "ogbench":
             return ["algo=bc", "dataset=ogbench/cube-single-play-singletask-v0"]
+        case "env" if name == "minari":
+            return ["algo=bc", "dataset=minari/mujoco/hopper/medium-v0"]
         case "env" if name == "ogbench":
             return ["algo=sac", "env=ogbench/cube-single-singletask-v0"]
         case "dataset":

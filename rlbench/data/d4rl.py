@@ -122,6 +122,14 @@ def find(entry: Entry) -> Path | None:
     return None
 
 
+def is_here(entry: Entry) -> bool:
+    """Whether the whole file of a data set is on this machine."""
+    try:
+        return find(entry) is not None
+    except UsageError:
+        return False
+
+
 def fetch(id: str, progress: Progress | None = None) -> Path:
     """The file of a data set, downloaded if there is none.
 
@@ -137,18 +145,8 @@ def fetch(id: str, progress: Progress | None = None) -> Path:
         return found
     urls = [mirror + wanted.url for mirror in MIRRORS]
     path = paths.cache_root() / "d4rl" / wanted.file
-    hint = f" yourself{substitute(wanted)}"
+    hint = sources.substitute("d4rl", id)
     return download.fetch(urls, path, size=wanted.bytes, sha256=wanted.sha256, progress=progress, hint=hint)
-
-
-def substitute(entry: Entry) -> str:
-    """The embedded data of the same kind, in words that go on from how to get the file; empty where there are none."""
-    from rlbench.data import behaviour
-
-    level = {"full_replay": "mixed"}.get(entry.level, entry.level)
-    if entry.env not in behaviour.environments() or level not in behaviour.LEVELS:
-        return ""
-    return f", or take rlbench's own data of that kind: env={entry.env} dataset={level}"
 
 
 class D4RL:
@@ -202,8 +200,20 @@ class D4RL:
         """
         from rlbench.data import store
 
+        return store.fetch(self.stored, lambda: self.make(progress))
+
+    @property
+    def stored(self) -> str:
+        """Its name in the store."""
         key = hashlib.sha256(repr((self.identity(), self.env, self.env.installed)).encode()).hexdigest()[:10]
-        return store.fetch(f"d4rl-{self.entry.id}-{self.env.name}-{key}", lambda: self.make(progress))
+        return f"d4rl-{self.entry.id}-{self.env.name}-{key}"
+
+    def fetch(self, progress: Progress | None = None) -> None:
+        """See `sources.Downloaded`."""
+        from rlbench.data import store
+
+        if not store.has(self.stored):
+            fetch(self.entry.id, progress)
 
     def make(self, progress: Progress | None) -> Transitions:
         from rlbench.data.behaviour import file_hash
@@ -221,7 +231,8 @@ class D4RL:
         goes_on = self.entry.env.startswith("antmaze")
         reader = Reader(f"{self.name} ({path})", self.env, self.options, self.entry.steps, goes_on)
         arrays = reader.hdf5(path)
-        if self.entry.env == "minigrid" and {"observations", "actions"} <= arrays.keys():
+        simulated = not self.entry.env.startswith("minigrid")
+        if not simulated and {"observations", "actions"} <= arrays.keys():
             arrays["observations"] = flat(arrays["observations"])
             try:
                 arrays["actions"] = one_hot(arrays["actions"], MINIGRID_ACTIONS)
@@ -230,7 +241,8 @@ class D4RL:
         card = {
             "id": f"d4rl/{self.entry.id}",
             "level": self.entry.level,
-            "about": "D4RL's, recorded with mujoco-py" if self.entry.env != "minigrid" else "D4RL's",
+            "about": "D4RL's, recorded with mujoco-py" if simulated else "D4RL's",
+            "versions": {"mujoco": "2"} if simulated else {},
             "env": self.env.id,
             "source": MIRRORS[0] + self.entry.url,
             "licence": "CC BY 4.0",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlbench.data import minari
+from rlbench.data import layout, minari
 from rlbench.data.file import FileDataset
 from rlbench.data.store import Progress
 from rlbench.data.transitions import Transitions
@@ -43,6 +43,12 @@ def form_of(to: Path, chosen: str | None) -> str:
     return form
 
 
+def refuse_taken(to: Path) -> None:
+    """Raise `UsageError` where there is something already."""
+    if to.exists():
+        raise UsageError(f"{to}: it exists\nname another place with --to, or remove it")
+
+
 def write(data: Transitions, env: Control, to: Path, form: str, progress: Progress | None = None) -> None:
     """Write data, and read them back.
 
@@ -56,8 +62,7 @@ def write(data: Transitions, env: Control, to: Path, form: str, progress: Progre
         UsageError: the place is taken, or the form cannot hold the data.
         RunError: it cannot be written, or what was written reads otherwise.
     """
-    if to.exists():
-        raise UsageError(f"--to {to}: it exists; name another place, or remove it")
+    refuse_taken(to)
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         if form == "d4rl":
@@ -72,8 +77,8 @@ def write(data: Transitions, env: Control, to: Path, form: str, progress: Progre
 
 
 def to_d4rl(data: Transitions, path: Path) -> None:
-    """One HDF5 file in D4RL's layout; a last episode that is not finished has no flag. `metadata/card` tells, as
-    JSON, what is known of the data.
+    """One HDF5 file in D4RL's layout, and in it what is known of the data; a last episode that is not finished has no
+    flag.
 
     Raises:
         OSError: it cannot be written.
@@ -91,7 +96,7 @@ def to_d4rl(data: Transitions, path: Path) -> None:
     }
     try:
         with h5py.File(partial, "w") as file:
-            file["metadata/card"] = json.dumps(data.card)
+            file[layout.CARD] = json.dumps(data.card)
             for name, column in columns.items():
                 file.create_dataset(name, data=column, compression="gzip", chunks=True)
         partial.replace(path)

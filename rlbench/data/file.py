@@ -104,7 +104,6 @@ class FileDataset:
             "id": f"file:{self.path.name}",
             "level": "file",
             "about": "a recording",
-            "env": self.env.id,
             "source": str(self.path.absolute()),
             "file": {"sha256": self.sha256(), "rows": len(arrays.get("observations", ()))},
             "reference": {"min": self.env.reference_min, "max": self.env.reference_max},
@@ -125,4 +124,4 @@ class FileDataset:
             return npz.read(self.path, reader), {}
         if beginning.startswith(journal.MAGIC):
             return journal.read(self.path, reader)
-        return reader.hdf5(self.path), {}
+        return reader.hdf5(self.path), reader.hdf5_card(self.path)

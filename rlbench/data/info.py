@@ -15,6 +15,7 @@ PARTS = 5
 """Parts that each coordinate is cut into to count what the data cover."""
 COUNTED_ROWS = 200_000
 
+ASKED = ("source", "licence", "env")
 ABOUT = ("about", "source", "licence", "env", "versions", "reference", "file", "training", "policies")
 
 
@@ -23,8 +24,8 @@ def lines(data: Transitions) -> Iterator[str]:
     card = data.card
     yield str(card["id"])
     for name in ABOUT:
-        if card.get(name):
-            yield f"  {name:12} {text(card[name])}"
+        if card.get(name) or name in ASKED:
+            yield f"  {name:12} {text(card.get(name) or 'not told')}"
     found = data.statistics()
     yield f"  {'rows':12} {found['rows']:,}, observations {data.observation_dim} wide, actions {data.action_dim}"
     unfinished = found["episodes"] - found["finished_episodes"]

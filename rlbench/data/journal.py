@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rlbench.data.provenance import told
 from rlbench.data.transitions import Transitions
 from rlbench.errors import UsageError
 
@@ -120,4 +121,4 @@ def read(path: Path, reader: Reader) -> tuple[dict[str, np.ndarray], dict[str, A
         "terminals": data.terminated,
         "timeouts": data.truncated,
     }
-    return arrays, {name: value for name, value in data.card.items() if name in ("env", "versions")}
+    return arrays, told(data.card)

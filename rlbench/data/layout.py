@@ -5,22 +5,28 @@ Nothing in a file is run: only arrays of numbers that the file itself holds are 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from rlbench.data.provenance import refuse_other_task, told
 from rlbench.data.transitions import Transitions
 from rlbench.errors import UsageError
 
 if TYPE_CHECKING:
+    import h5py
+
     from rlbench.envs.control import Control
 
 READER = 1
 """Raised when the same arrays would be read into another table."""
 FLAGS = ("terminals", "timeouts")
 NEEDED = ("observations", "actions", "rewards", "terminals")
+CARD = "metadata/card"
+"""Where rlbench's own files tell, as JSON, what is known of the data."""
 ACTION_SLACK = 1e-3
 
 
@@ -87,7 +93,20 @@ class Reader:
                 found = {name: numbers(file, name) for name in names}
         except OSError as error:
             raise self.bad("it cannot be read as HDF5 (cut short while copied, or another format?)") from error
+        except MemoryError as error:
+            raise self.bad(f"it tells of more than fits into memory ({error})") from error
         return {name: array for name, array in found.items() if array is not None}
+
+    def hdf5_card(self, path: Path) -> dict[str, Any]:
+        """What a file tells of itself, where rlbench wrote it."""
+        import h5py
+
+        try:
+            with h5py.File(path, "r") as file:
+                node = own(file, CARD)
+                return told(json.loads(node.asstr()[()])) if node is not None and node.shape == () else {}
+        except (OSError, ValueError, TypeError, RecursionError):
+            return {}
 
     def transitions(self, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Transitions:
         """The canonical table of arrays that are rows of one table, finite, and this environment's.
@@ -99,6 +118,7 @@ class Reader:
         Raises:
             UsageError: they are not what they should be.
         """
+        refuse_other_task(self.name, card.get("env"), self.env)
         self.check(arrays)
         columns, notes = self.columns(arrays)
         if not len(columns["observation"]):
@@ -208,17 +228,23 @@ class Reader:
         return {name: column if kept.all() else column[kept] for name, column in columns.items()}, notes
 
 
-def numbers(file: Any, name: str) -> np.ndarray | None:
+def numbers(file: h5py.File, name: str) -> np.ndarray | None:
     """An array of numbers that an HDF5 file itself holds, None where there is none: what lies in other files is not
     read."""
+    node = own(file, name)
+    if node is None or not node.shape or node.dtype.kind not in "fiub":
+        return None
+    return standard(name, np.asarray(node[()]))
+
+
+def own(file: h5py.File, name: str) -> h5py.Dataset | None:
+    """What a name stands for in an HDF5 file, if it is an array or a text that the file itself holds."""
     import h5py
 
     node = file.get(name)
-    if not isinstance(node, h5py.Dataset) or not node.shape or node.dtype.kind not in "fiub":
+    if not isinstance(node, h5py.Dataset) or node.file.filename != file.filename or node.is_virtual or node.external:
         return None
-    if node.file.filename != file.filename or node.is_virtual or node.external:
-        return None
-    return standard(name, np.asarray(node[()]))
+    return node
 
 
 def standard(name: str, array: np.ndarray) -> np.ndarray:

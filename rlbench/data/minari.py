@@ -1,23 +1,25 @@
 """Minari's data sets: a folder `name-vK` each, with `data/metadata.json` and `data/main_data.hdf5`.
 
-They are read with h5py; the minari package is asked for only to download them. Nothing in them is run: of an
-environment's specification, which names code, the id is taken and no more.
+They are read with h5py; the minari package is asked for only to download them. Nothing in them is run: an environment's
+specification names code, of which the packages that it may be of are known here, and only ids that they have registered
+are looked up.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlbench.data import sources
+from rlbench.data.provenance import choices_of, judge, one_line, told
 from rlbench.errors import RunError, UsageError
 from rlbench.spelling import closest
 
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 READER = 1
 """Raised when the same folder would be read into another table."""
 METADATA, CONTENT, NAMESPACE = "metadata.json", "main_data.hdf5", "namespace_metadata.json"
+PACKAGES = {"gymnasium": None, "gymnasium_robotics": "robotics", "minigrid": "minigrid"}
+"""Packages whose environments a data set may name, and the extra that each comes with."""
+LONGEST_EPISODE = 10_000
+"""Steps; higher limits are those of a recording that was never to be cut."""
 BROKEN = (OSError, RuntimeError, ValueError, TypeError, KeyError)
 """What h5py raises where a file is cut short or altered."""
 
@@ -71,7 +77,7 @@ def fetch(id: str, progress: Progress | None = None) -> Path:
     remote, address = remote_of(id)
     near = closest(id, local())
     here = f"\non this machine: {' or '.join(f'dataset=minari/{each}' for each in near)}" if near else ""
-    instead = f"put its folder at {place}{substitute(id)}{here}"
+    instead = f"put its folder at {place}{sources.substitute('minari', id)}{here}"
     needed = ("minari", *(("huggingface_hub",) if remote == "hf" else ()))
     if any(find_spec(package) is None for package in needed):
         raise RunError(
@@ -149,19 +155,6 @@ def name_parents(place: Path) -> None:
             note.write_text("{}")
 
 
-def substitute(id: str) -> str:
-    """The embedded data of the same kind, in words that go on from how to get the folder; empty where none are."""
-    from rlbench.data import behaviour
-
-    words = re.sub(r"-v\d+$", "", id).lower()
-    env = next((name for name in behaviour.environments() if name in words), None)
-    if env is None:
-        return ""
-    level = words.rpartition("/")[2].replace("-", "_")
-    level = level if level in behaviour.LEVELS else "medium"
-    return f", or take rlbench's own data, recorded otherwise: env={env} dataset={level}"
-
-
 # -- what is in them ---------------------------------------------------------------------------------------------------
 
 
@@ -210,6 +203,7 @@ class Folder:
         import numpy as np
 
         metadata = self.metadata(reader)
+        spaces = [parsed(metadata.get(f"{what}_space")) for what in ("observation", "action")]
         count = metadata["total_episodes"]
         episodes: list[dict[str, np.ndarray]] = []
         seeds: list[int] = []
@@ -220,7 +214,7 @@ class Folder:
                 if stored != count:
                     raise reader.bad(f"{METADATA} tells of {count} episodes, {CONTENT} has {stored}: copied in part?")
                 for i in range(count):
-                    episode = read_episode(file, i, reader)
+                    episode = read_episode(file, i, reader, *spaces)
                     if not len(episode["rewards"]):
                         continue
                     widths = {name: array.shape[1:] for name, array in episode.items()}
@@ -234,11 +228,15 @@ class Folder:
                     seeds += [int(seed)] if isinstance(seed, np.integer) else []
                     if progress is not None and (i % 100 == 0 or i + 1 == count):
                         progress(f"reading {self.name}", i + 1, count)
+        except MemoryError as error:
+            raise reader.bad(f"{CONTENT} tells of more than fits into memory ({error})") from error
         except BROKEN as error:
             raise reader.bad(f"{CONTENT} cannot be read as HDF5 (cut short while copied, or altered?)") from error
         if not episodes:
             raise reader.bad("it is empty")
         facts = self.facts(metadata, reader.env)
+        if aside := sorted(left_aside(spaces[0])):
+            facts["about"] += f"; {', '.join(aside)} left aside"
         if cut:
             facts["about"] += f"; {cut} episodes ended without a flag: cut there"
         if seeds:
@@ -262,46 +260,79 @@ class Folder:
         kind = metadata.get("data_format", "hdf5")
         if kind != "hdf5":
             raise reader.bad(f"it is stored as {one_line(str(kind))}, and only hdf5 is read: save it anew with minari")
-        for what in ("observation", "action"):
-            wrong = not_vectors(parsed(metadata.get(f"{what}_space")))
-            if wrong:
-                raise reader.bad(f"its {what}s are {wrong}: vectors of numbers are wanted (Box, or a Dict of them)")
+        for what, others in (("observation", "Box or Dict"), ("action", "Box, Discrete or Dict")):
+            space = parsed(metadata.get(f"{what}_space"))
+            if isinstance(space, dict) and space.get("type") not in others.replace(",", "").split():
+                raise reader.bad(f"its {what}s are {one_line(str(space.get('type')))}: {others} is wanted")
         return metadata
+
+    def environment(self, reader: Reader) -> dict[str, Any]:
+        """The environment in which the data set says that policies be judged: fields of a `Control`.
+
+        Raises:
+            UsageError: it says nothing, or what is not taken from a file.
+        """
+        metadata = self.metadata(reader)
+        spec = parsed(metadata.get("eval_env_spec")) or parsed(metadata.get("env_spec"))
+        id = spec.get("id") if isinstance(spec, dict) else None
+        if not isinstance(id, str) or not re.fullmatch(r"[\w./-]+", id):
+            raise reader.bad("it does not tell an environment: choose one, env=NAME")
+        package = str(spec.get("entry_point")).partition(".")[0]
+        if package not in PACKAGES:
+            known = ", ".join(PACKAGES)
+            raise reader.bad(f"its environment {id} is none of {known}, from which one is taken: choose one, env=NAME")
+        kwargs = {name: value for name, value in (spec.get("kwargs") or {}).items() if name != "render_mode"}
+        odd = [name for name, value in kwargs.items() if not harmless(value)]
+        if odd:
+            raise reader.bad(f"its environment {id} has a setting that is not taken from a file: {one_line(odd[0])}")
+        limit = spec.get("max_episode_steps")
+        if isinstance(limit, int) and 0 < limit <= LONGEST_EPISODE:
+            kwargs["max_episode_steps"] = limit
+        similar = next(iter(choices_of(id).values()), {})
+        extra = PACKAGES[package]
+        return {
+            "id": id,
+            "kwargs": kwargs,
+            "requires": package if extra else None,
+            "install": f"rlbench[{extra}]" if extra else None,
+            **{name: similar.get(name) for name in ("reference_min", "reference_max", "termination")},
+        }
 
     def facts(self, metadata: dict[str, Any], env: Control) -> dict[str, Any]:
         """What metadata.json tells, for the card; what is not plain text or numbers there is left out."""
         author = metadata.get("author")
-        texts = {
-            "author": ", ".join(str(each) for each in author) if isinstance(author, list) else author,
-            "algorithm": metadata.get("algorithm_name"),
-            "code": metadata.get("code_permalink"),
-            "licence": metadata.get("license") or metadata.get("licence"),
-            "env": recorded_in(metadata),
-        }
-        about = metadata.get("description")
         required = metadata.get("requirements")
         lines = required if isinstance(required, list) else []
         matches = [re.fullmatch(r"([\w.-]+)==([\w.+-]+)", str(line)) for line in lines]
-        versions = {match[1].lower(): match[2] for match in matches if match}
-        minari = metadata.get("minari_version")
-        return {
-            "about": one_line(about) if isinstance(about, str) and about.strip() else "a Minari data set",
-            **{name: one_line(text) for name, text in texts.items() if isinstance(text, str) and text},
-            "versions": {**versions, **({"minari": one_line(minari)} if isinstance(minari, str) else {})},
-            "reference": reference(metadata) or {"min": env.reference_min, "max": env.reference_max},
-        }
+        facts = told(
+            {
+                "about": metadata.get("description"),
+                "author": ", ".join(str(each) for each in author) if isinstance(author, list) else author,
+                "algorithm": metadata.get("algorithm_name"),
+                "code": metadata.get("code_permalink"),
+                "licence": metadata.get("license") or metadata.get("licence"),
+                "env": recorded_in(metadata),
+                "versions": {match[1].lower(): match[2] for match in matches if match}
+                | {"minari": metadata.get("minari_version")},
+                "reference": {"min": metadata.get("ref_min_score"), "max": metadata.get("ref_max_score")},
+            }
+        )
+        return {"about": "a Minari data set", "reference": {"min": env.reference_min, "max": env.reference_max}} | facts
 
 
-def read_episode(file: h5py.File, i: int, reader: Reader) -> dict[str, np.ndarray]:
+def read_episode(
+    file: h5py.File, i: int, reader: Reader, observation_space: Any, action_space: Any
+) -> dict[str, np.ndarray]:
     """The arrays of an episode, a row a step."""
     import numpy as np
 
-    from rlbench.data.layout import flat, numbers
+    from rlbench.data.layout import flat, numbers, one_hot
 
     names = {"actions": "actions", "rewards": "rewards", "terminals": "terminations", "timeouts": "truncations"}
     found = {name: numbers(file, f"episode_{i}/{stored}") for name, stored in names.items()}
+    found["actions"] = joined(file, f"episode_{i}/actions", action_space)
     arrays = {name: array for name, array in found.items() if array is not None}
-    observations = joined(file, f"episode_{i}/observations")
+    observations = joined(file, f"episode_{i}/observations", observation_space)
     if observations is None or len(arrays) < len(names):
         lacks = [*(["observations"] if observations is None else []), *(names[k] for k in names if k not in arrays)]
         raise reader.bad(f"episode {i} has no {', '.join(lacks)} that are arrays of numbers")
@@ -311,23 +342,32 @@ def read_episode(file: h5py.File, i: int, reader: Reader) -> dict[str, np.ndarra
         raise reader.bad(f"episode {i} has {len(observations)} observations, {lengths}: wanted one observation more")
     numbered = {name: array.reshape(steps) if array.size == steps else array for name, array in arrays.items()}
     numbered["actions"] = flat(arrays["actions"])
+    if isinstance(action_space, dict) and action_space.get("type") == "Discrete":
+        try:
+            numbered["actions"] = one_hot(arrays["actions"] - action_space.get("start", 0), action_space["n"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise reader.bad(f"episode {i}: {error}") from error
     for name in ("terminals", "timeouts"):
         if not np.isin(numbered[name], (0, 1)).all():
             raise reader.bad(f"episode {i}: {names[name]} holds values other than 0 and 1")
     return {"observations": observations[:-1], "next_observations": observations[1:], **numbered}
 
 
-def joined(file: h5py.File, name: str) -> np.ndarray | None:
-    """Observations `[T + 1, d]`; those of a Dict joined in the order of their names, as gymnasium flattens them."""
+def joined(file: h5py.File, name: str, space: Any) -> np.ndarray | None:
+    """Vectors `[n, d]`; the boxes of a Dict joined in the order of their names, as gymnasium flattens them."""
     import h5py
     import numpy as np
 
     from rlbench.data.layout import flat, numbers
 
     node = file.get(name)
-    keys = sorted(node) if isinstance(node, h5py.Group) else [""]
-    parts = [numbers(file, f"{name}/{key}".rstrip("/")) for key in keys]
-    known = [flat(part) for part in parts if part is not None]
+    if not isinstance(node, h5py.Group):
+        part = numbers(file, name)
+        return None if part is None else flat(part)
+    subspaces = subspaces_of(space)
+    keys = [key for key in sorted(node) if not subspaces or is_vector(subspaces.get(key))]
+    parts = [joined(file, f"{name}/{key}", subspaces.get(key)) for key in keys]
+    known = [part for part in parts if part is not None]
     if not known or len(known) < len(parts) or len({len(part) for part in known}) > 1:
         return None
     return np.concatenate(known, axis=1)
@@ -341,39 +381,41 @@ def parsed(text: Any) -> Any:
         return None
 
 
-def not_vectors(space: Any) -> str | None:
-    """Why a space's elements cannot be read as vectors; None where they can, or where the space is not told."""
-    if not isinstance(space, dict) or space.get("type") == "Box":
-        return None
-    subspaces = space.get("subspaces")
-    if space.get("type") != "Dict" or not isinstance(subspaces, dict):
-        return one_line(str(space.get("type")))
-    others = [
-        f"{one_line(str(name))}: {one_line(str(each.get('type') if isinstance(each, dict) else each))}"
-        for name, each in subspaces.items()
-        if not isinstance(each, dict) or each.get("type") != "Box"
-    ]
-    return f"a Dict with {', '.join(others)}" if others else None
+def subspaces_of(space: Any) -> dict[str, Any]:
+    """The spaces in a Dict; none where it is none, or is not told."""
+    found = space.get("subspaces") if isinstance(space, dict) and space.get("type") == "Dict" else None
+    return found if isinstance(found, dict) else {}
+
+
+def is_vector(space: Any) -> bool:
+    """Whether a space is a box, or holds one."""
+    if isinstance(space, dict) and space.get("type") == "Box":
+        return True
+    return any(is_vector(each) for each in subspaces_of(space).values())
+
+
+def left_aside(space: Any) -> list[str]:
+    """What is no vector in a Dict."""
+    subspaces = subspaces_of(space)
+    inner = (name for each in subspaces.values() for name in left_aside(each))
+    return [*(one_line(name) for name, each in subspaces.items() if not is_vector(each)), *inner]
+
+
+def harmless(value: Any) -> bool:
+    """Whether a setting out of a file is a number or a plain word, or made of such: no path, no address."""
+    if isinstance(value, list | tuple):
+        return all(map(harmless, value))
+    if isinstance(value, dict):
+        return all(map(harmless, [*value, *value.values()]))
+    if isinstance(value, str):
+        return re.fullmatch(r"[\w -]{0,80}", value) is not None
+    return value is None or isinstance(value, bool | int | float)
 
 
 def recorded_in(metadata: dict[str, Any]) -> str | None:
     """Gymnasium's id of the environment that the data were recorded in."""
     spec = parsed(metadata.get("env_spec"))
     return spec.get("id") if isinstance(spec, dict) else None
-
-
-def reference(metadata: dict[str, Any]) -> dict[str, float] | None:
-    """Returns that score 0 and 100, where both are told."""
-    low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
-    if not isinstance(low, int | float) or not isinstance(high, int | float):
-        return None
-    return {"min": float(low), "max": float(high)} if math.isfinite(high - low) and low < high else None
-
-
-def one_line(text: str, most: int = 300) -> str:
-    """Text from a file, fit for a terminal: no line breaks, no control characters, not endless."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * most])
-    return " ".join(printable.split())[:most]
 
 
 class Minari:
@@ -417,13 +459,21 @@ class Minari:
         name = f"minari-{self.id.replace('/', '-')}-{self.env.name}-{key}"
         return store.fetch(name, lambda: self.make(folder, sha256, progress))
 
+    def fetch(self, progress: Progress | None = None) -> None:
+        """See `sources.Downloaded`."""
+        fetch(self.id, progress)
+
     def make(self, folder: Folder, sha256: str, progress: Progress | None) -> Transitions:
         from rlbench.data.layout import Options, Reader
 
         reader = Reader(f"dataset=minari/{self.id}", self.env, Options("keep", "stored", "keep", self.clip_actions))
+        card: dict[str, Any] = {"id": f"minari/{self.id}"}
+        if self.env.id == self.id:
+            card["judge"] = folder.environment(reader)
+            reader = replace(reader, env=judge(self.env, card))
+            reader.env.require()
         arrays, facts = folder.read(reader, progress)
-        card = {
-            "id": f"minari/{self.id}",
+        card |= {
             "level": re.sub(r"-v\d+$", "", self.id.rpartition("/")[2]),
             "source": str(folder.data.parent),
             "file": {"sha256": sha256, "rows": len(arrays["rewards"])},

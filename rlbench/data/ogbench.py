@@ -61,7 +61,7 @@ def fetch(id: str, progress: Progress | None = None) -> Path:
     if theirs.is_file():
         return theirs
     path = paths.cache_root() / "ogbench" / name
-    return download.fetch([ADDRESS + name], path, progress=progress, hint=" yourself")
+    return download.fetch([ADDRESS + name], path, progress=progress, hint=sources.substitute("ogbench", id))
 
 
 class OGBench:
@@ -102,8 +102,20 @@ class OGBench:
         """
         from rlbench.data import store
 
+        return store.fetch(self.stored, lambda: self.make(progress))
+
+    @property
+    def stored(self) -> str:
+        """Its name in the store."""
         key = hashlib.sha256(repr((self.identity(), self.env)).encode()).hexdigest()[:10]
-        return store.fetch(f"ogbench-{self.id}-{key}", lambda: self.make(progress))
+        return f"ogbench-{self.id}-{key}"
+
+    def fetch(self, progress: Progress | None = None) -> None:
+        """See `sources.Downloaded`."""
+        from rlbench.data import store
+
+        if not store.has(self.stored):
+            fetch(self.id, progress)
 
     def make(self, progress: Progress | None) -> Transitions:
         from rlbench.data.checksum import checksum

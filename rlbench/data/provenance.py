@@ -1,15 +1,97 @@
-"""Where data were recorded, held against where policies learned from them are judged."""
+"""Where data come from: what their cards tell, and where policies learned from them can be judged."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
+
+from rlbench.choices import Choices, read
+from rlbench.data.sources import VERSION
+from rlbench.errors import UsageError
 
 if TYPE_CHECKING:
     from rlbench.envs.control import Control
 
 NEW_DYNAMICS = "3.5"
 """The MuJoCo version whose contacts behave otherwise than those before."""
+TEXTS = ("about", "author", "algorithm", "code", "licence", "env")
+
+
+# -- cards out of files ------------------------------------------------------------------------------------------------
+
+
+def told(card: Any) -> dict[str, Any]:
+    """What a card out of a file, which anyone may have written, tells: short texts, versions and reference scores."""
+    if not isinstance(card, dict):
+        return {}
+    facts: dict[str, Any] = {
+        name: one_line(card[name]) for name in TEXTS if isinstance(card.get(name), str) and card[name].strip()
+    }
+    versions = card.get("versions")
+    if isinstance(versions, dict):
+        facts["versions"] = {one_line(name): one_line(each) for name, each in versions.items() if isinstance(each, str)}
+    if scale := reference(card.get("reference")):
+        facts["reference"] = scale
+    return facts
+
+
+def one_line(text: str, most: int = 300) -> str:
+    """Text from a file, fit for a terminal: no line breaks, no control characters, not endless."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * most])
+    return " ".join(printable.split())[:most]
+
+
+def reference(scale: Any) -> dict[str, float] | None:
+    """Returns that score 0 and 100, `{"min": ..., "max": ...}`, where both are told."""
+    low, high = (scale.get("min"), scale.get("max")) if isinstance(scale, dict) else (None, None)
+    if not isinstance(low, int | float) or not isinstance(high, int | float):
+        return None
+    return {"min": float(low), "max": float(high)} if math.isfinite(high - low) and low < high else None
+
+
+# -- held against where policies are judged ----------------------------------------------------------------------------
+
+
+def task(id: str) -> str:
+    """What gymnasium's ids of one task share, whatever its version and package."""
+    return VERSION.sub("", id.rpartition(":")[2])
+
+
+def choices_of(recorded: str) -> dict[str, dict[str, Any]]:
+    """rlbench's own environments of the same task: what their files say, by name."""
+    contents = {word: read(path) for word, path in Choices().files["env"].items()}
+    return {word: content for word, content in contents.items() if task(str(content.get("id"))) == task(recorded)}
+
+
+def judge(env: Control, card: dict[str, Any]) -> Control:
+    """Where policies learned from data are judged: the environment with the data's own scale of scores; and what the
+    data themselves name, where that was chosen (`env=minari/ID`)."""
+    named = card.get("judge", {}) if card["id"] == f"minari/{env.id}" else {}
+    scale = card.get("reference")
+    if scale and None not in scale.values():
+        named = {**named, "reference_min": scale["min"], "reference_max": scale["max"]}
+    return replace(env, **named)
+
+
+def refuse_other_task(name: str, recorded: str | None, env: Control) -> None:
+    """Refuse data of one of rlbench's environments where policies are judged in another of them.
+
+    Args:
+        name: what messages call the data.
+        recorded: gymnasium's id of the environment that they were recorded in, if known.
+        env: where policies are judged.
+
+    Raises:
+        UsageError: they are of another task.
+    """
+    if recorded is None or task(recorded) == task(env.id):
+        return
+    right = choices_of(recorded)
+    if right and env.name in Choices().options("env"):
+        choice = " or ".join(f"env={word}" for word in right)
+        raise UsageError(f"{name}: it was recorded in {recorded}, which is not env={env.name} ({env.id}): {choice}")
 
 
 def doubts(card: dict[str, Any], env: Control) -> list[str]:

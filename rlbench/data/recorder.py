@@ -21,6 +21,7 @@ from rlbench.data.behaviour import Policy, TanhGaussianPolicy, UniformPolicy, re
 from rlbench.data.store import Progress
 from rlbench.data.transitions import Transitions
 from rlbench.errors import RunError
+from rlbench.tracking.meta import cores
 
 if TYPE_CHECKING:
     import gymnasium
@@ -64,7 +65,7 @@ def record(
     seeds = [[*entropy, i, k] for i, k in shards]
     tables: list[list[np.ndarray]] = [[] for _ in parts]
     total = sum(rows)
-    workers = min(os.cpu_count() or 1, 8, len(shards)) if total > INLINE_ROWS else 1
+    workers = min(cores(), 8, len(shards)) if total > INLINE_ROWS else 1
 
     def collect(results: Iterator[np.ndarray]) -> None:
         done = 0

@@ -4,13 +4,17 @@
 """
 
 import re
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from rlbench.data.store import Progress
 
 VERSION = re.compile(r"-v\d+$")
 SINGLE = re.compile(r"-[a-z]+-singletask(-task\d)?(-v\d+)$")
 TASK = r"-singletask\1\2"
 """In a name of OGBench's: how the data were collected, one task in place of all goals, and what stays for its env."""
-MAZES = {"antmaze": "antmaze", "maze2d": "maze2d", "pointmaze": "maze2d"}
-"""Families with an environment for each maze, by our name of the family."""
+MAZES = ("antmaze", "maze2d", "minigrid")
+"""D4RL's families with an environment for each maze."""
 
 
 def words(id: str) -> list[str]:
@@ -23,20 +27,24 @@ def words(id: str) -> list[str]:
 
 
 def environment(source: str, id: str) -> str:
-    """The `env=` in which policies learned from a data set are judged, as far as its name tells."""
+    """The `env=` in which policies learned from a data set are judged."""
     if source == "ogbench":
         return f"ogbench/{SINGLE.sub(TASK, id)}"
+    if source == "minari":  # it tells itself
+        return f"minari/{id}"
     task, *rest = words(id)
     if task in MAZES:
         maze = next((word for word in rest if word != "eval"), "")
-        return f"{MAZES[task]}_{maze}" + ("_dense" if "dense" in rest else "")
+        return f"{task}_{maze}" + ("_dense" if "dense" in rest else "")
     if task == "kitchen" and "mixed" in rest:  # it has other tasks
         return "kitchen_mixed"
     return task
 
 
 def task(source: str, id: str) -> str:
-    """What stands for an environment in the folders of its runs: `ogbench_cube-single`."""
+    """What stands for an environment in the folders of its runs: `ogbench_cube-single`, `minari_pointmaze`."""
+    if source == "minari":
+        return f"minari_{words(id)[0]}"
     return f"{source}_{VERSION.sub('', id).replace('-singletask', '')}"
 
 
@@ -51,6 +59,29 @@ def quality(level: str) -> str:
     """The key of tuned settings for a level: `medium_replay` for `d4rl-medium-replay-v2` and for itself."""
     source, _, rest = level.partition("-")
     return VERSION.sub("", rest).replace("-", "_") if rest and source in ("d4rl", "minari", "ogbench") else level
+
+
+def substitute(source: str, id: str) -> str:
+    """The embedded data that come nearest to a data set, in words that go on from where its file is to be put."""
+    from rlbench.data import behaviour
+
+    task, of_it = words(id)[0], quality(level(source, id))
+    if task not in behaviour.environments():
+        return ", or take rlbench's own data of another task, which need no network: env=hopper dataset=medium"
+    nearest = of_it if of_it in behaviour.LEVELS else "mixed" if of_it == "full_replay" else "medium"
+    return f", or take rlbench's own data, which need no network: env={task} dataset={nearest}"
+
+
+@runtime_checkable
+class Downloaded(Protocol):
+    """A dataset whose file may have to be downloaded."""
+
+    def fetch(self, progress: "Progress | None" = None) -> object:
+        """Download what `load` needs and this machine lacks.
+
+        Raises:
+            RunError: it cannot be fetched.
+        """
 
 
 def check(source: str, id: str) -> None:

@@ -61,6 +61,11 @@ def fetch(name: str, make: Callable[[], Transitions]) -> Transitions:
         return read(folder)
 
 
+def has(name: str) -> bool:
+    """Whether a dataset is stored under this name, damaged or not."""
+    return (paths.cache_root() / "data" / name / "card.json").is_file()
+
+
 def _locked(folder: Path) -> FileLock:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -14,9 +14,10 @@ import numpy as np
 class Transitions:
     """Transitions of one or more policies, episode after episode, one row each.
 
-    The columns are observation, action, reward, next observation, terminated, truncated. An episode ends with a row
-    that is terminated (the task ended: no value beyond) or truncated (it was cut there: its next observation is true
-    and has a value); only the last episode may end without either, where the recording stopped.
+    The columns are observation, action, reward, next observation, terminated, truncated; episode and step follow from
+    the last two. An episode ends with a row that is terminated (the task ended: no value beyond) or truncated (it was
+    cut there: its next observation is true and has a value); only the last episode may end without either, where the
+    recording stopped.
 
     Args:
         table: float32 `[N, 2 d + a + 3]`, C-contiguous; may be a read-only memory-map.
@@ -97,6 +98,16 @@ class Transitions:
     def episode_starts(self) -> np.ndarray:
         """First row of each episode, int64 `[E]`."""
         return np.concatenate([[0], self.episode_ends[:-1]])
+
+    @cached_property
+    def episode(self) -> np.ndarray:
+        """The number of each row's episode, int64 `[N]`."""
+        return np.repeat(np.arange(len(self.episode_ends)), self.episode_ends - self.episode_starts)
+
+    @cached_property
+    def step(self) -> np.ndarray:
+        """How many steps of its episode are before each row, int64 `[N]`."""
+        return np.arange(len(self)) - self.episode_starts[self.episode]
 
     def episode_returns(self) -> np.ndarray:
         """Undiscounted return of each episode, float64 `[E]`."""

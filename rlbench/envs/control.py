@@ -1,9 +1,9 @@
-"""Continuous-control environments: what they are called, how they are scored, when they end."""
+"""Control environments: what they are called, how they are scored, when they end."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Control(Problem):
-    """A gymnasium environment with a box of actions, and its scale of scores.
+    """A gymnasium environment with a box of observations and of actions (others become so: `rlbench.envs.vectors`), and
+    its scale of scores.
 
     Args:
         name: the word after `env=`.
@@ -61,11 +62,8 @@ class Control(Problem):
     def doubts(self, card: dict[str, Any]) -> list[str]:
         return provenance.doubts(card, self)
 
-    def scaled_by(self, card: dict[str, Any]) -> Control:
-        reference = card.get("reference")
-        if not reference or None in reference.values():
-            return self
-        return replace(self, reference_min=reference["min"], reference_max=reference["max"])
+    def informed_by(self, card: dict[str, Any]) -> Control:
+        return provenance.judge(self, card)
 
     def task(self, task: Task) -> ControlTask:
         from rlbench.nets.mlp import Networks
@@ -79,13 +77,15 @@ class Control(Problem):
         """A new environment, time limit included (raises as `require`)."""
         import gymnasium
 
+        from rlbench.envs.vectors import as_vectors
+
         self.require()
         with warnings.catch_warnings():
             # v4 is asked for on purpose: it is what D4RL's scores refer to.
             warnings.filterwarnings("ignore", message=".*out of date.*", category=DeprecationWarning)
             id = self.id if ":" in self.id or not self.requires else f"{self.requires}:{self.id}"
             try:
-                return gymnasium.make(id, **{**self.kwargs, **kwargs})
+                return as_vectors(gymnasium.make(id, **{**self.kwargs, **kwargs}))
             except gymnasium.error.UnregisteredEnv as error:
                 near = closest(self.id, gymnasium.registry)
                 hint = f"\ndid you mean {near[0]}?" if near else ""

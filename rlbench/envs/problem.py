@@ -30,8 +30,12 @@ class Problem:
         """A sentence for each thing that makes scores of algorithms that learned from these data doubtful."""
         return []
 
-    def scaled_by(self, card: dict[str, Any]) -> Self:
-        """The same problem, with the scale of scores that these data bring."""
+    def informed_by(self, card: dict[str, Any]) -> Self:
+        """The same problem as it judges what is learned from these data, with the scale of scores that they bring.
+
+        Raises:
+            UsageError: the data are of another problem.
+        """
         return self
 
     def task(self, task: Task) -> Task:

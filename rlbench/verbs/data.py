@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rlbench import config, paths
 from rlbench.cli import Parser
-from rlbench.data import behaviour, d4rl, minari, ogbench, store
+from rlbench.data import behaviour, d4rl, minari, ogbench, provenance, store
 from rlbench.errors import RunError, UsageError
 from rlbench.spelling import closest
 
+if TYPE_CHECKING:
+    from rlbench.data.transitions import Transitions
+    from rlbench.envs.control import Control
+    from rlbench.tracking.progress import Progress
+
+FETCHED: dict[str, Callable[[str, store.Progress], Path]] = {
+    "d4rl": d4rl.fetch,
+    "minari": minari.fetch,
+    "ogbench": ogbench.fetch,
+}
+"""Sources of data sets that are downloaded: each gets an id, and returns where it lies."""
+
 HELP = """\
   list                       embedded data, and what the cache holds
+  list d4rl                  the data sets of D4RL: size, environment, and whether the file is here
   info [env=X] [dataset=Y]   the card of a dataset, which is recorded or read first if need be
-  make [env=X] policy=RUN steps=N [noise=0.1] [seed=K] --to PLACE [--format d4rl|minari]
+  make [env=X] policy=RUN steps=N [noise=0.1] [seed=K] [--to PLACE] [--format d4rl|minari]
                              record the policies of a trained run, in parallel; the same words go on with a recording
-                             that was stopped. noise: on the actions, in halves of their range
+                             that was stopped. noise: on the actions, in halves of their range. Without --to it is
+                             written to results/data
   make [env=X] dataset=Y     record an embedded dataset ahead of its first use
   fetch d4rl/ID minari/ID ogbench/ID ...
                              download data sets, to be used without a network later
@@ -46,11 +61,14 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="see above")
     parser.add_argument("--json", action="store_true", help="list, info: one JSON object")
-    parser.add_argument("--to", type=Path, metavar="PLACE", help="export, import: the file or folder to be written")
-    parser.add_argument("--format", choices=["d4rl", "minari"], help="export, import: its form, if not by its name")
+    parser.add_argument("--to", type=Path, metavar="PLACE", help="the file or folder to be written")
+    parser.add_argument("--format", choices=["d4rl", "minari"], help="its form, if not by its name")
     arguments = parser.read(argv)
+    if arguments.what == "list" and arguments.words == ["d4rl"]:
+        return show_d4rl(arguments.json)
     if arguments.what in ("list", "verify") and arguments.words:
-        raise UsageError(f"rlbench data {arguments.what} takes no words, not {arguments.words[0]!r}")
+        other = " (or d4rl)" if arguments.what == "list" else ""
+        raise UsageError(f"rlbench data {arguments.what} takes no words{other}, not {arguments.words[0]!r}")
     if arguments.what == "list":
         return show_list(arguments.json)
     if arguments.what == "info":
@@ -98,6 +116,19 @@ def show_list(as_json: bool) -> int:
             else "{rows:>9,} rows, mean return {return:.1f}".format(**entry)
         )
         print(f"  {entry['id']:28} {facts}  {Path(entry['path']).name}")
+    print(f"downloaded on first use: d4rl/ID ({len(d4rl.manifest())}: rlbench data list d4rl), minari/ID, ogbench/ID")
+    return 0
+
+
+def show_d4rl(as_json: bool) -> int:
+    """Every data set of D4RL; one whose file is damaged counts as not here."""
+    rows = [{**asdict(entry), "env": entry.env, "here": d4rl.is_here(entry)} for entry in d4rl.manifest().values()]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    for row in rows:
+        size = f"{row['bytes'] / 1e6:7,.1f} MB" if row["bytes"] else ""
+        print(f"d4rl/{row['id']:34} env={row['env']:20} {size:10} {'here' if row['here'] else ''}".rstrip())
     return 0
 
 
@@ -108,11 +139,28 @@ def expected_score(known: behaviour.Behaviour, level: str) -> float:
     return float(sum(n * entry["score"] for n, (entry, _) in zip(episodes, entries, strict=True)) / sum(episodes))
 
 
-def show_info(words: Sequence[str], as_json: bool) -> int:
+def load(words: Sequence[str]) -> tuple[Control, Transitions]:
+    """The dataset that overrides name, and where policies learned from it are judged."""
     cfg = config.compose(["algo=bc", *words])
     if "_target_" not in cfg.dataset:
         raise UsageError("there is no dataset to tell of: dataset=medium, or dataset=file:PATH")
-    data = config.instantiate(cfg.dataset, env=config.instantiate(cfg.env)).load(progress=report)
+    env = config.instantiate(cfg.env)
+    with progress() as report:
+        data = config.instantiate(cfg.dataset, env=env).load(progress=report)
+    return provenance.judge(env, data.card), data
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """A bar for what takes time."""
+    from rlbench.tracking.progress import Progress
+
+    with Progress("data") as report:
+        yield report
+
+
+def show_info(words: Sequence[str], as_json: bool) -> int:
+    _, data = load(words)
     if as_json:
         print(json.dumps(data.card, indent=2))
         return 0
@@ -126,8 +174,7 @@ def make(words: Sequence[str], to: Path | None, form: str | None) -> int:
     """Record a trained run, or an embedded dataset."""
     given = dict(word.partition("=")[::2] for word in words)
     if "policy" not in given:
-        cfg = config.compose(["algo=bc", *words])
-        data = config.instantiate(cfg.dataset, env=config.instantiate(cfg.env)).load(progress=report)
+        _, data = load(words)
         print(f"{data.card['id']}: {len(data):,} rows")
         return 0
     known = ("policy", "env", "steps", "noise", "seed")
@@ -140,7 +187,6 @@ def make(words: Sequence[str], to: Path | None, form: str | None) -> int:
     from rlbench import collect
     from rlbench.tracking.rundir import resolve
 
-    form, to = destination(to, form)
     directory = resolve(given["policy"], paths.results_root())
     trained = OmegaConf.create(directory.config()).env.name
     if given.get("env", trained) != trained:
@@ -148,7 +194,13 @@ def make(words: Sequence[str], to: Path | None, form: str | None) -> int:
     steps, noise, seed = (
         number(given, *each) for each in (("steps", 1_000_000, 1), ("noise", 0.0, 0.0), ("seed", 0, 0))
     )
-    data = collect.collect(directory, int(steps), noise, int(seed), to, form, report)
+    if to is None:
+        told = "-".join([str(int(steps)), *(f"{word}{given[word]}" for word in ("noise", "seed") if word in given)])
+        name = f"{trained}-{directory.id}-{told.replace('.', '_')}"
+        to = paths.results_root() / "data" / (f"{name}-v0" if form == "minari" else f"{name}.hdf5")
+    form, to = destination(to, form)
+    with progress() as report:
+        data = collect.collect(directory, int(steps), noise, int(seed), to, form, report)
     print(f"{len(data):,} rows in {len(data.episode_ends):,} episodes: dataset=file:{to} env={trained}")
     return 0
 
@@ -180,18 +232,16 @@ def fetch(words: Sequence[str]) -> int:
         raise UsageError("rlbench data fetch needs a data set: rlbench data fetch d4rl/hopper-medium-v2")
     for word in words:
         source, _, id = word.removeprefix("dataset=").partition("/")
+        if source not in FETCHED:
+            known = ", ".join(f"{name}/ID" for name in FETCHED)
+            raise UsageError(f"{word!r} cannot be fetched\nit is one of {known}, e.g. d4rl/hopper-medium-v2")
+        with progress() as report:
+            path = FETCHED[source](id, report)
+        checked = ""
         if source == "d4rl":
-            path = d4rl.fetch(id, report)
-            checked = "checked" if d4rl.entry(id).sha256 else "no checksum known"
-            print(f"d4rl/{id}  {path}  {path.stat().st_size:,} bytes, {checked}")
-        elif source == "minari":
-            print(f"minari/{id}  {minari.fetch(id, report)}")
-        elif source == "ogbench":
-            print(f"ogbench/{id}  {ogbench.fetch(id, report)}")
-        else:
-            raise UsageError(
-                f"{word!r} cannot be fetched\nit is d4rl/ID, minari/ID or ogbench/ID, e.g. d4rl/hopper-medium-v2"
-            )
+            checked = ", checked" if d4rl.entry(id).sha256 else ", no checksum known"
+        size = f"  {path.stat().st_size:,} bytes{checked}" if path.is_file() else ""
+        print(f"{source}/{id}  {path}{size}")
     return 0
 
 
@@ -208,21 +258,14 @@ def export(words: Sequence[str], to: Path | None, form: str | None) -> int:
     from rlbench.data import export as exporting
 
     form, to = destination(to, form)
-    cfg = config.compose(["algo=bc", *words])
-    env = config.instantiate(cfg.env)
-    data = config.instantiate(cfg.dataset, env=env).load(progress=report)
-    exporting.write(data, env, to, form, report)
+    env, data = load(words)
+    with progress() as report:
+        exporting.write(data, env, to, form, report)
     episodes = len(data.episode_ends)
     print(
         f"{data.card['id']}: {len(data):,} rows in {episodes:,} episodes, read back equal to the bit: dataset=file:{to}"
     )
     return 0
-
-
-def report(text: str, done: int, total: int) -> None:
-    """A line that overwrites itself, on a terminal."""
-    if sys.stderr.isatty():
-        print(f"\r{text}: {done:,} of {total:,}" + ("\n" if done >= total else ""), end="", file=sys.stderr, flush=True)
 
 
 def verify() -> int:

@@ -21,6 +21,7 @@ from rlbench import paths
 from rlbench.choices import Choices, read
 from rlbench.cli import Parser
 from rlbench.console import Wide
+from rlbench.tracking import meta
 
 GIGABYTE = 10**9
 NEEDED, ROOMY = 1 * GIGABYTE, 10 * GIGABYTE
@@ -102,9 +103,8 @@ def device() -> Iterator[Finding]:
     except (ImportError, OSError) as error:
         yield Finding("torch", "fail", str(error), "reinstall torch")
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = torch.get_num_threads()
-    yield Finding("processor", "ok", f"{cores} cores, torch {torch.__version__} would take {threads} threads")
+    yield Finding("processor", "ok", f"{meta.cores()} cores, torch {torch.__version__} would take {threads} threads")
     if torch.cuda.is_available():
         names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
         yield Finding("gpu", "ok", names)
@@ -118,17 +118,27 @@ def device() -> Iterator[Finding]:
 
 
 def simulator() -> Iterator[Finding]:
-    """Whether the environments can be built and stepped."""
+    """Whether the environments can be built and stepped: the first three, and one of each extra that is installed."""
     from rlbench import config
 
-    for name in ("hopper", "halfcheetah", "walker2d"):
+    files = {name: read(path) for name, path in Choices().files["env"].items()}
+    extras = {file["install"]: name for name, file in files.items() if file.get("install") and file["id"] != "???"}
+    for name in ("hopper", "halfcheetah", "walker2d", *sorted(extras.values())):
+        control = config.instantiate(files[name])
+        if not control.installed:
+            continue
         try:
-            env = config.instantiate(read(Choices().files["env"][name])).make()
+            env = control.make()
             env.reset(seed=0)
             env.step(env.action_space.sample())
             env.close()
         except Exception as error:  # noqa: BLE001 - whatever a simulator raises is the finding
-            yield Finding(f"env={name}", "fail", f"{type(error).__name__}: {error}", "pip install 'gymnasium[mujoco]'")
+            yield Finding(
+                f"env={name}",
+                "fail",
+                f"{type(error).__name__}: {error}",
+                f"pip install '{control.install or 'gymnasium[mujoco]'}'",
+            )
         else:
             yield Finding(f"env={name}", "ok", "steps")
 

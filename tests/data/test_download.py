@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -14,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +281,47 @@ def test_without_a_network_it_ends_soon(silent: str, tmp_path: Path, monkeypatch
     with pytest.raises(RunError, match=r"no connection within .*no connection within .*Connection refused"):
         download.fetch(urls, tmp_path / "file.hdf5")
     assert time.monotonic() - began < 3
+
+
+OFFLINE = {
+    "d4rl/hopper-medium-v2": ("http://rail.eecs.berkeley.edu/", "put the file at {cache}/d4rl/hopper_medium-v2.hdf5"),
+    "minari/mujoco/hopper/medium-v0": ("https://huggingface.co/", "put its folder at {minari}/mujoco/hopper/medium-v0"),
+    "ogbench/cube-single-play-singletask-v0": (
+        "https://rail.eecs.berkeley.edu/",
+        "put the file at {cache}/ogbench/cube-single-play-v0.npz",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_a_run_without_a_network_ends_within_three_seconds(name: str, silent: str, tmp_path: Path) -> None:
+    """Of which the wait for the network is one part, and what the machine computes the other."""
+    source, package = name.partition("/")[0], {"minari": "huggingface_hub"}
+    if source != "d4rl" and find_spec(package.get(source, source)) is None:
+        pytest.skip(f"without the extra {source} the answer is another")
+    places = {"cache": tmp_path / "cache", "minari": tmp_path / "minari"}
+    proxy = silent.rpartition("/")[0]
+    env = os.environ | {
+        "HOME": str(tmp_path),
+        "RLBENCH_CACHE": str(places["cache"]),
+        "RLBENCH_RESULTS": str(tmp_path / "results"),
+        "MINARI_DATASETS_PATH": str(places["minari"]),
+        "no_proxy": "",
+        "http_proxy": proxy,
+        "https_proxy": proxy,
+    }
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "rlbench", "algo=bc", f"dataset={name}"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 1
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime + download.CONNECT < 3
+    first, second = done.stderr.strip().split("\n")
+    address, place = OFFLINE[name]
+    assert address in first
+    assert "no connection within" in first
+    assert second.startswith(place.format(**places))
+    assert second.endswith("env=hopper dataset=medium")
 
 
 def test_a_mirror_that_cannot_be_reached_is_passed_over(silent: str, server: Server, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Embedded data: recorded alike whatever the machine's cores, of the size asked for, as measured."""
 
 import copy
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,23 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlbench import config
 from rlbench.data import behaviour, recorder
 from rlbench.data.behaviour import LEVELS
 from rlbench.data.embedded import Embedded, join
 from rlbench.data.recorder import record, record_shard
 from rlbench.envs.control import Control
 from rlbench.errors import RunError, UsageError
-
-
-def control(name: str = "hopper") -> Control:
-    env: Control = config.instantiate(config.compose(["algo=sac", f"env={name}"]).env)
-    return env
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path))
+from tests.data.helpers import control
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -76,7 +65,7 @@ def test_the_same_rows_from_any_number_of_processes(monkeypatch: pytest.MonkeyPa
     parts = [(None, 700), (behaviour.Behaviour.of("hopper").path("5000"), 500)]
     tables = []
     for cores, inline in ((1, 10**6), (2, 0), (3, 0)):
-        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr(recorder, "cores", lambda cores=cores: cores)
         monkeypatch.setattr(recorder, "INLINE_ROWS", inline)
         tables.append(record(env, parts, [0], "test", None))
     for other in tables[1:]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,19 +24,8 @@ from rlbench.data.file import FileDataset
 from rlbench.data.minari import Minari
 from rlbench.data.recording import Recorder
 from rlbench.data.transitions import Transitions
-from rlbench.envs.control import Control
 from rlbench.errors import RunError, UsageError
-
-
-@pytest.fixture(autouse=True)
-def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-
-
-def control(name: str = "hopper") -> Control:
-    env: Control = config.instantiate(config.compose(["algo=sac", f"env={name}"]).env)
-    return env
+from tests.data.helpers import control
 
 
 def load(path: Path) -> Transitions:
@@ -67,7 +57,8 @@ ENDS = ["", "terminated", "truncated"]
 
 @pytest.mark.parametrize("last", ENDS)
 def test_d4rls_form_reads_back_with_h5py_and_here(last: str, tmp_path: Path) -> None:
-    data = recorded(last)
+    facts = {"versions": {"mujoco": "3.6.0"}, "licence": "MIT", "reference": {"min": 1.0, "max": 5.0}}
+    data = recorded(last, **facts)
     export.write(data, control(), tmp_path / "x.hdf5", "d4rl")
     with h5py.File(tmp_path / "x.hdf5") as file:
         for name, column in (
@@ -84,6 +75,9 @@ def test_d4rls_form_reads_back_with_h5py_and_here(last: str, tmp_path: Path) -> 
         assert json.loads(file["metadata/card"][()])["about"] == "rows of a test"
     back = load(tmp_path / "x.hdf5")
     assert back.table.tobytes() == data.table.tobytes()
+    told = ("env", "versions", "licence", "reference")
+    assert {name: back.card[name] for name in told} == {name: data.card[name] for name in told}
+    assert back.card["about"] == "rows of a test"
     assert back.finished.tolist() == data.finished.tolist() == [True, True, True, last != ""]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "x.hdf5"]
 
@@ -198,7 +192,10 @@ def test_the_command_line_exports_and_imports(tmp_path: Path, capsys: pytest.Cap
         (["import", "--to", str(tmp_path / "c.hdf5")], "needs a file or folder"),
         (["import", "env=hopper", "--to", str(tmp_path / "c.hdf5")], "needs a file or folder"),
         (["import", str(tmp_path / "none"), "--to", str(tmp_path / "c.hdf5")], "does not exist"),
-        (["import", str(tmp_path / "a-v0"), "env=walker2d", "--to", str(tmp_path / "c.hdf5")], "17 and 6"),
+        (
+            ["import", str(tmp_path / "a-v0"), "env=walker2d", "--to", str(tmp_path / "c.hdf5")],
+            "was recorded in Hopper",
+        ),
     ):
         assert main(["data", *wrong]) == 2
         assert message in capsys.readouterr().err
@@ -251,6 +248,9 @@ def test_a_recorder_writes_what_was_played(tmp_path: Path) -> None:
         seen, episodes = played_by_chance(env, 60)
         assert not (tmp_path / "x.hdf5").exists()
     check_recording(load(tmp_path / "x.hdf5"), seen, episodes)
+    assert load(tmp_path / "x.hdf5").card["versions"]["mujoco"] == version("mujoco")
+    with pytest.raises(UsageError, match="was recorded in Hopper-v4, which is not env=walker2d"):
+        FileDataset(control("walker2d"), str(tmp_path / "x.hdf5"), "keep", "stored", "keep", clip_actions=True).load()
     assert load(tmp_path / "x.hdf5").truncated[-1] == 1  # close broke the last episode off
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "x.hdf5"]
     env.close()  # once more does no harm

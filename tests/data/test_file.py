@@ -13,18 +13,9 @@ from rlbench.data.file import FileDataset
 from rlbench.data.layout import count_timeouts
 from rlbench.envs.control import Control
 from rlbench.errors import RunError, UsageError
+from tests.data.helpers import OPTIONS, control
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
-
-
-def control(name: str) -> Control:
-    env: Control = config.instantiate(config.compose(["algo=sac", f"env={name}"]).env)
-    return env
 
 
 def six_rows() -> dict[str, Any]:
@@ -48,9 +39,6 @@ def save(path: Path, arrays: dict[str, Any]) -> Path:
         for name, array in arrays.items():
             file.create_dataset(name, data=array, compression="gzip" if np.ndim(array) else None)
     return path
-
-
-OPTIONS: dict[str, Any] = {"timeout_rows": "keep", "next_obs": "stored", "tail": "keep", "clip_actions": False}
 
 
 def load(path: Path, env: str = "hopper", **options: Any) -> Any:
@@ -223,6 +211,14 @@ def test_bad_files_end_with_one_line(case: str, tmp_path: Path) -> None:
         load(save(tmp_path / "x.hdf5", rows))
     assert "\n" not in str(error.value)
     assert "x.hdf5" in str(error.value)
+
+
+def test_arrays_that_are_only_told_of_do_not_fill_the_memory(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        file.create_dataset("observations", (10**13, 11), dtype="f4", chunks=True)
+    with pytest.raises(UsageError, match=r"x\.hdf5: it tells of more than fits into memory") as error:
+        load(tmp_path / "x.hdf5")
+    assert "\n" not in str(error.value)
 
 
 def test_nothing_outside_a_file_is_read_and_nothing_in_it_is_run(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def test_page() -> None:
     page = "\n".join(info.lines(dataset()))
     for said in (
         "licence      MIT",
+        "source       not told",
         "policies     a",
         "2: 1 terminated, 1 truncated, 0 unfinished",
         "5.0 ± 1.0",

@@ -19,26 +19,22 @@ from rlbench.build import build
 from rlbench.data import minari
 from rlbench.data.file import FileDataset
 from rlbench.data.minari import Minari
+from rlbench.data.provenance import judge
 from rlbench.data.transitions import Transitions
 from rlbench.envs.control import Control
 from rlbench.errors import RunError, UsageError
+from tests.data.helpers import control
 
 ID = "mujoco/hopper/medium-v0"
 SPEC = {"id": "Hopper-v5", "entry_point": "evil:Env", "additional_wrappers": [], "kwargs": {}}
+SAFE = {**SPEC, "entry_point": "gymnasium.envs.mujoco.hopper_v5:HopperEnv"}
 
 
 @pytest.fixture(autouse=True)
-def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+def _nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody answers there
     monkeypatch.delenv("MINARI_REMOTE", raising=False)
-
-
-def control(name: str = "hopper") -> Control:
-    env: Control = config.instantiate(config.compose(["algo=sac", f"env={name}"]).env)
-    return env
 
 
 def load(path: Path, env: str = "hopper", clip: bool = False) -> Transitions:
@@ -147,6 +143,138 @@ def test_scores_are_on_the_datas_scale(tmp_path: Path) -> None:
     np.testing.assert_allclose(result["eval/normalized_score"], result["eval/return"] - 10, rtol=1e-5)
 
 
+# -- where policies are judged -----------------------------------------------------------------------------------------
+
+
+def judged(words: str, **changes: Any) -> tuple[Control, Transitions]:
+    """The environment and the data of `dataset=minari/ID`."""
+    save(minari.root() / ID, **changes)
+    cfg = config.compose(["algo=bc", f"dataset=minari/{ID}", *words.split()])
+    env = config.instantiate(cfg.env)
+    data = config.instantiate(cfg.dataset, env=env).load()
+    return judge(env, data.card), data
+
+
+def test_policies_are_judged_where_the_data_set_says() -> None:
+    spec = {"id": "Hopper-v5", "entry_point": "gymnasium.envs.mujoco.hopper_v5:HopperEnv", "max_episode_steps": 1000000}
+    other = {
+        **spec,
+        "max_episode_steps": 77,
+        "kwargs": {"frame_skip": 2, "render_mode": "human", "healthy_reward": 0.5},
+    }
+    env, data = judged("", env_spec=json.dumps(spec), eval_env_spec=json.dumps(other), ref_min_score=None)
+    assert (env.id, env.kwargs) == ("Hopper-v5", {"frame_skip": 2, "healthy_reward": 0.5, "max_episode_steps": 77})
+    assert env.time_limit() == 77
+    assert (env.name, env.termination) == ("minari_hopper", "hopper")
+    assert (env.reference_min, env.reference_max) == (-20.272305, 3234.3)
+    assert len(data) == 8
+    assert data.card["env"] == "Hopper-v5"
+
+
+def test_a_recordings_endless_episode_is_none_of_the_evaluation() -> None:
+    env, _ = judged("", env_spec=json.dumps({**SAFE, "max_episode_steps": 1000000}))
+    assert env.time_limit() == 1000
+    assert (env.reference_min, env.reference_max) == (10.0, 110.0)
+
+
+@pytest.mark.parametrize("words", ["algo=td3", "algo=bc dataset=medium", "algo=bc dataset=minari/other-v0"])
+def test_without_its_data_the_environment_is_not_known(words: str) -> None:
+    with pytest.raises(UsageError, match=f"is known from its data alone\nchoose dataset=minari/{ID}"):
+        config.compose([*words.split(), f"env=minari/{ID}"])
+
+
+def test_another_environment_can_be_chosen() -> None:
+    env, _ = judged("env=hopper", env_spec=json.dumps(SPEC))
+    assert (env.id, env.reference_max) == ("Hopper-v4", 110.0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (SPEC, "its environment Hopper-v5 is none of gymnasium, gymnasium_robotics, minigrid, from which"),
+        ({**SAFE, "id": "os:system"}, "does not tell an environment"),
+        ({**SAFE, "id": 3}, "does not tell an environment"),
+        (None, "does not tell an environment"),
+        ({**SAFE, "kwargs": {"xml_file": "/etc/passwd"}}, "a setting that is not taken from a file: xml_file"),
+        ({**SAFE, "kwargs": {"deep": [{"a": ["http://x"]}]}}, "a setting that is not taken from a file: deep"),
+    ],
+)
+def test_an_environment_is_looked_up_never_imported(spec: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as error:
+        judged("", env_spec=json.dumps(spec))
+    assert "\n" not in str(error.value)
+
+
+def test_a_maze_a_kitchen_and_rooms_are_learned_from_and_judged() -> None:
+    """As the package itself writes data sets of gymnasium-robotics and minigrid."""
+    robotics, grids = pytest.importorskip("gymnasium_robotics"), pytest.importorskip("minigrid")
+    package = pytest.importorskip("minari")
+    import gymnasium
+
+    gymnasium.register_envs(robotics)
+    gymnasium.register_envs(grids)
+    maze = [[1, 1, 1, 1, 1], [1, "r", 0, "g", 1], [1, 1, 1, 1, 1]]
+    rooms = gymnasium.make("MiniGrid-FourRooms-v0")
+    shown: Any = rooms.observation_space
+    sets: dict[str, tuple[str, dict[str, Any], Any, tuple[int, int]]] = {
+        "D4RL/pointmaze/umaze-v2": ("PointMaze_UMaze-v3", {"maze_map": maze, "continuing_task": False}, None, (8, 2)),
+        "D4RL/kitchen/partial-v2": (
+            "FrankaKitchen-v1",
+            {"tasks_to_complete": ["kettle", "light switch"]},
+            None,
+            (77, 9),
+        ),
+        "D4RL/minigrid/fourrooms-v0": (
+            "MiniGrid-FourRooms-v0",
+            {"goal_pos": [12, 12]},
+            gymnasium.spaces.Dict({**shown.spaces, "mission": gymnasium.spaces.Text(100)}),
+            (147, 7),
+        ),
+    }
+    for id, (env_id, kwargs, space, dims) in sets.items():
+        simulator = gymnasium.make(env_id, **kwargs, max_episode_steps=9)
+        package.create_dataset_from_buffers(id, [played(simulator, 9)], env=simulator, observation_space=space)
+        words = ["algo=bc", f"dataset=minari/{id}", "steps=2", "eval.episodes=1", "algo.batch_size=4"]
+        algorithm, task = build(config.compose(words))
+        assert (task.env.id, *task.env.dims()) == (env_id, *dims)
+        algorithm.train(2)
+        assert algorithm.evaluate()["eval/length"] <= 9
+        if env_id.startswith("MiniGrid"):
+            assert "direction, mission left aside" in task.data.card["about"]
+            np.testing.assert_array_equal(task.data.action.sum(axis=1), np.ones(9))
+
+
+def played(simulator: Any, steps: int) -> Any:
+    """An episode of random actions, as the package wants it."""
+    from minari.data_collector import EpisodeBuffer
+
+    simulator.action_space.seed(0)
+    actions = [simulator.action_space.sample() for _ in range(steps)]
+    observations = [simulator.reset(seed=0)[0]]
+    outcomes = []
+    for action in actions:
+        observation, *outcome, _ = simulator.step(action)
+        observations.append(observation)
+        outcomes.append(outcome)
+    rewards, terminations, truncations = (list(each) for each in zip(*outcomes, strict=True))
+    return EpisodeBuffer(
+        observations=stacked(observations),
+        actions=np.stack(actions),
+        rewards=[float(each) for each in rewards],
+        terminations=terminations,
+        truncations=truncations,
+        infos={},
+    )
+
+
+def stacked(observations: list[Any]) -> Any:
+    """One array a name, of dictionaries however deep."""
+    first = observations[0]
+    if isinstance(first, dict):
+        return {name: stacked([each[name] for each in observations]) for name in first}
+    return observations if isinstance(first, str) else np.stack(observations)
+
+
 def test_a_dict_of_boxes_is_joined_as_gymnasium_flattens_it(tmp_path: Path) -> None:
     import gymnasium
 
@@ -170,12 +298,10 @@ def test_a_dict_of_boxes_is_joined_as_gymnasium_flattens_it(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"action_space": {"type": "Discrete", "n": 4}}, "its actions are Discrete: vectors of numbers are wanted"),
-        ({"observation_space": {"type": "Text"}}, "its observations are Text"),
-        (
-            {"observation_space": {"type": "Dict", "subspaces": {"a": space(2), "goals": {"type": "Dict"}}}},
-            "its observations are a Dict with goals: Dict",
-        ),
+        ({"action_space": {"type": "MultiDiscrete"}}, "its actions are MultiDiscrete: Box, Discrete or Dict is wanted"),
+        ({"action_space": {"type": "Discrete", "n": 3}}, "episode 0: actions are not whole numbers from 0 to 2"),
+        ({"action_space": {"type": "Discrete"}}, "episode 0: 'n'"),
+        ({"observation_space": {"type": "Text"}}, "its observations are Text: Box or Dict is wanted"),
         ({"data_format": "arrow"}, "stored as arrow, and only hdf5 is read"),
         ({"total_episodes": 5}, "tells of 5 episodes, main_data.hdf5 has 4: copied in part"),
         ({"total_episodes": "4"}, "does not tell how many episodes"),
@@ -203,7 +329,8 @@ def test_metadata_that_cannot_be_followed_are_refused(change: dict[str, Any], me
         ({"rewards": None}, "episode 1 has no rewards"),
         ({"rewards": np.zeros((3, 2))}, "episode 1 has other widths"),
         ({"actions": ["left", "left", "right"]}, "episode 1 has no actions that are arrays of numbers"),
-        ({"observations": None, "observations/a/b": np.zeros((4, 11))}, "episode 1 has no observations"),
+        ({"observations": None, "observations/a/b": np.zeros((4, 12))}, "episode 1 has other widths"),
+        ({"observations": None, "observations/a": ["x"] * 4}, "episode 1 has no observations"),
         ({"observations": np.full((4, 11), np.nan)}, "observations holds a NaN"),
         ({"observations": np.zeros((4, 12))}, "episode 1 has other widths"),
         ({"actions": np.full((3, 3), 2.0)}, "bounds of env=hopper by up to 1 "),
@@ -225,7 +352,7 @@ def test_actions_are_clipped_where_asked_for(tmp_path: Path) -> None:
 
 def test_half_a_folder_is_said(tmp_path: Path) -> None:
     whole = save(tmp_path / "x-v0")
-    with pytest.raises(UsageError, match="17 and 6: choose the env="):
+    with pytest.raises(UsageError, match=r"was recorded in Hopper-v5, which is not env=walker2d .*: env=hopper"):
         load(whole, "walker2d")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="is a folder, and not one of Minari's"):
@@ -322,20 +449,6 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with pytest.raises(RunError, match=r"pip install 'rlbench\[minari\]'") as error:
             Minari(control(), ID, clip_actions=False).load()
         assert str(tmp_path / "minari" / ID) in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("id", "words"),
-    [
-        (ID, "env=hopper dataset=medium"),
-        ("mujoco/halfcheetah/expert-v3", "env=halfcheetah dataset=expert"),
-        ("mujoco/walker2d/medium-expert-v0", "env=walker2d dataset=medium_expert"),
-        ("mujoco/hopper/simple-v0", "env=hopper dataset=medium"),
-        ("D4RL/door/human-v2", ""),
-    ],
-)
-def test_the_substitute_is_of_the_same_kind(id: str, words: str) -> None:
-    assert minari.substitute(id).endswith(words)
 
 
 # -- downloading: the real package and its real client, against a hub on this machine ----------------------------------

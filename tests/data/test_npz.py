@@ -16,11 +16,6 @@ from rlbench.data.transitions import Transitions
 from rlbench.errors import UsageError
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
-
-
 def rows(count: int = 6) -> dict[str, Any]:
     """Hopper rows: an episode of two that terminates, one of three that times out, one row of a third."""
     rng = np.random.default_rng(0)

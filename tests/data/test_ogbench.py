@@ -1,6 +1,7 @@
 """OGBench's data sets: a recording in their simulator, read by OGBench's own loader and by ours."""
 
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,18 @@ def test_rows_are_those_of_ogbench_own_loader(recording: Path) -> None:
 
 
 @pytest.mark.usefixtures("recording")
+def test_what_is_here_needs_no_network(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+    first = load()
+    recording.unlink()  # what was made of it is in the cache
+    config.fetch(config.compose(["algo=bc", f"dataset=ogbench/{ID}"]), lambda *_: None)
+    np.testing.assert_array_equal(load().table, first.table)
+
+
 def test_the_name_says_the_environment() -> None:
     cfg = config.compose(["algo=bc", f"dataset=ogbench/{ID}"])
     assert cfg.env.id == TASK
@@ -117,5 +130,9 @@ def test_an_absent_set_says_where_to_put_it(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("rlbench.data.ogbench.ADDRESS", "http://127.0.0.1:9/")
-    with pytest.raises(RunError, match=str(tmp_path / "cache/ogbench/pointmaze-medium-navigate-v0.npz")):
+    with pytest.raises(RunError) as error:
         load()
+    first, second = str(error.value).split("\n")
+    assert "http://127.0.0.1:9/pointmaze-medium-navigate-v0.npz" in first
+    assert second.startswith(f"put the file at {tmp_path / 'cache/ogbench/pointmaze-medium-navigate-v0.npz'}, or take")
+    assert second.endswith("env=hopper dataset=medium")

@@ -2,8 +2,9 @@ from importlib.metadata import version
 
 import pytest
 
-from rlbench.data.provenance import doubts
+from rlbench.data.provenance import doubts, refuse_other_task, told
 from rlbench.envs.control import Control
+from rlbench.errors import UsageError
 
 HOPPER = Control("hopper", "Hopper-v4")
 
@@ -27,6 +28,35 @@ def test_the_module_before_an_id_makes_no_difference() -> None:
 
 def test_nothing_known_raises_no_doubt() -> None:
     assert doubts({"id": "x"}, HOPPER) == []
+
+
+def test_two_tasks_of_one_width_are_told_apart() -> None:
+    cheetah, mine = Control("halfcheetah", "HalfCheetah-v4"), Control("mine", "Heavy-v0")
+    with pytest.raises(UsageError, match=r"x: it was recorded in Walker2d-v5.* env=halfcheetah .*: env=walker2d$"):
+        refuse_other_task("x", "Walker2d-v5", cheetah)
+    with pytest.raises(UsageError, match=r": env=antmaze_large or env=antmaze_medium or env=antmaze_umaze$"):
+        refuse_other_task("x", "rlbench.envs.mazes:AntMaze-v0", cheetah)
+    for recorded, env in (("HalfCheetah-v5", cheetah), (None, cheetah), ("Other-v0", cheetah), ("Walker2d-v4", mine)):
+        refuse_other_task("x", recorded, env)
+
+
+def test_of_a_card_out_of_a_file_only_short_texts_and_numbers_are_taken() -> None:
+    card = {
+        "about": "two\nlines \x1b[31m" + "x" * 1000,
+        "licence": ["MIT"],
+        "env": "Hopper-v4",
+        "versions": {"mujoco": "3.4.0", "numpy": 2},
+        "reference": {"min": 5, "max": 1},
+        "source": "elsewhere",
+        "fingerprint": "0" * 64,
+    }
+    facts = told(card)
+    assert facts.keys() == {"about", "env", "versions"}
+    assert facts["about"].startswith("two lines [31mx")
+    assert len(facts["about"]) == 300
+    assert facts["versions"] == {"mujoco": "3.4.0"}
+    assert told({"reference": {"min": 1, "max": 5.0}}) == {"reference": {"min": 1.0, "max": 5.0}}
+    assert told(["a list"]) == {}
 
 
 @pytest.mark.parametrize(

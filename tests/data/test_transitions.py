@@ -30,6 +30,8 @@ def test_episodes_end_at_flags_and_the_last_may_be_unfinished() -> None:
     data = six_rows()
     np.testing.assert_array_equal(data.episode_starts, [0, 2, 5])
     assert data.episode_starts.dtype == np.int64
+    np.testing.assert_array_equal(data.episode, [0, 0, 1, 1, 1, 2])
+    np.testing.assert_array_equal(data.step, [0, 1, 0, 1, 2, 0])
     np.testing.assert_array_equal(data.episode_returns(), [3, 12, 6])
     np.testing.assert_array_equal(data.finished, [True, True, False])
     statistics = data.statistics()

@@ -15,11 +15,6 @@ from rlbench.make_behaviour import Snapshot, Trial, candidates
 from rlbench.verbs import data as verb
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
-
-
 def test_list_and_verify_know_the_cache(capsys: pytest.CaptureFixture[str]) -> None:
     assert verb.main(["info", "env=hopper", "dataset=random", "dataset.size=300", "--json"]) == 0
     card = json.loads(capsys.readouterr().out)
@@ -37,10 +32,27 @@ def test_list_and_verify_know_the_cache(capsys: pytest.CaptureFixture[str]) -> N
         verb.main(["verify"])
 
 
+def test_d4rls_data_sets_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "ant_expert.hdf5").write_bytes(b"a size that is not known")
+    (tmp_path / "hopper_medium-v2.hdf5").write_bytes(b"of another size than D4RL's")
+    assert verb.main(["list", "d4rl", "--json"]) == 0
+    rows = {row["id"]: row for row in json.loads(capsys.readouterr().out)}
+    assert len(rows) == 124
+    assert [id for id, row in rows.items() if row["here"]] == ["ant-expert-v0"]
+    assert verb.main(["list", "d4rl"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "hopper-medium-v2" in line]
+    assert line.split() == ["d4rl/hopper-medium-v2", "env=hopper", "152.8", "MB"]
+
+
 def test_slips_are_answered() -> None:
     for words, message in (
         (["lst"], "invalid choice"),
-        (["list", "env=hopper"], "takes no words"),
+        (["list", "env=hopper"], r"takes no words \(or d4rl\)"),
+        (["verify", "d4rl"], "takes no words, not 'd4rl'"),
         (["info", "env=hoper"], "did you mean env=hopper"),
         (["make-behaviour", "every=often"], "every=often"),
         (["make-behaviour", "snapshots=/not/there"], "is no folder"),
