@@ -67,11 +67,11 @@ def build(
     env: Problem = config.instantiate(cfg.env)
     env.require()  # before data are read and models learned in vain
     data: Data | None = None
-    if cfg.algo.about.needs.data != "none":
+    if "_target_" in cfg.dataset:
         data = config.instantiate(cfg.dataset, env=env).load(progress=report)
         for doubt in env.doubts(data.card):
             say(doubt)
-        env = env.scaled_by(data.card)
+        env = env.informed_by(data.card)
     task = env.task(
         Task(
             seeds=tuple(range(cfg.seed, cfg.seed + cfg.seeds)),

@@ -61,7 +61,7 @@ class Control(Problem):
     def doubts(self, card: dict[str, Any]) -> list[str]:
         return provenance.doubts(card, self)
 
-    def scaled_by(self, card: dict[str, Any]) -> Control:
+    def informed_by(self, card: dict[str, Any]) -> Control:
         reference = card.get("reference")
         if not reference or None in reference.values():
             return self

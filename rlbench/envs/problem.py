@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rlbench.task import Task
@@ -30,8 +30,8 @@ class Problem:
         """A sentence for each thing that makes scores of algorithms that learned from these data doubtful."""
         return []
 
-    def scaled_by(self, card: dict[str, Any]) -> Self:
-        """The same problem, with the scale of scores that these data bring."""
+    def informed_by(self, card: dict[str, Any]) -> Problem:
+        """The same problem, with what these data tell of it: the scale of scores, or what is known from data alone."""
         return self
 
     def task(self, task: Task) -> Task:
