@@ -500,7 +500,9 @@ def these_fit(choices: Choices, group: str, kinds: Sequence[str], env: str) -> s
     """The options of a group that are of one of the kinds and, for datasets, fit the environment."""
     abouts = {name: choices.about(group, name) for name in choices.options(group)}
     names = [name for name, about in abouts.items() if about.get("is") in kinds and env in about.get("envs", [env])]
-    words = [f"{group}={name}" + (":PATH" if group == "dataset" and name in asking(group, "path") else "") for name in names]
+    words = [
+        f"{group}={name}" + (":PATH" if group == "dataset" and name in asking(group, "path") else "") for name in names
+    ]
     return f"these fit: {', '.join(words)}" if words else f"no {group} fits"
 
 

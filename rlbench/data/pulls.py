@@ -85,7 +85,9 @@ class Pulls:
         ):
             if wrong.any():
                 row = int(wrong.argmax())
-                found = ", ".join(f"{name} {each[row]:g}" for name, each in zip(COLUMNS, (arm, idle, reward), strict=True))
+                found = ", ".join(
+                    f"{name} {each[row]:g}" for name, each in zip(COLUMNS, (arm, idle, reward), strict=True)
+                )
                 raise self.bad(f"row {row + 1} has {found}: {what}")
         count, total = np.zeros((2, arms, self.env.D))
         cell = arm.astype(np.int64), np.minimum(idle, self.env.D).astype(np.int64) - 1

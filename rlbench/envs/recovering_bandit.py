@@ -1,8 +1,9 @@
 """Recovering bandits: an arm pays less when it was pulled lately, and recovers while it rests.
 
-Simchi-Levi, Zheng and Zhu, "Offline Planning and Online Learning under Recovering Rewards" (arXiv 2106.14813). N arms, of
-which at most K may be pulled in one period. Arm i, pulled d periods after its last pull, pays 1 with probability R_i(d),
-else 0; R_i does not fall with d and stays as it is from d = D on. In the beginning every arm has rested for D periods.
+Simchi-Levi, Zheng and Zhu, "Offline Planning and Online Learning under Recovering Rewards" (arXiv 2106.14813). N
+arms, of which at most K may be pulled in one period. Arm i, pulled d periods after its last pull, pays 1 with
+probability R_i(d), else 0; R_i does not fall with d and stays as it is from d = D on. In the beginning every arm has
+rested for D periods.
 """
 
 from __future__ import annotations
@@ -51,8 +52,10 @@ class RecoveringBandit(Problem):
                 raise UsageError(f"{where} leaves [0, 1]: {curve.tolist()}\nmean rewards of 0/1 rewards are wanted")
             if (falls := np.flatnonzero(np.diff(curve) < 0)).size:
                 d = int(falls[0]) + 1
-                raise UsageError(f"{where} falls from {curve[d - 1]:g} at d={d} to {curve[d]:g}\narms recover with rest")
-        if self.K > len(curves):
+                raise UsageError(
+                    f"{where} falls from {curve[d - 1]:g} at d={d} to {curve[d]:g}\narms recover with rest"
+                )
+        if len(curves) < self.K:
             raise UsageError(f"env={self.name}: K={self.K} arms a period, and there are only {len(curves)}")
         return curves
 

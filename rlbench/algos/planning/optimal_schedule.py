@@ -59,7 +59,7 @@ def optimum(env: RecoveringBandit) -> tuple[np.ndarray, np.ndarray]:
     following = np.stack([base - sum((longer[i] * powers[i] for i in arms), np.int64(0)) for arms in subsets])
     reward = np.stack([sum((earned[i] for i in arms), np.zeros(states)) for arms in subsets])
     action = best_average(following, reward).action
-    state, seen, path = states - 1, dict[int, int](), []
+    state, seen, path = states - 1, dict[int, int](), list[list[bool]]()
     while state not in seen:
         seen[state] = len(path)
         path.append([i in subsets[action[state]] for i in range(env.N)])

@@ -2,16 +2,16 @@
 
 Which periods can be packed so, and which are best. Everything carries a leading axis B of problems, planned at once.
 
-Ladder. L_a = {m 2^l : m odd, 1 <= m < 2a, l >= 0} holds every whole number up to 2a, and beyond that neighbours in it have
-ratio at most (a + 1) / a. Rounded up in it, a period keeps the reward of each pull and loses at most a factor a / (a + 1) of
-its frequency.
+Ladder. L_a = {m 2^l : m odd, 1 <= m < 2a, l >= 0} holds every whole number up to 2a, and beyond that neighbours in it
+have ratio at most (a + 1) / a. Rounded up in it, a period keeps the reward of each pull and loses at most a factor a
+/ (a + 1) of its frequency.
 
 Packing. Periods of one base, m 2^l with m fixed, divide each other, so arms of density rho_m = sum 1/p_i fit into
 ceil(rho_m) servers, each of which pulls one arm a period. Periods can be packed if sum_m ceil(rho_m) <= K.
 
-Guarantee. The relaxation with capacity K - a, rounded up in L_a, needs at most K servers: at least
-a / (a + 1) (1 - a / K) of the bound, up to the share of the one arm that ends inside a segment; a ~ sqrt(K) makes
-this 1 - O(1 / sqrt(K)). With a = 1 and the whole capacity it is half of the bound.
+Guarantee. The relaxation with capacity K - a, rounded up in L_a, needs at most K servers: at least a / (a + 1) (1 - a
+/ K) of the bound, up to the share of the one arm that ends inside a segment; a ~ sqrt(K) makes this 1 - O(1 /
+sqrt(K)). With a = 1 and the whole capacity it is half of the bound.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def rate(R: np.ndarray, period: np.ndarray) -> np.ndarray:
     return np.where(period > 0, reward / np.maximum(period, 1), 0.0).sum(-1)
 
 
-# -- rounding the relaxation ---------------------------------------------------------------------------------------------
+# -- rounding the relaxation -------------------------------------------------------------------------------------------
 
 
 @cache
@@ -98,7 +98,7 @@ def rounded(R: np.ndarray, K: int) -> Iterator[np.ndarray]:
     relaxation, longest = Relaxation(R), LONGEST * R.shape[-1]
     for a in ladders(K):
         steps = ladder(a, longest)
-        for capacity in sorted({K - a * part / SPLITS for part in range(SPLITS + 1)} if K > a else {K}):
+        for capacity in sorted({K - a * part / SPLITS for part in range(SPLITS + 1)} if a < K else {K}):
             frequency = relaxation.frequencies(capacity)
             wanted = np.ceil(1 / np.maximum(frequency, 0.5 / longest) - 1e-9).astype(np.int64)
             yield np.where(wanted <= steps[-1], steps[np.minimum(np.searchsorted(steps, wanted), len(steps) - 1)], 0)
@@ -109,7 +109,7 @@ def ladders(K: int) -> list[int]:
     return [a for a in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if a <= max(2, 2 * K**0.5)]
 
 
-# -- exact knapsacks -----------------------------------------------------------------------------------------------------
+# -- exact knapsacks ---------------------------------------------------------------------------------------------------
 
 
 def exact(R: np.ndarray, K: int, bases: Sequence[int], lmax: int, effort: int) -> Iterator[np.ndarray]:
@@ -132,7 +132,9 @@ def knapsack(R: np.ndarray, bases: Sequence[int], shape: Sequence[int], levels: 
         levels: the largest l.
     """
     B, N, _ = R.shape
-    options = [(axis, 2 ** (levels - level), m * 2**level) for axis, m in enumerate(bases) for level in range(levels + 1)]
+    options = [
+        (axis, 2 ** (levels - level), m * 2**level) for axis, m in enumerate(bases) for level in range(levels + 1)
+    ]
     periods = np.array([0, *(period for _, _, period in options)])
     gains = [R[..., min(period, R.shape[-1]) - 1] / period for _, _, period in options]
     table, choices = np.zeros((B, *shape)), np.zeros((N, B, *shape), dtype=np.int8)
@@ -159,7 +161,7 @@ def knapsack(R: np.ndarray, bases: Sequence[int], shape: Sequence[int], levels: 
     return chosen
 
 
-# -- packing -------------------------------------------------------------------------------------------------------------
+# -- packing -----------------------------------------------------------------------------------------------------------
 
 
 def parts(period: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -189,8 +191,8 @@ def offsets(period: np.ndarray) -> np.ndarray:
     base, level = parts(period)
     finest = level.max(initial=0)
     order = np.lexsort((level, base), axis=-1)
-    m, l = np.take_along_axis(base, order, 1), np.take_along_axis(level, order, 1)
-    size = np.where(m > 0, 2 ** (finest - l), 0)
+    m, halvings = np.take_along_axis(base, order, 1), np.take_along_axis(level, order, 1)
+    size = np.where(m > 0, 2 ** (finest - halvings), 0)
     before = np.cumsum(size, 1) - size
     first = np.concatenate([np.ones((len(m), 1), dtype=bool), m[:, 1:] != m[:, :-1]], 1)
     begin = before - np.maximum.accumulate(np.where(first, before, 0), 1)

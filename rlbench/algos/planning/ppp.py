@@ -1,9 +1,9 @@
 """PPP: the offline planner of purely periodic policies, for recovery curves that are known or fitted.
 
-After Simchi-Levi, Zheng and Zhu, "Offline Planning and Online Learning under Recovering Rewards" (arXiv 2106.14813): each
-arm gets a period and an offset; the long-run average reward is within 1 - O(1 / sqrt(K)) of the best policy of any kind.
-`rlbench.algos.planning.periodic` has the plan and the guarantee. Nothing is learned: the schedule runs from the first
-period on.
+After Simchi-Levi, Zheng and Zhu, "Offline Planning and Online Learning under Recovering Rewards" (arXiv 2106.14813):
+each arm gets a period and an offset; the long-run average reward is within 1 - O(1 / sqrt(K)) of the best policy of
+any kind. `rlbench.algos.planning.periodic` has the plan and the guarantee. Nothing is learned: the schedule runs from
+the first period on.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The relaxation of a recovering bandit: what no policy can exceed, and how often it would pull each arm.
 
-An arm that is pulled with frequency x, at whatever gaps, earns at most F_i(x): the least concave, non-decreasing function
-above (0, 0) and the points (1/d, R_i(d)/d), by Jensen's inequality over its gaps. So the long-run average of every policy
-is at most the maximum of sum_i F_i(x_i) over sum_i x_i <= K. Filling the capacity with the steepest segments of all F_i
-first solves this exactly; at most one arm ends inside a segment, all others pull every d_i periods.
+An arm that is pulled with frequency x, at whatever gaps, earns at most F_i(x): the least concave, non-decreasing
+function above (0, 0) and the points (1/d, R_i(d)/d), by Jensen's inequality over its gaps. So the long-run average of
+every policy is at most the maximum of sum_i F_i(x_i) over sum_i x_i <= K. Filling the capacity with the steepest
+segments of all F_i first solves this exactly; at most one arm ends inside a segment, all others pull every d_i
+periods.
 
 Everything carries a leading axis B of problems, solved at once.
 """

@@ -1,10 +1,10 @@
 """UCB-PPP: purely periodic policies when the recovery curves are not known.
 
-After Simchi-Levi, Zheng and Zhu, "Offline Planning and Online Learning under Recovering Rewards" (arXiv 2106.14813): regret
-of order N sqrt(T) against the offline planner. Every `phase` periods, the planner plans on upper confidence bounds U_i(d) of
-the mean rewards, and its schedule runs. Each pull is credited to the time that its arm has really rested, after a change of
-schedule too. The bounds are made to agree with recovery from above, U_i(d) <- min over d' >= d of U_i(d'): the other way
-round, one cell that was never tried would keep all longer rests at 1 for ever.
+After Simchi-Levi, Zheng and Zhu, "Offline Planning and Online Learning under Recovering Rewards" (arXiv 2106.14813):
+regret of order N sqrt(T) against the offline planner. Every `phase` periods, the planner plans on upper confidence
+bounds U_i(d) of the mean rewards, and its schedule runs. Each pull is credited to the time that its arm has really
+rested, after a change of schedule too. The bounds are made to agree with recovery from above, U_i(d) <- min over d'
+>= d of U_i(d'): the other way round, one cell that was never tried would keep all longer rests at 1 for ever.
 """
 
 from __future__ import annotations
