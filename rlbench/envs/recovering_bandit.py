@@ -210,7 +210,7 @@ class BanditEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     An action marks the arms to be pulled; where it marks more than K, the K lowest indices count, and `info` says so
     (`overfull`). Observed are the periods since each arm's last pull, at most D. The reward is the sum over the arms
-    pulled, which `info` has one by one (`rewards`, NaN for the others).
+    pulled, which `info` has one by one (`pulled`, `rewards`).
 
     Args:
         problem: the bandit.
@@ -230,14 +230,14 @@ class BanditEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         marked = np.flatnonzero(action)
-        pulled = marked[: self.problem.K]
-        won = self.np_random.random(self.problem.N) < self.problem.R[np.arange(self.problem.N), self.idle - 1]
-        rewards = np.full(self.problem.N, np.nan)
-        rewards[pulled] = won[pulled]
+        pulled = np.zeros(self.problem.N, dtype=bool)
+        pulled[marked[: self.problem.K]] = True
+        means = self.problem.R[np.arange(self.problem.N), self.idle - 1]
+        rewards = (pulled & (self.np_random.random(self.problem.N) < means)).astype(np.float64)
         self.idle = np.minimum(self.idle + 1, self.problem.D)
         self.idle[pulled] = 1
-        info = {"rewards": rewards, "overfull": len(marked) > self.problem.K}
-        return self.idle.copy(), float(won[pulled].sum()), False, False, info
+        info = {"pulled": pulled, "rewards": rewards, "overfull": len(marked) > self.problem.K}
+        return self.idle.copy(), float(rewards.sum()), False, False, info
 
 
 class Scored(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray]):

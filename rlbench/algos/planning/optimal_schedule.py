@@ -12,8 +12,8 @@ from rlbench.envs.recovering_bandit import RecoveringBandit
 from rlbench.errors import UsageError
 from rlbench.task import Task
 
-LARGEST = 50_000_000
-"""States times actions that are solved: about a gigabyte and a minute."""
+LARGEST = 25_000_000
+"""States times actions that are solved: about two gigabytes and half a minute."""
 
 
 class OptimalSchedule(Scheduled):

@@ -3,15 +3,15 @@
 Which periods can be packed so, and which are best. Everything carries a leading axis B of problems, planned at once.
 
 Ladder. L_a = {m 2^l : m odd, 1 <= m < 2a, l >= 0} holds every whole number up to 2a, and beyond that neighbours in it
-have ratio at most (a + 1) / a. Rounded up in it, a period keeps the reward of each pull and loses at most a factor a
-/ (a + 1) of its frequency.
+have ratio at most (a + 1) / a. Rounded up in it, a period keeps the reward of each pull and loses at most a factor
+a / (a + 1) of its frequency.
 
 Packing. Periods of one base, m 2^l with m fixed, divide each other, so arms of density rho_m = sum 1/p_i fit into
 ceil(rho_m) servers, each of which pulls one arm a period. Periods can be packed if sum_m ceil(rho_m) <= K.
 
-Guarantee. The relaxation with capacity K - a, rounded up in L_a, needs at most K servers: at least a / (a + 1) (1 - a
-/ K) of the bound, up to the share of the one arm that ends inside a segment; a ~ sqrt(K) makes this 1 - O(1 /
-sqrt(K)). With a = 1 and the whole capacity it is half of the bound.
+Guarantee. The relaxation with capacity K - a, rounded up in L_a, needs at most K servers: at least
+a / (a + 1) (1 - a / K) of the bound, up to the share of the one arm that ends inside a segment; a ~ sqrt(K) makes
+this 1 - O(1 / sqrt(K)). With a = 1 and the whole capacity it is half of the bound.
 """
 
 from __future__ import annotations
