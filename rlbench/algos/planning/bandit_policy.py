@@ -82,9 +82,10 @@ class BanditPolicy:
         before[1:][again] = now[:-1][again]
         rested = np.minimum(now - before, self.env.D) - 1
         won = luck[s, place, arm] < self.R[arm, rested]
-        np.add.at(self.count, (s, arm, rested), 1)
-        np.add.at(self.wins, (s, arm, rested), won)
-        np.maximum.at(self.last, (s, arm), now)
+        cell = np.ravel_multi_index((s, arm, rested), self.count.shape)
+        np.add.at(self.count.reshape(-1), cell, 1)
+        np.add.at(self.wins.reshape(-1), cell, won.astype(np.int64))
+        self.last[s, arm] = now  # of several times the last one stays
         self.time += pulls.shape[1]
         return np.bincount(s, won & (now == self.time - 1), len(pulls))
 

@@ -48,8 +48,9 @@ class Plan:
 
     def pulls(self, times: np.ndarray) -> np.ndarray:
         """Whether each arm is pulled at each of L times, bool `[B, L, N]`."""
-        p, offset = self.period[:, None], self.offset[:, None]
-        return (p > 0) & ((times[None, :, None] - offset) % np.maximum(p, 1) == 0)
+        period, offset, time = (each.astype(np.int32) for each in (self.period, self.offset, times))  # divides faster
+        due = (time[:, None] - offset[:, None]) % np.maximum(period, 1)[:, None] == 0
+        return due & (period > 0)[:, None]
 
     def rows(self, place: int) -> dict[str, list[int]]:
         """The schedule of one problem as a table, column by column."""

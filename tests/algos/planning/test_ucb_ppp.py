@@ -13,7 +13,7 @@ def test_regret_follows_the_square_root_law() -> None:
     """c = 2: the gap to the planner falls by 1.6 to 2.6 when T is four times as long (2 but for logarithms)."""
     gaps = []
     for T in (2000, 8000, 32000):
-        subject = policy("ucb_ppp", E1, T, SEEDS, c=2.0)
+        subject = policy("ucb_ppp", E1, T, SEEDS, c=2.0, phase=48)
         subject.train(T)
         gaps.append(subject.evaluate()["eval/regret"].mean() / T)
     factors = np.divide(gaps[:-1], gaps[1:])
@@ -80,5 +80,5 @@ def test_it_plans_once_a_phase_and_goes_on_in_the_middle_of_one() -> None:
     for n in (1, 46, 1, 1, 95):
         subject.train(n)
     assert (subject.time, made) == (144, 3)
-    assert policy("ucb_ppp", E1, 250_000, phase=None).phase == 159
-    assert policy("ucb_ppp", E1, 1000, phase=None).phase == 48
+    assert policy("ucb_ppp", E1, 250_000).phase == 159
+    assert policy("ucb_ppp", E1, 1000).phase == 48
