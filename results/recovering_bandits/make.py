@@ -25,7 +25,11 @@ from matplotlib import pyplot as plt
 HERE = Path(__file__).parent
 SCORES = HERE / "scores.jsonl"
 METRICS = ("eval/mean_reward", "eval/regret", "eval/bound_regret", "eval/long_run_reward")
-SMALL = ["recovering_bandit", "recovering_bandit_step"]
+SMALL = {
+    "recovering_bandit": "six arms that recover smoothly",
+    "recovering_bandit_step": "four arms, nothing before a threshold",
+    "recovering_bandit_patience": "two arms worth waiting for",
+}
 TITLES = {
     ("optimal_schedule", None): "exact optimum (curves known)",
     ("ppp", None): "PPP (curves known)",
@@ -95,7 +99,7 @@ def online_table(runs: list[Run]) -> list[str]:
     lengths = (2000, 8000, 32000)
     rows = []
     for key, title in TITLES.items():
-        found = [find(runs, key, SMALL[0], steps) for steps in lengths]
+        found = [find(runs, key, "recovering_bandit", steps) for steps in lengths]
         rows.append(f"| {title} | {' | '.join(map(cell, found))} | {cell(found[-1], 'eval/regret', 0)} |")
     return [
         "| | T = 2,000 | T = 8,000 | T = 32,000 | regret at 32,000 |",
@@ -107,9 +111,9 @@ def online_table(runs: list[Run]) -> list[str]:
 def step_table(runs: list[Run]) -> list[str]:
     rows = []
     for key, title in TITLES.items():
-        found = find(runs, key, SMALL[1], 32000)
-        rows.append(f"| {title} | {cell(found)} | {cell(found, 'eval/regret', 0)} |")
-    return ["| | reward of a period | regret |", "|---|---|---|", *rows]
+        found = [find(runs, key, env, 32000) for env in ("recovering_bandit_step", "recovering_bandit_patience")]
+        rows.append(f"| {title} | {' | '.join(map(cell, found))} |")
+    return ["| | step | patience |", "|---|---|---|", *rows]
 
 
 def full_table(runs: list[Run]) -> list[str]:
@@ -151,8 +155,8 @@ def scaling_table() -> list[str]:
 
 
 def curves(runs: list[Run]) -> None:
-    figure, axes = plt.subplots(1, 2, figsize=(13, 4.5))
-    for axis, env, title in zip(axes, SMALL, ("six arms that recover smoothly", "blocking arms"), strict=True):
+    figure, axes = plt.subplots(1, 3, figsize=(16, 4.8))
+    for axis, env, title in zip(axes, *zip(*SMALL.items(), strict=True), strict=True):
         for key, name in TITLES.items():
             run = find(runs, key, env, 32000)
             if run is None or key[0] == "optimal_schedule":
@@ -166,7 +170,7 @@ def curves(runs: list[Run]) -> None:
         if optimal is not None:
             axis.axhline(optimal["eval/long_run_reward"][-1][0], color="black", linewidth=0.8, linestyle="--")
             axis.annotate("optimum", (400, optimal["eval/long_run_reward"][-1][0]), va="bottom", fontsize=8)
-        axis.set(title=f"env={env}: {title}", xlabel="periods", xscale="log")
+        axis.set(title=f"env={env}\n{title}", xlabel="periods", xscale="log")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("mean reward of a period since the beginning")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=4, frameon=False)

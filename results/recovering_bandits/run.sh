@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# The runs behind this folder's tables and figure: about five minutes on one CPU core, the last two of them twenty more.
-# Finished runs are skipped.
+# The runs behind this folder's tables and figure: some ten minutes of one CPU core. Finished runs are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rlbench=${RLBENCH:-rlbench}
@@ -17,8 +16,8 @@ for steps in 2000 8000 32000; do
   compared "$steps" env=recovering_bandit
 done
 compared 32000 env=recovering_bandit_step
-$rlbench -m algo=optimal_schedule env=recovering_bandit,recovering_bandit_step steps=32000 eval.every=32000 seeds=5
+compared 32000 env=recovering_bandit_patience
+$rlbench -m algo=optimal_schedule env=recovering_bandit,recovering_bandit_step,recovering_bandit_patience steps=32000 eval.every=32000 seeds=5
 
-# Large: N = 1000, K = 200, D = 30.
+# N = 1000, K = 200, D = 30, a tenth of the full length.
 $rlbench experiment=recovering_bandit_full steps=100000 eval.every=10000
-$rlbench experiment=recovering_bandit_full seeds=4

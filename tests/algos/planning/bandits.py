@@ -21,6 +21,7 @@ def instance(name: str) -> RecoveringBandit:
 E1 = instance("recovering_bandit")
 HAND = instance("recovering_bandit_hand")
 STEP = instance("recovering_bandit_step")
+PATIENCE = instance("recovering_bandit_patience")
 
 
 def random(N: int, K: int, D: int, seed: int) -> RecoveringBandit:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rlbench.algos.planning.periodic import plan
-from tests.algos.planning.bandits import E1, STEP, policy
+from tests.algos.planning.bandits import E1, PATIENCE, STEP, policy
 
 SEEDS = tuple(range(5))
 
@@ -35,6 +35,17 @@ def test_it_finds_the_schedule_of_blocking_arms() -> None:
     subject.train(20000)
     truth = plan(STEP.R[None], 1, [1, 3, 5, 7], 3, 100_000)
     assert (subject.plan.period == truth.period).all()
+
+
+def test_it_waits_where_greed_never_does() -> None:
+    reward = {}
+    for name in ("ppp", "ucb_ppp", "ucb_greedy", "myopic_greedy"):
+        subject = policy(name, PATIENCE, 6000, SEEDS)
+        subject.train(6000)
+        reward[name] = subject.evaluate()["eval/mean_reward"].mean()
+    assert reward["ppp"] == pytest.approx(0.45, abs=0.005)
+    assert reward["ucb_ppp"] > 0.42
+    assert max(reward["ucb_greedy"], reward["myopic_greedy"]) < 0.3
 
 
 def test_bounds_agree_with_recovery_from_above() -> None:
