@@ -98,7 +98,7 @@ class Pulls:
             "level": "pulls",
             "source": str(self.path.absolute()),
             "rows": len(arm),
-            "curves": isotonic(total, count).tolist(),
+            "curves": isotonic(total, count).clip(0, 1).tolist(),
         }
         return PullLog(count, total, self.sha256(), card)
 

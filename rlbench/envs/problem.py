@@ -31,7 +31,7 @@ class Problem:
         return []
 
     def informed_by(self, card: dict[str, Any]) -> Problem:
-        """The same problem, with what these data tell of it: the scale of scores, or what is known from data alone."""
+        """The same problem, with what these data tell of it: the scale of scores, or what only data know."""
         return self
 
     def task(self, task: Task) -> Task:

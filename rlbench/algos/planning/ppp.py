@@ -26,7 +26,7 @@ class PPP(Scheduled):
         effort: largest knapsack that is solved exactly, in cells of its table times arms; above, rounding alone.
     """
 
-    def __init__(self, task: Task, *, bases: list[int], lmax: NonNegativeInt, effort: Count) -> None:
+    def __init__(self, task: Task, *, bases: list[Count], lmax: NonNegativeInt, effort: Count) -> None:
         super().__init__(task)
         R = self.R if task.data is None else task.data.curves()
         self.plan = plan(R[None], self.env.K, bases, lmax, effort)

@@ -39,7 +39,7 @@ class UCBPPP(BanditPolicy):
         *,
         c: Positive,
         phase: Count | None,
-        bases: list[int],
+        bases: list[Count],
         lmax: NonNegativeInt,
         effort: Count,
     ) -> None:
