@@ -63,7 +63,7 @@ def build(
     env: Problem = config.instantiate(cfg.env)
     env.require()  # before data are read and models learned in vain
     data: Data | None = None
-    if cfg.algo.about.needs.data != "none":
+    if "_target_" in cfg.dataset:
         data = config.instantiate(cfg.dataset, env=env).load(progress=report)
         env = env.informed_by(data.card)
         for doubt in env.doubts(data.card):

@@ -349,8 +349,17 @@ def ends(word: str) -> list[str]:
 
 
 def is_file(word: str) -> bool:
-    """Whether a word is `dataset=file:PATH`, whose path is taken as it stands."""
-    return word.lstrip("+").startswith("dataset=file:") and ",file:" not in word
+    """Whether a word is `dataset=file:PATH` or alike, whose path is taken as it stands."""
+    group, _, value = word.lstrip("+").partition("=")
+    return group == "dataset" and bool(chosen_by_path(value)) and f",{value.partition(':')[0]}:" not in word
+
+
+def chosen_by_path(value: str) -> list[tuple[str, str]]:
+    """What `dataset=OPTION:PATH` sets where the option takes a path; else nothing."""
+    option, colon, path = value.partition(":")
+    if not colon or option not in asking("dataset", "path"):
+        return []
+    return [("dataset", option), ("dataset.path", str(Path(path).expanduser().absolute()))]
 
 
 def parsed(word: str) -> Override:
@@ -374,16 +383,14 @@ def parsed(word: str) -> Override:
 def assignments(word: str) -> Iterator[tuple[str, Any]]:
     """What a word sets: keys (or groups) and values."""
     if is_file(word):
-        yield "dataset", "file"
-        yield "dataset.path", str(Path(word.partition("file:")[2]).expanduser().absolute())
+        yield from chosen_by_path(word.partition("=")[2])
         return
     override = parsed(word)
     if override.is_sweep_override():
         raise UsageError(f"{word} is a sweep\nadd -m to run one after another")
     value = override.value()
-    if override.key_or_group == "dataset" and isinstance(value, str) and value.startswith("file:"):
-        yield "dataset", "file"
-        yield "dataset.path", str(Path(value[5:]).expanduser().absolute())
+    if override.key_or_group == "dataset" and isinstance(value, str) and chosen_by_path(value):
+        yield from chosen_by_path(value)
     elif override.key_or_group in NAMED and isinstance(value, str) and not override.package:
         yield from chosen_by_name(override.key_or_group, value)
     else:
@@ -396,10 +403,15 @@ def chosen_by_name(group: str, value: str) -> list[tuple[str, str]]:
     return [(group, source), (f"{group}.id", id)] if slash and source in published(group) else [(group, value)]
 
 
-@cache
 def published(group: str) -> frozenset[str]:
     """The options of a group that take an id, and have none of their own."""
-    return frozenset(name for name, path in Choices().files[group].items() if read(path).get("id") == "???")
+    return asking(group, "id")
+
+
+@cache
+def asking(group: str, key: str) -> frozenset[str]:
+    """The options of a group that leave a key to the user."""
+    return frozenset(name for name, path in Choices().files[group].items() if read(path).get(key) == "???")
 
 
 def not_an_override(word: str) -> UsageError:
@@ -640,7 +652,9 @@ def these_fit(choices: Choices, group: str, kinds: Sequence[str], env: str) -> s
     """The options of a group that are of one of the kinds and, for datasets, fit the environment."""
     abouts = {name: choices.about(group, name) for name in choices.options(group)}
     names = [name for name, about in abouts.items() if about.get("is") in kinds and env in about.get("envs", [env])]
-    words = [f"{group}={name}" + (":PATH" if (group, name) == ("dataset", "file") else "") for name in names]
+    words = [
+        f"{group}={name}" + (":PATH" if group == "dataset" and name in asking(group, "path") else "") for name in names
+    ]
     return f"these fit: {', '.join(words)}" if words else f"no {group} fits"
 
 
@@ -661,7 +675,7 @@ def explained(wrong: MismatchError, cfg: DictConfig, where: str) -> UsageError:
         return UsageError(f"{prefix}no key {key!r}" + (f"\n{did_you_mean(near)}" if near else ""))
     words = signatures.describe(wrong.kind)
     if key == "dataset.path" and wrong.value == "???":
-        return UsageError("dataset=file needs the file: dataset=file:PATH")
+        return UsageError(f"dataset={cfg.dataset.level} needs the file: dataset={cfg.dataset.level}:PATH")
     if wrong.value == "???":
         return UsageError(f"{prefix}{key} is missing: {key}=VALUE, {words}")
     value = json.dumps(wrong.value) if wrong.value is None or isinstance(wrong.value, bool) else wrong.value

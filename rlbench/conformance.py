@@ -176,7 +176,7 @@ def check_resumes(subject: Subject) -> None:
         parts.train(stop)
         state = saved(parts)
         first = metrics_of(parts.evaluate(), 2, "eval/")
-        metrics = parts.train(CUT_STEPS - stop)
+        metrics = metrics_of(parts.train(CUT_STEPS - stop), 2, "train/")
         same(
             metrics,
             expected,
@@ -189,7 +189,7 @@ def check_resumes(subject: Subject) -> None:
         same(
             metrics_of(resumed.evaluate(), 2, "eval/"), first, f"evaluations before saving at {stop} and after loading"
         )
-        metrics = resumed.train(CUT_STEPS - stop)
+        metrics = metrics_of(resumed.train(CUT_STEPS - stop), 2, "train/")
         same(metrics, expected, f"metrics without interruption, and resumed at {stop}")
         same(loaded(saved(resumed)), loaded(saved(whole)), f"states without interruption, and resumed at {stop}")
         same(metrics_of(resumed.evaluate(), 2, "eval/"), final, "evaluations of the two")

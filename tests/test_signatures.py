@@ -20,11 +20,19 @@ FILES = sorted(str(path.relative_to(CONF)) for path in CONF.rglob("*.yaml"))
 ALGOS = Choices().options("algo")
 
 
+def learner(kind: str) -> str:
+    """An algorithm that solves this kind of problem and needs no data."""
+    needs = {name: Choices().about("algo", name).get("needs") for name in ALGOS}
+    return next(name for name, need in needs.items() if need == {"env": kind, "data": "none"})
+
+
 def words(group: str, name: str) -> list[str]:
     """What a user types to get a file of a group into a run."""
     match group:
-        case "algo" | "experiment" if "algo" in read(CONF / group / f"{name}.yaml") or group == "algo":
-            return [f"{group}={name}"]
+        case "algo":
+            return [f"algo={name}"]
+        case "experiment" if "override /algo: " in (CONF / group / f"{name}.yaml").read_text():
+            return [f"experiment={name}"]
         case "base":
             return ["algo=cocoa", f"base={name}"]
         case "dynamics":
@@ -43,11 +51,13 @@ def words(group: str, name: str) -> list[str]:
             return ["algo=bc", "dataset=minari/mujoco/hopper/medium-v0"]
         case "env" if name == "ogbench":
             return ["algo=sac", "env=ogbench/cube-single-singletask-v0"]
+        case "dataset" if name == "pulls":
+            return ["algo=ppp", "dataset=pulls:log.csv"]
         case "dataset":
             env = read(CONF / group / f"{name}.yaml")["about"].get("envs", ["hopper"])[0]
             return ["algo=bc", f"dataset={name}", f"env={env}"]
         case "env":
-            return ["algo=sac", f"env={name}"]
+            return [f"algo={learner(Choices().about('env', name)['is'])}", f"env={name}"]
     return ["algo=bc", f"{group}={name}"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rlbench.task import Task
@@ -30,8 +30,8 @@ class Problem:
         """A sentence for each thing that makes scores of algorithms that learned from these data doubtful."""
         return []
 
-    def informed_by(self, card: dict[str, Any]) -> Self:
-        """The same problem as it judges what is learned from these data, with the scale of scores that they bring.
+    def informed_by(self, card: dict[str, Any]) -> Problem:
+        """The same problem, with what these data tell of it: the scale of scores, or what only data know.
 
         Raises:
             UsageError: the data are of another problem.

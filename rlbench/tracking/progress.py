@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from rlbench.tracking.rundir import RunDir, mean_and_spread
+from rlbench.tracking.rundir import RunDir, decimals, mean_and_spread
 
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal; a run shorter than this prints none
 
@@ -101,9 +101,10 @@ def result(directory: RunDir) -> str:
     if score is not None:
         place = directory.meta().get("simulator")
         lines.append(f"{score.metric} at step {score.step:,}" + (f" in {place}" if place else ""))
-        lines += [f"  seed {seed:<6}{value:12,.2f}" for seed, value in score.values.items()]
+        digits = decimals(score.values.values())
+        lines += [f"  seed {seed:<6}{value:12,.{digits}f}" for seed, value in score.values.items()]
         if len(score.values) > 1:
             mean, spread = mean_and_spread(list(score.values.values()))
-            lines.append(f"  mean       {mean:12,.2f} ± {spread:,.2f}")
+            lines.append(f"  mean       {mean:12,.{digits}f} ± {spread:,.{digits}f}")
     lines.append(f"{status['step']:,} of {status['steps']:,} steps in {duration(status['seconds'])}: {directory.path}")
     return "\n".join(lines)

@@ -197,7 +197,8 @@ class Score:
 
     def __str__(self) -> str:
         mean, spread = mean_and_spread(list(self.values.values()))
-        return f"{mean:.2f}" if len(self.values) == 1 else f"{mean:.2f} ± {spread:.2f}"
+        digits = decimals([mean])
+        return f"{mean:.{digits}f}" if len(self.values) == 1 else f"{mean:.{digits}f} ± {spread:.{digits}f}"
 
 
 def headline(metrics: Iterable[str]) -> str | None:
@@ -210,6 +211,11 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     """Mean and sample standard deviation (0 for one value)."""
     mean = sum(values) / len(values)
     return mean, (sum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1)) ** 0.5
+
+
+def decimals(values: Iterable[float]) -> int:
+    """How many are shown: two, and two more where all values are small."""
+    return 2 if max(map(abs, values)) >= 1 else 4
 
 
 def judged(status: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rlbench.cli import Parser
 from rlbench.errors import RunError, UsageError
 from rlbench.files import write_atomically
 from rlbench.paths import results_root
-from rlbench.tracking.rundir import EPISODES, mean_and_spread, resolve
+from rlbench.tracking.rundir import EPISODES, decimals, mean_and_spread, resolve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,10 +77,11 @@ def main(argv: Sequence[str]) -> int:
     print(f"{given.episodes} episodes a seed in {task.env.simulator()}")
     for name in metrics:
         mean, spread = mean_and_spread([row[name] for row in rows])
-        print(f"{name}: {mean:,.2f}" + (f" ± {spread:,.2f}" if len(rows) > 1 else ""))
+        digits = decimals([row[name] for row in rows])
+        print(f"{name}: {mean:,.{digits}f}" + (f" ± {spread:,.{digits}f}" if len(rows) > 1 else ""))
         if len(rows) > 1:
             for row in rows:
-                print(f"  seed {row['seed']:<6}{row[name]:12,.2f}")
+                print(f"  seed {row['seed']:<6}{row[name]:12,.{digits}f}")
     return 0
 
 

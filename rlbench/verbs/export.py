@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlbench.cli import Parser
 from rlbench.errors import UsageError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HELP = """\
 Write the policy of each seed as one file that needs neither rlbench, Hydra nor W&B,
-and example.py, which loads and plays it."""
+and example.py, which loads and plays it. A planner's schedule becomes a table: schedule-seedK.csv."""
 
 TORCHSCRIPT = '''\
 """Plays an exported policy; needs torch and gymnasium[mujoco], nothing else."""
@@ -71,6 +71,14 @@ def onnx(act: Callable[[Tensor], Tensor], task: Task, path: Path) -> None:
         )  # fmt: skip
 
 
+def texts(algorithm: Any, seeds: Sequence[int], out: Path) -> Iterator[tuple[Path, str]]:
+    """Where the files of an algorithm that writes its own go, and what is in them."""
+    out.mkdir(parents=True, exist_ok=True)
+    for place, seed in enumerate(seeds):
+        for name, text in algorithm.files(place).items():
+            yield out / f"{Path(name).stem}-seed{seed}{Path(name).suffix}", text
+
+
 def main(argv: Sequence[str]) -> int:
     parser = Parser("export", HELP)
     parser.add_argument("run", metavar="RUN", help="first digits of a run's id, or its directory")
@@ -83,8 +91,13 @@ def main(argv: Sequence[str]) -> int:
 
     directory = resolve(given.run, results_root())
     algorithm, task = build_trained(directory, **{"hardware.device": "cpu"})
-    require_policy(algorithm, directory.path)
     out = given.out or directory.path / "export"
+    if hasattr(algorithm, "files"):
+        for path, text in texts(algorithm, task.seeds, out):
+            write_atomically(path, text)
+            print(path)
+        return 0
+    require_policy(algorithm, directory.path)
     out.mkdir(parents=True, exist_ok=True)
     suffix, example = {"torchscript": ("pt", TORCHSCRIPT), "onnx": ("onnx", ONNX)}[given.format]
     files = []
