@@ -353,6 +353,7 @@ def is_file(word: str) -> bool:
     return word.lstrip("+").startswith("dataset=file:") and ",file:" not in word
 
 
+@cache
 def parsed(word: str) -> Override:
     """A word in Hydra's grammar. A leading `+` or `++` says nothing here: what there is is known."""
     key, equals, _ = word.partition("=")
