@@ -114,8 +114,10 @@ def asked(sweep: Sweep) -> dict[str, Job]:
 
 def states(sweep: Sweep) -> list[State]:
     """Every run of a sweep as it is now."""
-    jobs = asked(sweep)
-    return [State.of(run, jobs.get(run.path)) for run in sweep.runs()]
+    runs = sweep.runs()
+    # Asked before the directories are read: a run that ends in between is then finished, not gone.
+    jobs = {} if all(run.finished() for run in runs) else asked(sweep)
+    return [State.of(run, jobs.get(run.path)) for run in runs]
 
 
 def counts(found: Iterable[State]) -> dict[str, int]:

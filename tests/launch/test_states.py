@@ -26,33 +26,33 @@ def status(state: str, age: float = 0.0, host: str | None = None) -> dict[str, A
 @pytest.mark.parametrize(
     ("said", "job", "expected"),
     [
-        ({}, None, "new"),
-        ({}, QUEUED, "queued"),
-        ({}, RUNNING, "starting"),
-        ({}, ENDED, "failed"),
-        ({}, Job("1", "ended", "CANCELLED by 0"), "interrupted"),
-        (status("finished"), None, "finished"),
-        (status("finished"), QUEUED, "finished"),
-        (status("finished"), ENDED, "finished"),
-        (status("running"), QUEUED, "running"),
-        (status("running"), None, "running"),
-        (status("running"), ENDED, "running"),  # here: its process was looked at
-        (status("running", 0, "elsewhere"), ENDED, "running"),  # somebody goes on with it by hand
-        (status("running", 300, "elsewhere"), ENDED, "lost"),
-        (status("running", 300, "elsewhere"), RUNNING, "running"),
-        (status("lost"), None, "lost"),
-        (status("lost"), ENDED, "lost"),
-        (status("lost"), QUEUED, "queued"),
-        (status("interrupted"), QUEUED, "queued"),
-        (status("interrupted"), RUNNING, "starting"),
-        (status("interrupted"), ENDED, "interrupted"),
-        (status("failed"), QUEUED, "queued"),
-        (status("failed"), ENDED, "failed"),
-        (status("failed"), None, "failed"),
+        (None, None, "new"),
+        (None, QUEUED, "queued"),
+        (None, RUNNING, "starting"),
+        (None, ENDED, "failed"),
+        (None, Job("1", "ended", "CANCELLED by 0"), "interrupted"),
+        (("finished",), None, "finished"),
+        (("finished",), QUEUED, "finished"),
+        (("finished",), ENDED, "finished"),
+        (("running",), QUEUED, "running"),
+        (("running",), None, "running"),
+        (("running",), ENDED, "running"),  # here: its process was looked at
+        (("running", 0, "elsewhere"), ENDED, "running"),  # somebody goes on with it by hand
+        (("running", 300, "elsewhere"), ENDED, "lost"),
+        (("running", 300, "elsewhere"), RUNNING, "running"),
+        (("lost",), None, "lost"),
+        (("lost",), ENDED, "lost"),
+        (("lost",), QUEUED, "queued"),
+        (("interrupted",), QUEUED, "queued"),
+        (("interrupted",), RUNNING, "starting"),
+        (("interrupted",), ENDED, "interrupted"),
+        (("failed",), QUEUED, "queued"),
+        (("failed",), ENDED, "failed"),
+        (("failed",), None, "failed"),
     ],
 )
-def test_the_directory_is_believed_then_the_queue(said: dict[str, Any], job: Job | None, expected: str) -> None:
-    assert merged(said, job) == expected
+def test_the_directory_is_believed_then_the_queue(said: Any, job: Job | None, expected: str) -> None:
+    assert merged({} if said is None else status(*said), job) == expected
 
 
 def test_progress_and_reasons() -> None:
