@@ -110,6 +110,7 @@ def test_cancelling_all_stops_the_queue_and_a_part_the_runs(sweep: Sweep) -> Non
 def test_endings_are_told_in_words() -> None:
     assert ending(0) == "its process ended with code 0"
     assert ending(7) == "its process ended with code 7"
+    assert ending(255) == "its process ended with code 255"
     assert ending(143) == "stopped by SIGTERM"
     assert ending(-signal.SIGSEGV) == "its process was killed by SIGSEGV"
 
