@@ -225,7 +225,7 @@ def fork(does: Callable[..., object], *arguments: object) -> BaseProcess:
 
 
 def modules(runs: Iterable[Planned]) -> list[str]:
-    """The modules of rlbench that the configurations of the runs name."""
+    """The modules of rlbench that the configurations of the runs name, and what draws the values of a search."""
 
     def named(node: Any) -> Iterator[str]:
         if isinstance(node, dict):
@@ -233,7 +233,9 @@ def modules(runs: Iterable[Planned]) -> list[str]:
             for each in node.values():
                 yield from named(each)
 
-    return sorted({name for run in runs for name in named(run.config) if name.startswith("rlbench.")})
+    runs = list(runs)
+    searching = ["optuna", "rlbench.launch.search"] if any("trial" in run.config for run in runs) else []
+    return sorted({name for run in runs for name in named(run.config) if name.startswith("rlbench.")}) + searching
 
 
 def forked(sweep: Sweep, run: Planned, environment: dict[str, str]) -> None:

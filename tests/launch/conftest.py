@@ -1,6 +1,7 @@
 """Results of a test's own, and practice clusters, one of a flavour in a test process.
 
-Without root or SLURM the tests that need a cluster are skipped. Every process has clusters of its own, so that a test that kills daemons disturbs no test beside it.
+Without root or SLURM the tests that need a cluster are skipped. Every process has clusters of its own, so that a test
+that kills daemons disturbs no test beside it.
 """
 
 import tempfile

@@ -34,6 +34,8 @@ def status(state: str, age: float = 0.0, host: str | None = None) -> dict[str, A
         (("finished",), None, "finished"),
         (("finished",), QUEUED, "finished"),
         (("finished",), ENDED, "finished"),
+        (("pruned",), QUEUED, "pruned"),
+        (("pruned",), ENDED, "pruned"),
         (("running",), QUEUED, "running"),
         (("running",), None, "running"),
         (("running",), ENDED, "running"),  # here: its process was looked at
