@@ -362,6 +362,7 @@ def chosen_by_path(value: str) -> list[tuple[str, str]]:
     return [("dataset", option), ("dataset.path", str(Path(path).expanduser().absolute()))]
 
 
+@cache
 def parsed(word: str) -> Override:
     """A word in Hydra's grammar. A leading `+` or `++` says nothing here: what there is is known."""
     key, equals, _ = word.partition("=")

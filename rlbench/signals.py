@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from rlbench.errors import Interrupted
+from rlbench.errors import Interrupted, RunError
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -55,6 +56,20 @@ class Stop:
             self._holders -= 1
         if self.signum is not None and not self._holders:
             raise Interrupted(self.signum)
+
+
+def ask_to_stop(pid: int) -> None:
+    """Send SIGTERM to a process, if it is still there.
+
+    Raises:
+        RunError: it is another user's.
+    """
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+    except PermissionError as error:
+        raise RunError(f"process {pid} is another user's") from error
 
 
 def end_with_parent() -> None:

@@ -11,7 +11,7 @@ from rlbench.launch.sweep import Sweep, holding, sweeps
 from rlbench.paths import results_root
 from rlbench.tracking.rundir import ID
 
-PLANNED = re.compile(r'"path": "(runs/[^"]+)"')
+PLANNED = re.compile(r'"path": "((?:runs|searches)/[^"]+)"')
 
 
 def meant(word: str) -> Sweep | Path:
@@ -29,12 +29,14 @@ def meant(word: str) -> Sweep | Path:
     for sweep in known:
         if sweep.name == word:
             return sweep
-    directories = set(root.glob(f"runs/*/*/{word}*")) if re.fullmatch(r"[0-9a-f]+", word) else set()
+    directories = set()
+    if re.fullmatch(r"[0-9a-f]+", word):
+        directories = {path for path in root.glob(f"runs/*/*/{word}*") if ID.fullmatch(path.name)}
     for sweep in known:
         paths = PLANNED.findall((sweep.path / "runs.jsonl").read_text())
         directories |= {root / path for path in paths if path.rpartition("/")[2].startswith(word)}
     found: list[Sweep | Path] = [sweep for sweep in known if sweep.name.startswith(word)]
-    found += sorted(path for path in directories if ID.fullmatch(path.name))
+    found += sorted(directories)
     if len(found) == 1:
         return found[0]
     if found:

@@ -7,7 +7,7 @@ import os
 from rlbench.cli import guarded
 from rlbench.launch import journal
 from rlbench.launch.start import Hardware
-from rlbench.launch.states import outcome
+from rlbench.launch.states import labels, outcome
 from rlbench.launch.sweep import Sweep
 
 jobs, cancel = journal.jobs, journal.cancel
@@ -26,11 +26,12 @@ def start(sweep: Sweep) -> int:
     from rlbench.launch.job import execute
 
     runs = sweep.runs()
+    names = labels(runs)
     with sweep.alone(), journal.Journal(sweep, [run for run in runs if not run.finished()]) as book:
         for number, run in enumerate(runs, 1):
             if run.path in book.cancelled():
                 continue
-            print(f"[{number}/{len(runs)}] {run.label}", flush=True)
+            print(f"[{number}/{len(runs)}] {names[run.path]}", flush=True)
             book.began(run, os.getpid())
             code = guarded(lambda run=run: execute(sweep, run))  # type: ignore[misc]
             book.ended(run, code)

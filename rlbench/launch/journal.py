@@ -17,6 +17,7 @@ from rlbench.errors import RunError
 from rlbench.files import write_atomically
 from rlbench.launch.start import Job
 from rlbench.launch.sweep import Planned, Sweep
+from rlbench.signals import ask_to_stop
 from rlbench.tracking.rundir import is_alive
 
 CANCELLED = "cancelled"
@@ -97,20 +98,20 @@ def jobs(sweep: Sweep) -> dict[str, Job]:
 
 def ending(code: int) -> str:
     """How a process ended, in words."""
-    if code >= 128:
-        return f"stopped by {signal.Signals(code - 128).name}"
+    names = {number.value: number.name for number in signal.Signals}
+    if code - 128 in names:
+        return f"stopped by {names[code - 128]}"
     if code >= 0:
         return f"its process ended with code {code}"
-    number = signal.Signals(-code)
-    why = " (by hand, or memory ran out)" if number == signal.SIGKILL else ""
-    return f"its process was killed by {number.name}{why}"
+    why = " (by hand, or memory ran out)" if -code == signal.SIGKILL else ""
+    return f"its process was killed by {names.get(-code, f'signal {-code}')}{why}"
 
 
 def cancel(sweep: Sweep, runs: Sequence[Planned]) -> None:
     """Stop these runs, and start none of them that has not begun.
 
     Raises:
-        RunError: the sweep is worked on by another machine.
+        RunError: the sweep is worked on by another machine, or by another user.
     """
     journal = Journal(sweep)
     owner = journal.owner()
@@ -121,10 +122,10 @@ def cancel(sweep: Sweep, runs: Sequence[Planned]) -> None:
     paths = {run.path for run in runs}
     live = {path: job for path, job in jobs(Sweep(sweep.path)).items() if job.state != "ended"}
     if paths >= live.keys():
-        os.kill(owner["pid"], signal.SIGTERM)
+        ask_to_stop(owner["pid"])
         return
     with journal.withdrawn.open("a") as file:
         file.writelines(f"{path}\n" for path in sorted(paths & live.keys()))
     for path in paths & live.keys():
         if live[path].state == "running":
-            os.kill(int(live[path].id), signal.SIGTERM)
+            ask_to_stop(int(live[path].id))

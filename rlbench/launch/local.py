@@ -119,7 +119,7 @@ class Queue:
         """By the file descriptor that tells of the process's end."""
         self.journal = journal.Journal(sweep, runs)
         self.beaten = time.monotonic()
-        self.display = Display(states(sweep))
+        self.display: Display
 
     def work(self) -> None:
         """Until every run has ended, or a signal asks to stop.
@@ -132,7 +132,7 @@ class Queue:
         if at_once * threads > cores():
             print(f"{at_once * threads} threads at a time, and {cores()} cores: expect it to be slow")
         try:
-            with Stop() as stop, self.journal, self.display:
+            with Stop() as stop, self.journal, Display(states(self.sweep)) as self.display:
                 self.display.show()
                 warm_up(threads, self.waiting)
                 with stop.held():
@@ -140,6 +140,8 @@ class Queue:
         except Interrupted:
             print(f"{summary(states(self.sweep))}; `rlbench resume {self.sweep.name}` goes on", flush=True)
             raise
+        except OSError as error:  # the disk is full, or there is no room for another process
+            raise RunError(f"the queue cannot go on ({error}); later, `rlbench resume {self.sweep.name}`") from error
 
     def serve(self, stop: Stop) -> None:
         try:
@@ -223,7 +225,7 @@ def fork(does: Callable[..., object], *arguments: object) -> BaseProcess:
 
 
 def modules(runs: Iterable[Planned]) -> list[str]:
-    """The modules of rlbench that the configurations of the runs name."""
+    """The modules of rlbench that the configurations of the runs name, and what draws the values of a search."""
 
     def named(node: Any) -> Iterator[str]:
         if isinstance(node, dict):
@@ -231,7 +233,9 @@ def modules(runs: Iterable[Planned]) -> list[str]:
             for each in node.values():
                 yield from named(each)
 
-    return sorted({name for run in runs for name in named(run.config) if name.startswith("rlbench.")})
+    runs = list(runs)
+    searching = ["optuna", "rlbench.launch.search"] if any("trial" in run.config for run in runs) else []
+    return sorted({name for run in runs for name in named(run.config) if name.startswith("rlbench.")}) + searching
 
 
 def forked(sweep: Sweep, run: Planned, environment: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Sequence
 from itertools import pairwise
@@ -88,13 +89,26 @@ def packed(runs: Sequence[Planned], most: int, workers: int) -> list[Planned]:
     for run in runs:
         families.setdefault(family(run), []).append(run)
     ways = [[joined(each, size) for each in families.values()] for size in range(most, 0, -1)]
-    shared = (way for way in ways if is_shared([len(packs) for packs in way], workers))
+    shared = (way for way in ways if is_shared(way, workers))
     return [pack for packs in next(shared, ways[-1]) for pack in packs]
 
 
-def is_shared(packs: Sequence[int], workers: int) -> bool:
-    """Whether so many packs of each family occupy all workers to the end: families may differ in length."""
-    return sum(packs) >= ENOUGH * workers or all(n % workers == 0 for n in packs)
+def is_shared(families: Sequence[Sequence[Planned]], workers: int) -> bool:
+    """Whether the packs occupy all workers to the end.
+
+    Families may differ in how long their runs take: where there are few packs, the workers share out each family.
+    """
+    return sum(map(len, families)) >= ENOUGH * workers or all(
+        busiest(packs, workers) <= -(-sum(len(run.seeds) for run in packs) // workers) for packs in families
+    )
+
+
+def busiest(packs: Sequence[Planned], workers: int) -> int:
+    """The most seeds that a worker gets when the largest packs are given out first."""
+    loads = [0] * workers
+    for size in sorted((len(run.seeds) for run in packs), reverse=True):
+        heapq.heapreplace(loads, loads[0] + size)
+    return max(loads)
 
 
 def family(run: Planned) -> str:

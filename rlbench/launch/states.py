@@ -18,7 +18,8 @@ from rlbench.tracking.rundir import RunDir, Score
 
 SILENT = 60.0  # seconds without a heartbeat after which the queue is believed that says a run is over
 
-ORDER = ("finished", "running", "building", "starting", "queued", "new", "interrupted", "failed", "lost")
+ORDER = ("finished", "pruned", "running", "building", "starting", "queued", "new", "interrupted", "failed", "lost")
+OVER = ("finished", "pruned")
 ACTIVE = ("running", "building", "starting", "queued")
 AMISS = ("failed", "lost")
 
@@ -96,7 +97,7 @@ def merged(status: dict[str, Any], job: Job | None) -> str:
     if state in ("running", "building"):
         silent = time.time() - status["heartbeat"] > SILENT
         return "lost" if job.state == "ended" and silent and status["host"] != socket.gethostname() else str(state)
-    if state == "finished" or (state and job.state == "ended"):
+    if state in OVER or (state and job.state == "ended"):
         return str(state)
     if job.state == "ended":
         return "interrupted" if job.reason.lower().startswith("cancelled") else "failed"
@@ -114,8 +115,10 @@ def asked(sweep: Sweep) -> dict[str, Job]:
 
 def states(sweep: Sweep) -> list[State]:
     """Every run of a sweep as it is now."""
-    jobs = asked(sweep)
-    return [State.of(run, jobs.get(run.path)) for run in sweep.runs()]
+    runs = sweep.runs()
+    # Asked before the directories are read: a run that ends in between is then finished, not gone.
+    jobs = {} if all(run.finished() for run in runs) else asked(sweep)
+    return [State.of(run, jobs.get(run.path)) for run in runs]
 
 
 def counts(found: Iterable[State]) -> dict[str, int]:
@@ -154,6 +157,14 @@ def complaints(sweep: Sweep, found: Sequence[State]) -> Iterator[str]:
                 yield f"    it printed {output}"
 
 
+def searched(runs: Sequence[Planned]) -> Iterator[str]:
+    """Lines on the searches that the runs are trials of."""
+    if any("trial" in run.config for run in runs):
+        from rlbench.launch.search import shown
+
+        yield from shown(runs)
+
+
 def outcome(sweep: Sweep) -> int:
     """The exit code of a sweep that nobody works on any more, after a word on what became of it.
 
@@ -161,10 +172,12 @@ def outcome(sweep: Sweep) -> int:
         RunError: not all runs are finished; the message says which failed.
     """
     found = states(sweep)
+    for line in searched([each.run for each in found]):
+        print(line)
     number = counts(found)
-    if set(number) <= {"finished"}:
+    if set(number) <= set(OVER):
         print(f"{sweep.name}: all {len(found)} runs are finished")
         return 0
-    what = ", ".join(f"{number[name]} {name}" for name in number if name != "finished")
+    what = ", ".join(f"{number[name]} {name}" for name in number if name not in OVER)
     lines = [f"of {len(found)} runs, {what}", *complaints(sweep, found), f"`rlbench resume {sweep.name}` goes on"]
     raise RunError("\n".join(lines))

@@ -12,16 +12,25 @@ from rich.text import Text
 from rlbench.launch.states import ACTIVE, AMISS, State, labels, summary
 from rlbench.tracking.progress import duration
 
-COLOURS = {"finished": "green", "failed": "red", "lost": "red", "interrupted": "yellow", "new": "dim", "queued": "dim"}
+COLOURS = {
+    "finished": "green",
+    "pruned": "green",
+    "failed": "red",
+    "lost": "red",
+    "interrupted": "yellow",
+    "new": "dim",
+    "queued": "dim",
+}
 REST = 6  # lines of the terminal that are not rows of the table
 
 
-def table(found: Sequence[State], names: dict[str, str]) -> Table:
+def table(found: Sequence[State], names: dict[str, str], flat: bool = False) -> Table:
     """A row for each run.
 
     Args:
         found: the runs.
         names: what tells them apart, by their paths.
+        flat: whether a row has one line, whatever is cut off.
     """
     made = Table(box=None, pad_edge=False, header_style="bold")
     made.add_column("run", overflow="fold")
@@ -29,18 +38,18 @@ def table(found: Sequence[State], names: dict[str, str]) -> Table:
     made.add_column("state", no_wrap=True)
     for name in ("steps", "speed", "score", "left"):
         made.add_column(name, justify="right", no_wrap=True)
-    made.add_column("", overflow="ellipsis", no_wrap=True)
+    made.add_column("")
     for each in found:
         done = each.name == "finished" or not each.status
         made.add_row(
-            Text(names[each.run.path]),
+            Text(names[each.run.path], no_wrap=flat, overflow="ellipsis" if flat else "fold"),
             each.run.directory.name,
             Text(each.name, style=COLOURS.get(each.name, "cyan")),
             f"{each.steps:,}" if done else f"{each.step:,}/{each.steps:,}",
             f"{each.speed:,.4g}/s" if each.speed else "",
             str(each.score or ""),
             duration(each.left) if each.left is not None else "",
-            Text((each.reason or "").split("\n")[0]),
+            Text((each.reason or "").split("\n")[0], no_wrap=True, overflow="ellipsis"),
         )
     return made
 
@@ -95,6 +104,6 @@ class Display:
             working = [each for each in found if each.name in ACTIVE and each.name != "queued"]
             amiss = [each for each in found if each.name in AMISS]
             found = [*amiss[-max(fit - len(working), 1) :], *working][:fit]
-        made = table(found, self.names)
+        made = table(found, self.names, flat=True)
         made.caption, made.caption_justify = summary(list(self.found.values())), "left"
         return made

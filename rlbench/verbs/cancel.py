@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rlbench.cli import Parser
 from rlbench.errors import RunError
+from rlbench.signals import ask_to_stop
 
 if TYPE_CHECKING:
     from rlbench.launch.states import State
@@ -69,9 +68,9 @@ def signal_process(state: State) -> None:
     """Tell the process that works on a run to stop.
 
     Raises:
-        RunError: it is one of another machine.
+        RunError: it is one of another machine, or another user's.
     """
     pid, host = state.status["pid"], state.status["host"]
     if host != socket.gethostname():
         raise RunError(f"process {pid} on {host} works on {state.run.directory}: cancel it there")
-    os.kill(pid, signal.SIGTERM)
+    ask_to_stop(pid)

@@ -73,7 +73,7 @@ def ls(as_json: bool) -> int:
 def show(sweep: Sweep, as_json: bool) -> int:
     """One sweep and its runs."""
     from rlbench.console import Wide
-    from rlbench.launch.states import complaints, counts, labels, states, summary
+    from rlbench.launch.states import complaints, counts, labels, searched, states, summary
     from rlbench.launch.table import table
     from rlbench.verbs.status import entry
 
@@ -86,7 +86,7 @@ def show(sweep: Sweep, as_json: bool) -> int:
     print(f"rlbench -m {words(about)}")
     print(f"made {moment(about['made'])}, computes {about['hardware']['where']}, lies in {sweep.path}\n")
     Wide().print(table(found, labels([each.run for each in found])))
-    for line in complaints(sweep, found):
+    for line in (*complaints(sweep, found), *searched([each.run for each in found])):
         print(line)
     return 0
 

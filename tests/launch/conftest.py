@@ -1,6 +1,7 @@
-"""Practice clusters, one of a flavour in a test process; without root or SLURM the tests that need one are skipped.
+"""Results of a test's own, and practice clusters, one of a flavour in a test process.
 
-Every process has clusters of its own, so that a test that kills daemons disturbs no test beside it.
+Without root or SLURM the tests that need a cluster are skipped. Every process has clusters of its own, so that a test
+that kills daemons disturbs no test beside it.
 """
 
 import tempfile
@@ -10,6 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.launch.practice import ACCOUNTING, CANNOT_RUN_HERE, PLAIN, Practice, free_port, wait_for
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty results folder."""
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "results"
 
 
 def brought_up(*options: str) -> Iterator[Practice]:
