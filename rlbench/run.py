@@ -35,8 +35,14 @@ DISK_FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 Metrics = dict[str, list[float]]
 
 
-def run(cfg: DictConfig, overrides: Sequence[str] = (), path: Path | None = None) -> int:
+def run(cfg: DictConfig, overrides: Sequence[str] = (), path: Path | None = None, wait: bool = False) -> int:
     """Run a composed configuration in `path`, by default the directory that its content names.
+
+    Args:
+        cfg: the configuration.
+        overrides: the words it was composed from.
+        path: its directory.
+        wait: for another process that runs it; otherwise that is an error.
 
     Returns:
         The exit code: 0 when the run is finished (now or before), 128 + signal when it was interrupted.
@@ -46,7 +52,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = (), path: Path | None = None
         RunError: it failed, or another process is running it.
     """
     path = path or config.run_directory(cfg)
-    with alone(path):
+    with alone(path, print if wait else None):
         if RunDir(path).finished() and not cfg.rerun:
             print("This run is finished already (rerun=true would start it anew).")
             print(result(RunDir(path)))

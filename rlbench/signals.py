@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: heard at once, answered where the work can be left."""
+"""SIGINT, SIGTERM and a cluster's SIGUSR2: heard at once, answered where the work can be left."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from types import FrameType
 from typing import Any
 
 from rlbench.errors import Interrupted
+
+HEARD = signal.SIGINT, signal.SIGTERM, signal.SIGUSR2
 
 
 class Stop:
@@ -26,7 +28,7 @@ class Stop:
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
-            self._before = {s: signal.signal(s, self._hear) for s in (signal.SIGINT, signal.SIGTERM)}
+            self._before = {s: signal.signal(s, self._hear) for s in HEARD}
         return self
 
     def __exit__(self, *_: object) -> None:

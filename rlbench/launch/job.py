@@ -33,7 +33,7 @@ def work(sweep: Sweep, planned: Planned) -> int:
 def execute(sweep: Sweep, planned: Planned) -> int:
     """The run as it was written down, whatever became of the YAML files that it was composed from."""
     cfg = config.checked_anew(OmegaConf.create(planned.config), sweep.path / "runs.jsonl")
-    return run(cfg, planned.words, planned.directory)
+    return run(cfg, planned.words, planned.directory, wait=True)
 
 
 @contextmanager
