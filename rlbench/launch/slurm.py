@@ -1,9 +1,9 @@
 """A sweep on a SLURM cluster: job arrays that submitit writes, and no process of ours that stays.
 
-A ledger in `<sweep>/jobs/` says what an array's indices mean. `<tag>.runs` has the runs, a line each, and is there
-before the array is submitted; `<tag>.json` has SLURM's number for it, and comes after. The array is called
-`<sweep>.<tag>`, so SLURM itself says which runs are queued, even those of a process that was killed while it submitted.
-Whoever submits or cancels looks at both under one lock: no run is queued twice.
+A ledger in `<sweep>/jobs/` says what an array's indices mean. `<tag>.runs` is there before the array is submitted: a
+line for each run, its path and, after a tab, all that the sweep planned of it. `<tag>.json` comes after, with SLURM's
+number. The array is called `<sweep>.<tag>`, so SLURM itself says which runs are queued, even those of a process that
+was killed while it submitted. Whoever submits or cancels looks at both under one lock: no run is queued twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ class Array:
 
     def runs(self) -> list[str]:
         """The paths of its runs, by their indices."""
-        return self.file("runs").read_text().splitlines()
+        return [line.partition("\t")[0] for line in self.file("runs").read_text().splitlines()]
 
     def submitted(self) -> tuple[str, float]:
         """SLURM's number and the moment; no number, if whoever submitted it did not live to write it down."""
@@ -383,7 +383,7 @@ def submit_array(sweep: Sweep, runs: Sequence[Planned], code: Path, before: Sequ
     array = Array(sweep.name, secrets.token_hex(4))
     array.file("runs").parent.mkdir(exist_ok=True)
     sweep.output(runs[0]).parent.mkdir(exist_ok=True)
-    write_atomically(array.file("runs"), "".join(f"{run.path}\n" for run in runs))
+    write_atomically(array.file("runs"), "".join(f"{run.path}\t{json.dumps(asdict(run))}\n" for run in runs))
     options: dict[str, Any] = {"output": array.file("out"), "signal": f"USR2@{asked['notice']}", "requeue": True}
     if asked["at_once"] and before:  # an array's own limit knows nothing of the other arrays
         options["dependency"] = f"afterany:{':'.join(before)}"
@@ -407,7 +407,7 @@ def submit_array(sweep: Sweep, runs: Sequence[Planned], code: Path, before: Sequ
     executor.parameters["map_count"] = len(runs)
     try:
         with redirect_stderr(io.StringIO()), outside_of_jobs():
-            number = executor._submit_command(command(sweep, asked["cpus"])).job_id
+            number = executor._submit_command(command(array, asked["cpus"])).job_id
     except FailedJobError as error:
         said = plain(str(error))
         if "partition" in said:
@@ -423,7 +423,7 @@ def prepare(sweep: Sweep, array: Array, code: Path, setup: Sequence[str]) -> lis
     places = {name: os.environ[name] for name in ("RLBENCH_CACHE",) if os.environ.get(name)}
     places |= {"RLBENCH_RESULTS": str(results_root())}
     return [
-        f'run=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {shlex.quote(str(array.file("runs")))})',
+        f'run=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {shlex.quote(str(array.file("runs")))} | cut -f 1)',
         f'exec >> {shlex.quote(str(sweep.path / "output"))}/"${{run##*/}}.txt" 2>&1',
         *setup,
         *(f"export {name}={shlex.quote(value)}" for name, value in places.items()),
@@ -431,7 +431,7 @@ def prepare(sweep: Sweep, array: Array, code: Path, setup: Sequence[str]) -> lis
     ]
 
 
-def command(sweep: Sweep, cpus: int) -> str:
+def command(array: Array, cpus: int) -> str:
     """The shell line of a job that does its run.
 
     Signals reach a step, which srun makes, and not the shell that makes it. Until Python hears them they are ignored:
@@ -440,7 +440,7 @@ def command(sweep: Sweep, cpus: int) -> str:
     step = f"srun --ntasks=1 --cpus-per-task={cpus} --export=ALL --input=none"
     deaf = 'sh -c \'trap "" TERM USR2; exec "$@"\' sh'
     python = f"{shlex.quote(sys.executable)} -P -m rlbench.launch.slurm_job"  # -P: not from the working directory
-    return f'{step} {deaf} {python} {shlex.quote(str(sweep.path))} "$run"'
+    return f'{step} {deaf} {python} {shlex.quote(str(array.file("runs")))} "$run"'
 
 
 @contextmanager

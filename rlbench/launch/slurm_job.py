@@ -1,4 +1,4 @@
-"""A SLURM job: one run of a sweep, and the way back into the queue. `python -m rlbench.launch.slurm_job SWEEP RUN`
+"""A SLURM job: one run of a sweep, and the way back into the queue. `python -m rlbench.launch.slurm_job TAG.runs RUN`
 
 SLURM asks a job to leave in one of two ways. SIGUSR2, as `sbatch --signal` orders it, announces the time limit and, on
 some clusters, that others are to pass: the run is saved and goes back to the queue. SIGTERM comes on the other clusters
@@ -8,6 +8,7 @@ which of the two it is, and a job that ends by itself in that time is never put 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -26,9 +27,10 @@ PAUSE = 5.0  # seconds between two calls of a controller that does not answer
 
 def main(argv: list[str]) -> int:
     """The exit code of the run, by which SLURM knows a failed job from one that is completed."""
-    folder, path = argv
-    sweep = Sweep(Path(folder))
-    run = next(each for each in sweep.runs() if each.path == path)
+    ledger, path = Path(argv[0]), argv[1]
+    sweep = Sweep(ledger.parents[1])
+    lines = (line.split("\t") for line in ledger.read_text().splitlines())
+    run = next(Planned(**json.loads(planned)) for each, planned in lines if each == path)
     restarts, most = int(os.environ.get("SLURM_RESTART_COUNT", "0")), run.config["hardware"]["slurm"]["restarts"]
     if restarts > most:
         print(f"put back into the queue {restarts} times, more often than hardware.slurm.restarts={most}", flush=True)
@@ -60,10 +62,10 @@ def life(sweep: Sweep, run: Planned) -> int:
 
 def put_back() -> None:
     """Put this job back into the queue."""
+    # Not SLURM_JOB_ID: for one job of an array that is the array's own number, which would put all of them back.
+    job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     while True:
-        asked = subprocess.run(
-            ["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], capture_output=True, text=True, check=False
-        )
+        asked = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
         if asked.returncode == 0:
             print("put back into the queue", flush=True)
             return
