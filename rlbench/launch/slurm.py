@@ -37,7 +37,6 @@ from rlbench.tracking.rundir import RunDir
 
 TURN = 300.0  # seconds to wait for others that submit or cancel
 ANSWER = 60.0  # seconds for SLURM to answer
-LAG = 10.0  # seconds after which a job that is in neither of SLURM's lists is over, or was never taken
 SETTLE = 60.0  # seconds for cancelled jobs to leave their nodes
 PRIVATE = "/tmp", "/var/tmp", "/dev/shm", "/run"  # where each node of a cluster has files of its own
 
@@ -120,6 +119,9 @@ def cancel(sweep: Sweep, runs: Sequence[Planned]) -> None:
         ids = [job.id for job in found.values() if job.state != "ended"]
         if ids:
             slurm("scancel", *compressed(ids))
+            # SLURM forgets at once what it cancels before it has begun.
+            with cancelled_of(sweep).open("a") as file:
+                file.write("".join(f"{id}\n" for id in ids))
 
 
 # -- the ledger --------------------------------------------------------------------------------------------------------
@@ -167,6 +169,11 @@ def arrays(sweep: Sweep) -> list[Array]:
     """All that were submitted for a sweep, the newest last."""
     found = [Array(sweep.name, path.stem) for path in sweep.jobs.glob("*.runs")]
     return sorted(found, key=lambda array: array.submitted()[1])
+
+
+def cancelled_of(sweep: Sweep) -> Path:
+    """Where the ledger has the jobs that were cancelled by command."""
+    return sweep.jobs / "cancelled"
 
 
 @contextmanager
@@ -243,12 +250,12 @@ def known(sweep: Sweep, runs: Sequence[Planned]) -> dict[str, Job]:
     over = {path: newest[path] for path in wanted - found.keys() if path in newest}
     numbers = {array.submitted()[0] for array, index in over.values() if index not in queue.get(array.name, {})} - {""}
     accounts = sacct(numbers) if numbers else {}
+    ours = cancelled_of(sweep).read_text().split() if cancelled_of(sweep).exists() else []
     for path, (array, index) in over.items():
         job = queue.get(array.name, {}).get(index) or accounts.get(array.name, {}).get(index)
-        number, moment = array.submitted()
-        if job is None and number:
-            fresh = time.time() - moment < LAG
-            job = Job(f"{number}_{index}", "queued" if fresh else "ended", "submitted" if fresh else "gone")
+        if job is None and (number := array.submitted()[0]):
+            id = f"{number}_{index}"
+            job = Job(id, "ended", "CANCELLED" if id in ours else "gone from SLURM's lists")
         if job is not None:
             found[path] = job
     return found
@@ -279,16 +286,22 @@ def sacct(numbers: Iterable[str]) -> dict[str, dict[int, Job]]:
         id, state, code, name = line.split("|", 3)
         for number, *span in read_job_id(id):
             for index in range(int(span[0]), int(span[-1]) + 1) if span else ():
-                each = job(f"{number}_{index}", state.split()[0], "" if code == "0:0" else f"exit code {code}")
+                each = job(f"{number}_{index}", state.split()[0], ended_with(code))
                 if each.state == "ended":  # squeue, which is asked first and is ahead, says so of all of them
                     found.setdefault(name, {})[index] = each
     return found
 
 
+def ended_with(code: str) -> str:
+    """sacct's `CODE:SIGNAL` in words; nothing, where all went well."""
+    exit_code, _, signal = code.partition(":")
+    return f"signal {signal}" if signal not in ("", "0") else "" if exit_code == "0" else f"exit code {exit_code}"
+
+
 def job(id: str, state: str, reason: str) -> Job:
     """A job of which SLURM says that it is in this state, and why."""
-    if "RaisedSignal:53" in reason or reason.endswith(" 0:53"):
-        reason = f"its node could not write to {results_root()}: is that folder shared?"
+    if reason in ("JobLaunchFailure", "signal 53") or "RaisedSignal:53" in reason:
+        reason = f"its node could not write to {results_root()}: is that a folder that the nodes share?"
     text = state if reason in ("", "None") else f"{state}: {reason}"
     return Job(id, "queued" if state in QUEUED else "running" if state in RUNNING else "ended", text)
 
@@ -346,13 +359,14 @@ def submit(sweep: Sweep, runs: Sequence[Planned], busy: Iterable[str]) -> list[s
         try:
             numbers.append(submit_array(sweep, part, code, [*before, *numbers]))
         except RunError as error:
-            if TOO_MANY.search(str(error)) and len(part) > 1:
+            crowded = TOO_MANY.search(str(error))
+            if crowded and len(part) > 1:
                 size = len(part) // 2
                 continue
-            if not numbers:
+            if not crowded and not numbers:
                 raise
             raise RunError(
-                f"{queued} of {len(runs)} runs are queued, and no more are taken: {error}\n"
+                f"of {len(runs)} runs {queued} are queued now, and no more are taken ({error})\n"
                 f"`rlbench resume {sweep.name}` queues the others when there is room"
             ) from error
         queued += len(part)
@@ -437,7 +451,7 @@ def command(array: Array, cpus: int) -> str:
     Signals reach a step, which srun makes, and not the shell that makes it. Until Python hears them they are ignored:
     a job that SIGUSR2 ends before it has begun would have failed.
     """
-    step = f"srun --ntasks=1 --cpus-per-task={cpus} --export=ALL --input=none"
+    step = f"srun --quiet --ntasks=1 --cpus-per-task={cpus} --export=ALL --input=none"
     deaf = 'sh -c \'trap "" TERM USR2; exec "$@"\' sh'
     python = f"{shlex.quote(sys.executable)} -P -m rlbench.launch.slurm_job"  # -P: not from the working directory
     return f'{step} {deaf} {python} {shlex.quote(str(array.file("runs")))} "$run"'

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import torch
-from lcg import after
+from lcg import after  # type: ignore[import-not-found]
 from torch import Tensor
 
 from rlbench.task import Task
