@@ -50,11 +50,7 @@ def build(
         report: told `(stage, done, total)`.
         say: told, in a sentence, what a person would want to know.
     """
-    device = torch.device(cfg.hardware.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "hardware=gpu: torch finds no NVIDIA GPU here\nhardware=cpu computes; `rlbench doctor` says why"
-        )
+    device = processor(cfg.hardware.device)
     env = config.instantiate(cfg.env)
     env.require()  # before data are read and models learned in vain
     data: Transitions | None = None
@@ -78,6 +74,21 @@ def build(
         features=Features(observation_dim),
     )
     return config.instantiate(cfg.algo, task=task), task
+
+
+def processor(device: str) -> torch.device:
+    """The device of `hardware.device`.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            "hardware.device=cuda: torch finds no NVIDIA GPU here\nhardware=cpu computes; `rlbench doctor` says why"
+        )
+    return torch.device(device)
 
 
 def build_trained(directory: RunDir, **settings: Any) -> tuple[Algorithm, Task]:

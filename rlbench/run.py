@@ -128,6 +128,10 @@ class Training:
         self.saved, self.saving = self.began, 0.0
         """When the last checkpoint was written, and how long that took."""
         self.clock = Clock()
+        self.trained: tuple[int, float] | None = None
+        """Where and when the training of this life began."""
+        self.diverged: list[int] = []
+        """Seeds whose numbers are none any more."""
         self.score: Score | None = None
         self.mirror: WandbMirror | None = None
         self.algorithm: Algorithm
@@ -185,12 +189,19 @@ class Training:
         self.heard = time.monotonic()
         self.directory.write_status(
             state=state, step=self.step, steps=self.steps, seeds=self.cfg.seeds, stage=stage,
-            seconds=self.seconds(), score=self.score and asdict(self.score), error=error,
+            seconds=self.seconds(), speed=self.speed(), score=self.score and asdict(self.score), error=error,
+            diverged=self.diverged,
         )  # fmt: skip
 
     def seconds(self) -> float:
         """Since the run began, all lives together."""
         return self.before + time.monotonic() - self.began
+
+    def speed(self) -> float | None:
+        """Steps a second, evaluations and checkpoints included, since this life began to train; None before."""
+        if self.trained is None or self.step == self.trained[0]:
+            return None
+        return (self.step - self.trained[0]) / (time.monotonic() - self.trained[1])
 
     def at(self, stage: str, done: int, total: int) -> None:
         """Show the stage, and give a sign of life."""
@@ -227,6 +238,7 @@ class Training:
                 from rlbench.tracking.wandb import WandbMirror
 
                 self.mirror = WandbMirror(self.cfg, self.directory.path, self.path.name)
+            self.trained = self.step, time.monotonic()
             self.write_status("running")
 
     def matmul(self, facts: dict[str, Any]) -> str:
@@ -322,11 +334,17 @@ class Training:
 
     def refuse_divergence(self, metrics: Metrics) -> None:
         """A loss or a score that is no number ends the run; other metrics may have nothing to say yet."""
-        for name, values in metrics.items():
-            if "loss" in name or name.startswith("eval/"):
-                for seed, value in zip(self.seeds, values, strict=True):
-                    if not math.isfinite(value):
-                        raise RunError(
-                            f"{name} of seed {seed} is {value} at step {self.step:,}: training diverged. "
-                            "A lower learning rate is the usual cure; the checkpoints are from before."
-                        )
+        wrong = [
+            (name, seed, value)
+            for name, values in metrics.items()
+            if "loss" in name or name.startswith("eval/")
+            for seed, value in zip(self.seeds, values, strict=True)
+            if not math.isfinite(value)
+        ]
+        if wrong:
+            self.diverged = sorted({seed for _, seed, _ in wrong})
+            name, seed, value = wrong[0]
+            raise RunError(
+                f"{name} of seed {seed} is {value} at step {self.step:,}: training diverged. "
+                "A lower learning rate is the usual cure; the checkpoints are from before."
+            )

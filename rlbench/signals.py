@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 from rlbench.errors import Interrupted
 
 HEARD = signal.SIGINT, signal.SIGTERM, signal.SIGUSR2
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 class Stop:
@@ -54,3 +56,8 @@ class Stop:
             self._holders -= 1
         if self.signum is not None and not self._holders:
             raise Interrupted(self.signum)
+
+
+def end_with_parent() -> None:
+    """This process is to get SIGTERM when the one that made it is gone, however that came to its end (Linux only)."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

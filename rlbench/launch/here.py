@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from omegaconf import OmegaConf
+import os
 
 from rlbench.cli import guarded
-from rlbench.errors import RunError
-from rlbench.launch.start import Hardware, Job
+from rlbench.launch import journal
+from rlbench.launch.start import Hardware
+from rlbench.launch.states import outcome
 from rlbench.launch.sweep import Sweep
-from rlbench.run import run
+
+jobs, cancel = journal.jobs, journal.cancel
 
 
 def workers(_hardware: Hardware) -> int:
@@ -19,23 +21,20 @@ def start(sweep: Sweep) -> int:
     """Run what is unfinished; a run that fails does not stop the others.
 
     Raises:
-        RunError: some failed; the message says which.
+        RunError: some failed; the message says which, and why.
     """
-    failed = []
-    with sweep.alone():
-        runs = sweep.runs()
-        for number, each in enumerate(runs, 1):
-            print(f"[{number}/{len(runs)}] {each.label}", flush=True)
-            code = guarded(lambda each=each: run(OmegaConf.create(each.config), each.words, each.directory))  # type: ignore[misc]
-            if code >= 128:
+    from rlbench.launch.job import execute
+
+    runs = sweep.runs()
+    with sweep.alone(), journal.Journal(sweep, [run for run in runs if not run.finished()]) as book:
+        for number, run in enumerate(runs, 1):
+            if run.path in book.cancelled():
+                continue
+            print(f"[{number}/{len(runs)}] {run.label}", flush=True)
+            book.began(run, os.getpid())
+            code = guarded(lambda run=run: execute(sweep, run))  # type: ignore[misc]
+            book.ended(run, code)
+            if code >= 128 and run.path not in book.cancelled():
+                print(f"`rlbench resume {sweep.name}` goes on with the sweep")
                 return code
-            if code:
-                failed.append(each.label)
-    if failed:
-        raise RunError(f"{len(failed)} of {len(runs)} runs failed: {'; '.join(failed)}")
-    return 0
-
-
-def jobs(_sweep: Sweep) -> dict[str, Job]:
-    """Nothing: what is not in a run's directory is not begun."""
-    return {}
+    return outcome(sweep)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
-from rlbench.launch.sweep import Planned
+from rlbench.launch.sweep import Planned, is_seed
+from rlbench.tracking.rundir import ID, RunDir
 
 ENOUGH = 4  # runs a worker: with fewer, one long run at the end leaves the others idle
-LARGEST = 16  # seeds together in a run that is looked for
 
 
 def plan(cells: Sequence[Planned], most: int, workers: int) -> list[Planned]:
@@ -20,30 +21,63 @@ def plan(cells: Sequence[Planned], most: int, workers: int) -> list[Planned]:
         most: seeds that may be trained together.
         workers: runs that are worked on at a time.
     """
-    found = [(cell, holder(cell)) for cell in cells]
+    sizes: dict[Path, set[int]] = {}
+    found = [(cell, holder(cell, sizes)) for cell in cells]
     done = {run.path: run for _, run in found if run is not None}
     return [*done.values(), *packed([cell for cell, run in found if run is None], most, workers)]
 
 
-def holder(cell: Planned) -> Planned | None:
-    """A finished run that has this cell's seed, by itself or among others."""
+def moved(runs: Sequence[Planned], most: int, workers: int) -> list[Planned]:
+    """The runs of a sweep that goes on elsewhere: what has not begun is packed for the workers there."""
+    begun = [run for run in runs if run.directory.exists()]
+    waiting = [each for run in runs if not run.directory.exists() for each in apart(run)]
+    return [*begun, *packed(waiting, most, workers)]
+
+
+def mended(runs: Sequence[Planned], most: int, workers: int) -> list[Planned]:
+    """The runs of a sweep that goes on: a seed that diverged leaves its pack, whose others begin anew without it."""
+    good, others = [], []
+    for run in runs:
+        diverged = run.status().get("diverged") if run.packed else None
+        if diverged:
+            good += [each for each in apart(run) if each.config["seed"] in diverged]
+            others += [each for each in apart(run) if each.config["seed"] not in diverged]
+        else:
+            good.append(run)
+    return [*good, *packed(others, most, workers)]
+
+
+def holder(cell: Planned, sizes: dict[Path, set[int]] | None = None) -> Planned | None:
+    """A finished run that has this cell's seed, by itself or among others.
+
+    Args:
+        cell: a run that was asked for.
+        sizes: what `companies` found in folders that were looked into before.
+    """
     if cell.finished():
         return cell
-    folder = cell.directory.parent
-    if cell.config["seeds"] > 1 or not folder.is_dir():
+    if cell.config["seeds"] > 1:
         return None
-    names = {path.name for path in folder.iterdir()} - {cell.directory.name}
-    seed = cell.config["seed"]
-    for size in range(2, LARGEST + 1 if names else 0):
+    seed, folder = cell.config["seed"], cell.directory.parent
+    sizes = {} if sizes is None else sizes
+    if folder not in sizes:
+        sizes[folder] = companies(folder)
+    for size in sizes[folder]:
         for first in range(max(0, seed - size + 1), seed + 1):
             run = with_seeds(cell, range(first, first + size))
-            if run.directory.name in names and run.finished():
+            if run.finished():
                 return run
     return None
 
 
+def companies(folder: Path) -> set[int]:
+    """How many seeds were trained together in the finished runs of a folder, where it was more than one."""
+    runs = [RunDir(path) for path in folder.glob("*") if ID.fullmatch(path.name)]
+    return {run.status()["seeds"] for run in runs if run.finished()} - {1}
+
+
 def packed(runs: Sequence[Planned], most: int, workers: int) -> list[Planned]:
-    """The runs with neighbouring seeds joined, such that every worker still has its share.
+    """The runs with neighbouring seeds joined, such that every worker has its share.
 
     Args:
         runs: as they were asked for.
@@ -53,10 +87,14 @@ def packed(runs: Sequence[Planned], most: int, workers: int) -> list[Planned]:
     families: dict[str, list[Planned]] = {}
     for run in runs:
         families.setdefault(family(run), []).append(run)
-    if not runs:
-        return []
-    ways = [[pack for each in families.values() for pack in joined(each, size)] for size in range(most, 0, -1)]
-    return next((way for way in ways if len(way) % workers == 0 or len(way) >= ENOUGH * workers), ways[-1])
+    ways = [[joined(each, size) for each in families.values()] for size in range(most, 0, -1)]
+    shared = (way for way in ways if is_shared([len(packs) for packs in way], workers))
+    return [pack for packs in next(shared, ways[-1]) for pack in packs]
+
+
+def is_shared(packs: Sequence[int], workers: int) -> bool:
+    """Whether so many packs of each family occupy all workers to the end: families may differ in length."""
+    return sum(packs) >= ENOUGH * workers or all(n % workers == 0 for n in packs)
 
 
 def family(run: Planned) -> str:
@@ -88,8 +126,14 @@ def one(runs: Sequence[Planned]) -> Planned:
     return runs[0] if len(runs) == 1 else with_seeds(runs[0], range(first.start, last.stop))
 
 
+def apart(run: Planned) -> list[Planned]:
+    """The runs that were joined into one."""
+    return [with_seeds(run, range(seed, seed + 1)) for seed in run.seeds] if run.packed else [run]
+
+
 def with_seeds(run: Planned, seeds: range) -> Planned:
     """The same run with other seeds."""
-    words = [word for word in run.words if word.partition("=")[0] not in ("seed", "seeds")]
+    words = [word for word in run.words if not is_seed(word)]
     config = {**run.config, "seed": seeds.start, "seeds": len(seeds)}
-    return Planned.of([*words, f"seed={seeds.start}", f"seeds={len(seeds)}"], config)
+    count = [f"seeds={len(seeds)}"] if len(seeds) > 1 else []
+    return Planned.of([*words, f"seed={seeds.start}", *count], config, packed=len(seeds) > 1)

@@ -55,7 +55,7 @@ def life(sweep: Sweep, run: Planned) -> int:
             from rlbench.launch.job import work
 
             sys.path.append(str(Path(rlbench.__file__).parents[1] / BESIDE))
-            return work(sweep, run)
+            return work(sweep, run, wait=True)
     except Interrupted as early:
         return early.exit_code
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, cast
 
-from rlbench.errors import UsageError
-from rlbench.launch.packing import holder, plan
+from rlbench.errors import RunError, UsageError
+from rlbench.launch.packing import holder, mended, moved, plan
 from rlbench.launch.sweep import Planned, Sweep, default_name
 from rlbench.tracking.rundir import RunDir, alone
 
@@ -87,15 +87,57 @@ def sweep(words: Sequence[str], cells: Sequence[Planned], name: str | None) -> i
     if any(cell.config["hardware"] != hardware for cell in cells):
         raise UsageError("hardware= has one value in a sweep: start one sweep for each")
     workers = place(hardware["where"]).workers(hardware)
-    if cells[0].config["rerun"]:
+    anew = cells[0].config["rerun"]
+    if anew:
         cells = [set_aside(cell) for cell in cells]
     made = Sweep.create(name or default_name(cells), words, cells, lambda: plan(cells, hardware["pack"], workers))
+    if anew:
+        for run in made.runs():
+            set_aside(run)
+    if made.hardware != hardware:
+        move(made, words, cells[0])
     return proceed(made)
+
+
+def move(sweep: Sweep, words: Sequence[str], cell: Planned) -> None:
+    """Let what is unfinished of a sweep go on elsewhere than where it began.
+
+    Args:
+        sweep: the sweep.
+        words: what the user typed.
+        cell: any of the runs that were asked for.
+
+    Raises:
+        RunError: it is still at work there.
+    """
+    hardware = cell.config["hardware"]
+    before, after = sweep.hardware["where"], hardware["where"]
+    if before != after and any(job.state != "ended" for job in place(before).jobs(sweep).values()):
+        raise RunError(
+            f"the sweep {sweep.name} is queued or at work elsewhere (hardware.where={before})\n"
+            f"`rlbench status {sweep.name}` shows how far it is, `rlbench cancel {sweep.name}` stops it there"
+        )
+    workers, chosen = place(after).workers(hardware), [word for word in cell.words if is_of_hardware(word)]
+
+    def there(run: Planned) -> Planned:
+        others = [word for word in run.words if not is_of_hardware(word)]
+        return replace(run, words=[*others, *chosen], config={**run.config, "hardware": hardware})
+
+    sweep.revise(
+        lambda runs: list(map(there, moved(runs, hardware["pack"], workers))), words=list(words), hardware=hardware
+    )
+
+
+def is_of_hardware(word: str) -> bool:
+    return word.lstrip("+").partition("=")[0].partition(".")[0] == "hardware"
 
 
 def proceed(sweep: Sweep) -> int:
     """Start what is unfinished of a sweep; the exit code."""
-    return place(sweep.about()["hardware"]["where"]).start(sweep)
+    hardware = sweep.hardware
+    at = place(hardware["where"])
+    sweep.revise(lambda runs: mended(runs, hardware["pack"], at.workers(hardware)))
+    return at.start(sweep)
 
 
 def set_aside(cell: Planned) -> Planned:
@@ -106,4 +148,4 @@ def set_aside(cell: Planned) -> Planned:
         with alone(run.directory):
             shutil.rmtree(before, ignore_errors=True)
             run.directory.rename(before)
-    return Planned(cell.words, {**cell.config, "rerun": False}, cell.path)
+    return replace(cell, config={**cell.config, "rerun": False})

@@ -13,9 +13,9 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,16 @@ class Planned:
         words: the overrides it was composed from.
         config: its whole configuration, resolved.
         path: its directory, relative to the results folder.
+        packed: whether several of the runs that were asked for are trained together in it.
     """
 
     words: list[str]
     config: dict[str, Any]
     path: str
+    packed: bool = False
 
     @classmethod
-    def of(cls, words: list[str], content: dict[str, Any]) -> Planned:
+    def of(cls, words: list[str], content: dict[str, Any], packed: bool = False) -> Planned:
         """The run of a configuration.
 
         Raises:
@@ -52,7 +54,7 @@ class Planned:
         """
         from rlbench import config
 
-        return cls(words, content, str(config.run_directory(content).relative_to(results_root())))
+        return cls(words, content, str(config.run_directory(content).relative_to(results_root())), packed)
 
     @property
     def directory(self) -> Path:
@@ -67,19 +69,28 @@ class Planned:
         """What a person knows it by."""
         return " ".join(self.words)
 
+    def status(self) -> dict[str, Any]:
+        """What its directory says of it; empty where nothing can be read."""
+        try:
+            return RunDir(self.directory).status()
+        except RunError:
+            return {}
+
     def finished(self) -> bool:
         return RunDir(self.directory).finished()
 
 
 class Sweep:
-    """A sweep on disk.
+    """A sweep on disk, or a part of it.
 
     Args:
         path: its folder.
+        part: the paths of the runs that are meant; None: all of them.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, part: Collection[str] | None = None) -> None:
         self.path = path
+        self.part = part
 
     @property
     def name(self) -> str:
@@ -110,6 +121,7 @@ class Sweep:
             owner.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
             yield
         finally:
+            owner.unlink(missing_ok=True)
             lock.release()
 
     def output(self, run: Planned) -> Path:
@@ -117,7 +129,7 @@ class Sweep:
         return self.path / "output" / f"{run.directory.name}.txt"
 
     def about(self) -> dict[str, Any]:
-        """What `sweep.json` says: words, moment, number of runs, where they compute.
+        """What `sweep.json` says: words, moment, where the runs compute.
 
         Raises:
             RunError: it cannot be read.
@@ -128,9 +140,16 @@ class Sweep:
             raise RunError(f"{self.path / 'sweep.json'} cannot be read: {error}") from error
         return about
 
+    @property
+    def hardware(self) -> dict[str, Any]:
+        """Where its runs compute."""
+        hardware: dict[str, Any] = self.about()["hardware"]
+        return hardware
+
     def runs(self) -> list[Planned]:
         """The runs, in the order in which they were asked for."""
-        return [Planned(**json.loads(line)) for line in (self.path / "runs.jsonl").read_text().splitlines()]
+        runs = (Planned(**json.loads(line)) for line in (self.path / "runs.jsonl").read_text().splitlines())
+        return [run for run in runs if self.part is None or run.path in self.part]
 
     def unfinished(self) -> list[Planned]:
         return [run for run in self.runs() if not run.finished()]
@@ -154,29 +173,48 @@ class Sweep:
             raise UsageError(f"--name {name}: letters, digits and . _ + - name a sweep")
         sweep = cls(results_root() / "sweeps" / name)
         sweep.path.mkdir(parents=True, exist_ok=True)
-        asked, hardware = digest(cells), cells[0].config["hardware"]
-        with FileLock(sweep.path / ".writing"):
-            if (sweep.path / "sweep.json").exists():
-                if sweep.about()["cells"] != asked:
-                    raise UsageError(
-                        f"there is another sweep {name}: `rlbench sweep show {name}`\n--name NAME names this one"
-                    )
-                if sweep.about()["hardware"] == hardware:
-                    return sweep
-                # What is unfinished is to go on elsewhere than where it began.
-                runs = [replace(run, config={**run.config, "hardware": hardware}) for run in sweep.runs()]
-            else:
-                runs = plan()
-            write_atomically(sweep.path / "runs.jsonl", "".join(json.dumps(asdict(run)) + "\n" for run in runs))
-            about = {
-                "words": list(words),
-                "command": sys.argv,
-                "made": time.time(),
-                "cells": asked,
-                "hardware": hardware,
-            }
-            write_atomically(sweep.path / "sweep.json", json.dumps(about, indent=1) + "\n")
+        asked = digest(cells)
+        with sweep.writing():
+            if not (sweep.path / "sweep.json").exists():
+                about = {
+                    "words": list(words),
+                    "command": sys.argv,
+                    "made": time.time(),
+                    "cells": asked,
+                    "hardware": cells[0].config["hardware"],
+                }
+                sweep.write(plan(), about)
+            elif sweep.about()["cells"] != asked:
+                raise UsageError(
+                    f"there is another sweep {name}: `rlbench sweep show {name}`\n--name NAME names this one"
+                )
         return sweep
+
+    def revise(self, revised: Callable[[list[Planned]], list[Planned]], **about: Any) -> None:
+        """Replace what is planned.
+
+        Args:
+            revised: gets the runs and returns those that are to stand there instead.
+            about: entries of `sweep.json` that are to be others.
+        """
+        with self.writing():
+            runs, before = self.runs(), self.about()
+            changed, after = revised(runs), {**before, **about}
+            if (changed, after) != (runs, before):
+                self.write(changed, after)
+
+    def writing(self) -> FileLock:
+        """While it is held, no other process writes the sweep down."""
+        return FileLock(self.path / ".writing")
+
+    def write(self, runs: Sequence[Planned], about: dict[str, Any]) -> None:
+        write_atomically(self.path / "runs.jsonl", "".join(json.dumps(asdict(run)) + "\n" for run in runs))
+        write_atomically(self.path / "sweep.json", json.dumps(about, indent=1) + "\n")
+
+
+def is_seed(word: str) -> bool:
+    """Whether an override sets the seeds."""
+    return word.lstrip("+").partition("=")[0] in ("seed", "seeds")
 
 
 def default_name(cells: Sequence[Planned]) -> str:
@@ -215,3 +253,12 @@ def find(name: str) -> Sweep:
     if matches:
         raise UsageError(f"{name!r} means more than one sweep: {', '.join(sweep.name for sweep in matches)}")
     raise UsageError(f"no sweep {name!r} in {results_root() / 'sweeps'}\n`rlbench sweep ls` lists them")
+
+
+def holding(directory: Path) -> list[tuple[Sweep, Planned]]:
+    """The sweeps that the run of a directory belongs to, the newest last, each with what it planned."""
+    if not directory.is_relative_to(results_root()):
+        return []
+    path = str(directory.relative_to(results_root()))
+    found = [sweep for sweep in sweeps() if json.dumps(path) in (sweep.path / "runs.jsonl").read_text()]
+    return [(sweep, run) for sweep in found for run in Sweep(sweep.path, [path]).runs()]

@@ -1,6 +1,7 @@
 """Which library multiplies float32 matrices on the CPU, decided by a probe at the start of a run."""
 
 import time
+from functools import cache
 
 import torch
 
@@ -18,6 +19,14 @@ def choose_matmul_backend(size: int = 256) -> str:
     Returns:
         `highest` or `medium`.
     """
+    choice = _probed(size)
+    torch.set_float32_matmul_precision(choice)
+    return choice
+
+
+@cache
+def _probed(size: int) -> str:
+    """The choice; the processes that are forked from this one need not probe again."""
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(8, size, size, generator=generator) for _ in range(2))
     exact = a.double() @ b.double()
@@ -26,9 +35,7 @@ def choose_matmul_backend(size: int = 256) -> str:
         torch.set_float32_matmul_precision(precision)
         error = ((a @ b - exact).norm() / exact.norm()).item()
         seconds[precision] = _best_time(a, b) if error < EXACT else float("inf")
-    choice = "medium" if seconds["medium"] * FASTER < seconds["highest"] else "highest"
-    torch.set_float32_matmul_precision(choice)
-    return choice
+    return "medium" if seconds["medium"] * FASTER < seconds["highest"] else "highest"
 
 
 def _best_time(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -28,7 +28,7 @@ def cores() -> int:
 def describe() -> dict[str, Any]:
     """What is known before anything is built; no package is imported for it."""
     return {
-        "versions": versions(),
+        "versions": dict(versions()),
         "git": dict(git()),
         "machine": {"host": socket.gethostname(), "system": platform.platform(), "cpu": cpu(), "cores": cores()},
         "command": sys.argv,
@@ -36,6 +36,7 @@ def describe() -> dict[str, Any]:
     }
 
 
+@cache
 def versions() -> dict[str, str | None]:
     found: dict[str, str | None] = {"rlbench": rlbench.__version__, "python": platform.python_version()}
     for package in PACKAGES:

@@ -103,7 +103,7 @@ class RunDir:
     def status(self) -> dict[str, Any]:
         """The last status written; a run whose process is gone is `lost`, whatever it said of itself."""
         status = self._json("status.json")
-        if status.get("state") in ("building", "running") and not _alive(status):
+        if status.get("state") in ("building", "running") and not is_alive(status):
             status["state"] = "lost"
         return status
 
@@ -201,17 +201,33 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return mean, (sum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1)) ** 0.5
 
 
-def _alive(status: dict[str, Any]) -> bool:
-    """Whether the process that wrote a status still runs; on another machine, whether it was heard of lately."""
-    if status.get("host") != socket.gethostname():
-        return time.time() - float(status.get("heartbeat", 0)) < SILENT
+def is_alive(writer: dict[str, Any]) -> bool:
+    """Whether the process that gave a sign of life still runs; on another machine, whether it was heard of lately.
+
+    Args:
+        writer: its `pid` and `host`, and the moment of the sign, `heartbeat`.
+    """
+    heartbeat = float(writer.get("heartbeat", 0))
+    if writer.get("host") != socket.gethostname():
+        return time.time() - heartbeat < SILENT
     try:
-        os.kill(int(status["pid"]), 0)
+        os.kill(int(writer["pid"]), 0)
     except ProcessLookupError:
         return False
     except PermissionError:  # it lives, and is another user's
         return True
-    return True
+    return not _is_another(int(writer["pid"]), heartbeat)
+
+
+def _is_another(pid: int, heartbeat: float) -> bool:
+    """Whether a process is dead but for its number, or has that number from one that died (where Linux tells)."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+    except OSError:
+        return False
+    began = time.time() - uptime + int(fields[18]) / os.sysconf("SC_CLK_TCK")
+    return state == "Z" or began > heartbeat + 2  # seconds, for the rounding of either
 
 
 @contextmanager

@@ -1,0 +1,96 @@
+"""`rlbench status [SWEEP|WORD...]`: how far runs and sweeps are, and what waits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rlbench.cli import Parser
+
+if TYPE_CHECKING:
+    from rlbench.launch.states import State
+
+HELP = """\
+Say how far runs are, a line for each: their own word and, where they are in a queue, the queue's. Without words, the
+sweeps in numbers, and the runs that are at work or went wrong."""
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = Parser("status", HELP)
+    parser.add_argument(
+        "words", nargs="*", metavar="SWEEP|WORD", help="only runs of this sweep, or whose path and words have all these"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    given = parser.parse_args(argv)
+
+    from rlbench.console import Wide
+    from rlbench.launch.states import ACTIVE, AMISS, labels, summary
+    from rlbench.launch.table import table
+
+    found = known()
+    chosen = [(name, each) for name, each in found if all(is_of(word, name, each) for word in given.words)]
+    if given.json:
+        print(json.dumps({"runs": [entry(name, each) for name, each in chosen], "summary": tally(chosen)}, indent=1))
+        return 0
+    if not found:
+        print("nothing was run yet")
+        return 0
+    if not chosen:
+        print(f"no run has {' and '.join(given.words)} in its sweep's name, its path or its words")
+        return 0
+    for name in dict.fromkeys(name for name, _ in chosen):
+        runs = [each for of, each in chosen if of == name]
+        print(f"{name or 'runs of no sweep'}: {summary(runs)}")
+        shown = (
+            runs if given.words else [each for each in runs if each.name in (*ACTIVE, *AMISS) and each.name != "queued"]
+        )
+        if shown:
+            Wide().print(table(shown, labels([each.run for of, each in found if of == name])))
+    return 0
+
+
+def known() -> list[tuple[str | None, State]]:
+    """Every run, with the name of the newest sweep that it belongs to; None: of none."""
+    from rlbench.launch.states import State, states
+    from rlbench.launch.sweep import sweeps
+    from rlbench.paths import results_root
+    from rlbench.tracking.rundir import find_runs
+
+    found: dict[str, tuple[str | None, State]] = {}
+    for sweep in sweeps():
+        for each in states(sweep):
+            found[str(each.run.directory)] = sweep.name, each
+    for run in find_runs(results_root()).runs:
+        if str(run.path) not in found:
+            found[str(run.path)] = None, State.of_directory(run.path)
+    return list(found.values())
+
+
+def is_of(word: str, sweep: str | None, state: State) -> bool:
+    return word in (sweep or "") or word in f"{state.run.path} {state.run.label}"
+
+
+def tally(chosen: Sequence[tuple[str | None, State]]) -> dict[str, int]:
+    from rlbench.launch.states import counts
+
+    return counts(each for _, each in chosen)
+
+
+def entry(sweep: str | None, state: State) -> dict[str, Any]:
+    """A run as a program would read it."""
+    job = state.job and {"id": state.job.id, "state": state.job.state, "reason": state.job.reason}
+    return {
+        "id": state.run.directory.name,
+        "sweep": sweep,
+        "state": state.name,
+        "step": state.step,
+        "steps": state.steps,
+        "speed": state.speed,
+        "seconds_left": state.left,
+        "score": state.status.get("score"),
+        "reason": state.reason,
+        "job": job,
+        "words": state.run.words,
+        "path": str(state.run.directory),
+    }
