@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import re
 import secrets
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,12 @@ from rlbench.tracking.rundir import RunDir
 
 TURN = 300.0  # seconds to wait for others that submit or cancel
 ANSWER = 60.0  # seconds for SLURM to answer
+MOMENT = 2.0  # seconds for which an answer of SLURM is shown again
 SETTLE = 60.0  # seconds for cancelled jobs to leave their nodes
 PRIVATE = "/tmp", "/var/tmp", "/dev/shm", "/run"  # where each node of a cluster has files of its own
 
+Queue = dict[str, dict[int, Job]]  # jobs by the names of their arrays and the indices in these
+GONE = "gone from SLURM's lists"
 QUEUED = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 
@@ -110,18 +114,16 @@ def start(sweep: Sweep) -> int:
 
 
 def jobs(sweep: Sweep) -> dict[str, Job]:
-    return known(sweep, sweep.unfinished())
+    return known(sweep, sweep.unfinished(), recent())
 
 
 def cancel(sweep: Sweep, runs: Sequence[Planned]) -> None:
     with turn():
-        found = known(sweep, runs)
-        ids = [job.id for job in found.values() if job.state != "ended"]
-        if ids:
-            slurm("scancel", *compressed(ids))
+        live = {path: job for path, job in known(sweep, runs, squeue()).items() if job.state != "ended"}
+        if live:
+            slurm("scancel", *compressed(job.id for job in live.values()))
             # SLURM forgets at once what it cancels before it has begun.
-            with cancelled_of(sweep).open("a") as file:
-                file.write("".join(f"{id}\n" for id in ids))
+            remember(sweep, (Job(job.id, "ended", "CANCELLED") for job in live.values()))
 
 
 # -- the ledger --------------------------------------------------------------------------------------------------------
@@ -157,23 +159,32 @@ class Array:
         """The paths of its runs, by their indices."""
         return [line.partition("\t")[0] for line in self.file("runs").read_text().splitlines()]
 
-    def submitted(self) -> tuple[str, float]:
-        """SLURM's number and the moment; no number, if whoever submitted it did not live to write it down."""
-        if not self.file("json").exists():
-            return "", self.file("runs").stat().st_mtime
-        entry = json.loads(self.file("json").read_bytes())
-        return entry["number"], entry["time"]
+    def number(self) -> str:
+        """SLURM's for it; empty, if whoever submitted it did not live to write it down."""
+        path = self.file("json")
+        return str(json.loads(path.read_bytes())["number"]) if path.exists() else ""
 
 
 def arrays(sweep: Sweep) -> list[Array]:
     """All that were submitted for a sweep, the newest last."""
-    found = [Array(sweep.name, path.stem) for path in sweep.jobs.glob("*.runs")]
-    return sorted(found, key=lambda array: array.submitted()[1])
+    paths = sorted(sweep.jobs.glob("*.runs"), key=lambda path: path.stat().st_mtime_ns)
+    return [Array(sweep.name, path.stem) for path in paths]
 
 
-def cancelled_of(sweep: Sweep) -> Path:
-    """Where the ledger has the jobs that were cancelled by command."""
-    return sweep.jobs / "cancelled"
+def remembered(sweep: Sweep) -> dict[str, Job]:
+    """Jobs that are known to have ended, by their ids: SLURM forgets them, within minutes if it keeps no accounts."""
+    path = sweep.jobs / "ended.json"
+    return (
+        {id: Job(id, "ended", reason) for id, reason in json.loads(path.read_bytes()).items()} if path.exists() else {}
+    )
+
+
+def remember(sweep: Sweep, ended: Iterable[Job]) -> None:
+    before = {id: job.reason for id, job in remembered(sweep).items()}
+    after = before | {job.id: job.reason for job in ended}
+    if after != before:
+        with suppress(OSError):  # another user's sweep, a full disk: then it is asked again
+            write_atomically(sweep.jobs / "ended.json", json.dumps(after) + "\n")
 
 
 @contextmanager
@@ -188,6 +199,7 @@ def turn() -> Iterator[None]:
     try:
         with FileLock(path, timeout=TURN):
             yield
+            recent.until = -math.inf
     except Timeout as error:
         raise RunError(
             f"other commands have been submitting jobs for {TURN:.0f} seconds ({path}): try again"
@@ -233,38 +245,62 @@ def sinfo(field: str) -> list[str]:
     return sorted(set(slurm("sinfo", "--noheader", f"--format={field}").split()))
 
 
-def known(sweep: Sweep, runs: Sequence[Planned]) -> dict[str, Job]:
-    """What SLURM says of these runs, by their paths, asked once of squeue and at most once of sacct.
+def known(sweep: Sweep, runs: Sequence[Planned], queue: Queue) -> dict[str, Job]:
+    """What SLURM says of these runs, by their paths; of sacct it is asked at most once.
 
-    Raises:
-        RunError: it does not answer.
+    Args:
+        sweep: theirs.
+        runs: the runs.
+        queue: what squeue says.
     """
     wanted = {run.path for run in runs}
     newest = {path: (array, index) for array in arrays(sweep) for index, path in enumerate(array.runs())}
-    queue = squeue()
-    found: dict[str, Job] = {}
+    live: dict[str, Job] = {}
     for name, entries in queue.items():  # of other sweeps too: two may have a run in common
         if array := Array.of(name):
-            alive = ((path, entries.get(index)) for index, path in enumerate(array.runs()) if path in wanted)
-            found |= {path: job for path, job in alive if job is not None and job.state != "ended"}
-    over = {path: newest[path] for path in wanted - found.keys() if path in newest}
-    numbers = {array.submitted()[0] for array, index in over.values() if index not in queue.get(array.name, {})} - {""}
-    accounts = sacct(numbers) if numbers else {}
-    ours = cancelled_of(sweep).read_text().split() if cancelled_of(sweep).exists() else []
-    for path, (array, index) in over.items():
-        job = queue.get(array.name, {}).get(index) or accounts.get(array.name, {}).get(index)
-        if job is None and (number := array.submitted()[0]):
-            id = f"{number}_{index}"
-            job = Job(id, "ended", "CANCELLED" if id in ours else "gone from SLURM's lists")
-        if job is not None:
-            found[path] = job
-    return found
+            jobs = ((path, entries.get(index)) for index, path in enumerate(array.runs()) if path in wanted)
+            live |= {path: job for path, job in jobs if job is not None and job.state != "ended"}
+    last = {path: newest[path] for path in wanted - live.keys() if path in newest}
+    before, over = remembered(sweep), dict[str, Job]()
+    for path, (array, index) in last.items():
+        if job := queue.get(array.name, {}).get(index) or before.get(f"{array.number()}_{index}"):
+            over[path] = job
+    forgotten = {path: place for path, place in last.items() if path not in over and place[0].number()}
+    accounts = sacct({array.number() for array, _ in forgotten.values()}) if forgotten else {}
+    for path, (array, index) in forgotten.items():
+        if job := accounts.get(array.name, {}).get(index):
+            over[path] = job
+    remember(sweep, over.values())
+    gone = {path: Job(f"{array.number()}_{index}", "ended", GONE) for path, (array, index) in forgotten.items()}
+    return live | gone | over
 
 
-def squeue() -> dict[str, dict[int, Job]]:
+class Recent:
+    """squeue's last answer, good for a moment: a `status` looks at many sweeps, and bothers SLURM once."""
+
+    def __init__(self) -> None:
+        self.until = -math.inf
+        self.answer: Queue | RunError = {}
+
+    def __call__(self) -> Queue:
+        if time.monotonic() > self.until:
+            try:
+                self.answer = squeue()
+            except RunError as error:  # which takes SLURM many seconds to find out
+                self.answer = error
+            self.until = time.monotonic() + MOMENT
+        if isinstance(self.answer, RunError):
+            raise self.answer
+        return self.answer
+
+
+recent = Recent()
+
+
+def squeue() -> Queue:
     """The user's jobs by their names and indices: all that wait or run, and those that ended minutes ago."""
     lines = slurm("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--format=%F|%K|%T|%r|%j")
-    found: dict[str, dict[int, Job]] = {}
+    found: Queue = {}
     for line in lines.splitlines():
         number, index, state, reason, name = line.split("|", 4)
         if index.isdecimal():
@@ -272,7 +308,7 @@ def squeue() -> dict[str, dict[int, Job]]:
     return found
 
 
-def sacct(numbers: Iterable[str]) -> dict[str, dict[int, Job]]:
+def sacct(numbers: Iterable[str]) -> Queue:
     """The jobs of these arrays that have ended, by their names and indices; none, if the cluster keeps no accounts."""
     from submitit.slurm.slurm import read_job_id
 
@@ -281,7 +317,7 @@ def sacct(numbers: Iterable[str]) -> dict[str, dict[int, Job]]:
         lines = slurm("sacct", "--noheader", "--allocations", "--parsable2", f"--jobs={','.join(numbers)}", fields)
     except RunError:
         return {}
-    found: dict[str, dict[int, Job]] = {}
+    found: Queue = {}
     for line in lines.splitlines():
         id, state, code, name = line.split("|", 3)
         for number, *span in read_job_id(id):
@@ -310,7 +346,7 @@ def settled(sweep: Sweep, runs: Sequence[Planned]) -> dict[str, Job]:
     """What SLURM says of these runs when those that it is ending have left their nodes."""
     end = time.monotonic() + SETTLE
     while True:
-        found = known(sweep, runs)
+        found = known(sweep, runs, squeue())
         if time.monotonic() > end or not any(each.reason.startswith("COMPLETING") for each in found.values()):
             return found
         time.sleep(1)

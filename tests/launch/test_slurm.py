@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -89,7 +90,7 @@ def trains(run: Planned) -> bool:
 
 def states(sweep: Sweep) -> dict[int, str]:
     """What SLURM says of the runs, by their seeds."""
-    jobs = slurm.known(sweep, sweep.runs())
+    jobs = slurm.known(sweep, sweep.runs(), slurm.squeue())
     return {run.config["seed"]: jobs[run.path].reason for run in sweep.runs() if run.path in jobs}
 
 
@@ -179,7 +180,7 @@ def test_more_runs_than_an_array_may_have(cluster: Practice, mine: Path, tmp_pat
     first, second = slurm.arrays(sweep)
     assert [len(first.runs()), len(second.runs())] == [1001, 199]
     assert first.runs() + second.runs() == [run.path for run in sweep.runs()]
-    number = first.submitted()[0]
+    number = first.number()
     assert f"{number}_*(unfulfilled)" in cluster.run("squeue", "-hn", second.name, "-o", "%E")
     listed = cluster.run("squeue", "-ho", "%i").split()
     assert [entry.rpartition("%")[2] for entry in listed] == ["5]", "5]"]
@@ -193,6 +194,7 @@ def test_more_runs_than_an_array_may_have(cluster: Practice, mine: Path, tmp_pat
     jobs = slurm.jobs(sweep)
     left = {run.config["seed"] for run in sweep.runs() if jobs[run.path].state == "queued"}
     assert left == {seed for seed in range(1200) if seed % 100 < 30}
+    assert Counter(job.reason for job in jobs.values())["CANCELLED"] == 1200 - len(left)
 
 
 def counted(tmp_path: Path, *programs: str, instead: str = "") -> Path:
@@ -243,17 +245,17 @@ def test_what_slurm_forgets_the_accounts_know(cluster: Practice, mine: Path, tmp
     said = [sweep.output(run).read_text() for run in sweep.runs()]
     assert all(re.fullmatch(r"on n\d\n", text) for text in said)
     held = submit("held", [*snail(mine, 10, "range(3,6)"), HELD])
-    slurm.cancel(held, held.runs())
-    assert states(held) == dict.fromkeys(range(3, 6), "CANCELLED")
+    cluster.run("scancel", *{array.number() for array in slurm.arrays(held)})
     assert set(states(sweep).values()) == {"FAILED: NonZeroExitCode"}
 
     log = counted(tmp_path, "squeue", instead="exit 0")
+    assert set(states(sweep).values()) == {"FAILED: NonZeroExitCode"}
+    (sweep.jobs / "ended.json").unlink()
     if json.loads((cluster.folder / "cluster.json").read_text())["accounting"]:
-        wait_for(lambda: states(held) == dict.fromkeys(range(3, 6), "CANCELLED"))
         wait_for(lambda: states(sweep) == dict.fromkeys(range(3), "FAILED: exit code 7"))
+        wait_for(lambda: states(held) == dict.fromkeys(range(3, 6), "CANCELLED"))
     else:
-        assert set(states(held).values()) == {"CANCELLED"}
-        assert set(states(sweep).values()) == {"gone from SLURM's lists"}
+        assert set(states(sweep).values()) == set(states(held).values()) == {slurm.GONE}
     assert log.exists()
 
 
