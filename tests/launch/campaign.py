@@ -160,7 +160,7 @@ class Campaign:
             for run in cli.cells(cli.request(words, "", ""))[::4]:
                 run.directory.mkdir(parents=True)
                 subprocess.run(["mount", "-t", "tmpfs", "-o", TINY, "tmpfs", run.directory], check=True)
-                stack.callback(subprocess.run, ["umount", run.directory], check=True)
+                stack.callback(partial(subprocess.run, ["umount", run.directory], check=True))
                 self.small.append(run.directory)
             with silence():
                 assert cli.main([*words, "--name", name]) == 0
@@ -438,7 +438,7 @@ def main(argv: list[str]) -> int:
         cluster.down()
     flavour = "No accounts, SIGTERM" if asked.plain else "Accounts, user signal"
     text = report(outcome, f"python -m tests.launch.campaign {' '.join(argv)}", flavour)
-    print(text)
+    sys.stdout.write(text)
     if asked.out:
         with asked.out.open("a") as file:
             file.write(f"\n{text}")
