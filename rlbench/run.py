@@ -37,7 +37,11 @@ Judge = Callable[[int, Metrics], bool]
 
 
 def run(
-    cfg: DictConfig, overrides: Sequence[str] = (), path: Path | None = None, goes_on: Judge = lambda *_: True
+    cfg: DictConfig,
+    overrides: Sequence[str] = (),
+    path: Path | None = None,
+    goes_on: Judge = lambda *_: True,
+    wait: bool = False,
 ) -> int:
     """Run a composed configuration in `path`, by default the directory that its content names.
 
@@ -46,6 +50,7 @@ def run(
         overrides: the words it was composed from.
         path: where it lies.
         goes_on: asked after every evaluation but the last, with its step and metrics, whether there is a point in more.
+        wait: for another process that runs it; otherwise that is an error.
 
     Returns:
         The exit code: 0 when the run is finished (now or before) or was not to go on, 128 + signal when it was
@@ -56,7 +61,7 @@ def run(
         RunError: it failed, or another process is running it.
     """
     path = path or config.run_directory(cfg)
-    with alone(path):
+    with alone(path, print if wait else None):
         if RunDir(path).finished() and not cfg.rerun:
             print("This run is finished already (rerun=true would start it anew).")
             print(result(RunDir(path)))

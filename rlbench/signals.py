@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: heard at once, answered where the work can be left."""
+"""SIGINT, SIGTERM and a cluster's SIGUSR2: heard at once, answered where the work can be left."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from rlbench.errors import Interrupted, RunError
 
+HEARD = signal.SIGINT, signal.SIGTERM, signal.SIGUSR2
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
@@ -30,7 +31,7 @@ class Stop:
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
-            self._before = {s: signal.signal(s, self._hear) for s in (signal.SIGINT, signal.SIGTERM)}
+            self._before = {s: signal.signal(s, self._hear) for s in HEARD}
         return self
 
     def __exit__(self, *_: object) -> None:

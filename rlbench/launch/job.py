@@ -18,8 +18,13 @@ from rlbench.launch.sweep import Planned, Sweep
 from rlbench.run import run
 
 
-def work(sweep: Sweep, planned: Planned) -> int:
+def work(sweep: Sweep, planned: Planned, wait: bool = False) -> int:
     """Run it, and go on with it where an earlier life stood; what it prints goes to its file in the sweep.
+
+    Args:
+        sweep: the sweep.
+        planned: the run.
+        wait: for another process that runs it, which may be an earlier life; otherwise that is an error.
 
     Returns:
         The exit code: 0 when the run is finished, 128 + signal when it was interrupted.
@@ -27,17 +32,17 @@ def work(sweep: Sweep, planned: Planned) -> int:
     with printing_to(sweep.output(planned)):
         moment = time.strftime("%Y-%m-%d %H:%M:%S")
         print(f"== {moment}, process {os.getpid()} on {socket.gethostname()}: {planned.label}")
-        return guarded(lambda: execute(sweep, planned))
+        return guarded(lambda: execute(sweep, planned, wait))
 
 
-def execute(sweep: Sweep, planned: Planned) -> int:
+def execute(sweep: Sweep, planned: Planned, wait: bool = False) -> int:
     """The run as it was written down, whatever became of the YAML files that it was composed from."""
     if "trial" in planned.config:
         from rlbench.launch import search
 
-        return search.work(planned)
+        return search.work(planned, wait)
     cfg = config.checked_anew(OmegaConf.create(planned.config), sweep.path / "runs.jsonl")
-    return run(cfg, planned.words, planned.directory)
+    return run(cfg, planned.words, planned.directory, wait=wait)
 
 
 @contextmanager

@@ -137,8 +137,12 @@ def combinations(space: Sequence[Dimension]) -> float:
 # -- at work -----------------------------------------------------------------------------------------------------------
 
 
-def work(planned: Planned) -> int:
+def work(planned: Planned, wait: bool = False) -> int:
     """Run a trial, with values that are drawn when the first of its lives begins; the exit code.
+
+    Args:
+        planned: the trial.
+        wait: for another process that runs it, which may be an earlier life; otherwise that is an error.
 
     Raises:
         UsageError: what the search was planned with is not what its words mean now.
@@ -155,7 +159,7 @@ def work(planned: Planned) -> int:
     trial = search.begun(planned)
     print(f"trial {trial.number}: {trial.words}", flush=True)
     cfg = config.checked_anew(OmegaConf.create(trial.run.config), search.file(trial.number))
-    return run(cfg, trial.run.words, trial.run.directory, search.judge(trial))
+    return run(cfg, trial.run.words, trial.run.directory, search.judge(trial), wait)
 
 
 @dataclass(frozen=True)

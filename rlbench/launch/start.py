@@ -112,9 +112,9 @@ def move(sweep: Sweep, words: Sequence[str], cell: Planned) -> None:
     """
     hardware = cell.config["hardware"]
     before, after = sweep.hardware["where"], hardware["where"]
-    if before != after and any(job.state != "ended" for job in place(before).jobs(sweep).values()):
+    if any(job.state != "ended" for job in place(before).jobs(sweep).values()):
         raise RunError(
-            f"the sweep {sweep.name} is queued or at work elsewhere (hardware.where={before})\n"
+            f"the sweep {sweep.name} is queued or at work with other settings (hardware.where={before})\n"
             f"`rlbench status {sweep.name}` shows how far it is, `rlbench cancel {sweep.name}` stops it there"
         )
     workers, chosen = place(after).workers(hardware), [word for word in cell.words if is_of_hardware(word)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import socket
@@ -60,6 +61,8 @@ def cpu() -> str:
 def git() -> dict[str, str]:
     """Commit of the checkout that rlbench runs from and a hash of what was changed since; empty when installed."""
     root = Path(rlbench.__file__).parents[1]
+    if (root / "git.json").exists():  # rlbench.launch.code copied it, and wrote down from where
+        return json.loads((root / "git.json").read_text())
     if not (root / ".git").exists():
         return {}
 

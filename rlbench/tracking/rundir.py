@@ -8,7 +8,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -255,8 +255,12 @@ def _is_another(pid: int, heartbeat: float) -> bool:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def alone(path: Path, wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """No other process runs the run at `path`.
+
+    Args:
+        path: its directory.
+        wait: if one does, it is waited for, and this told in a sentence: it may be an earlier life that is slow to die.
 
     Raises:
         RunError: one does; the message says who. Or nothing can be written there.
@@ -264,10 +268,15 @@ def alone(path: Path) -> Iterator[None]:
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        owner = Path(lock.lock_file).read_text().strip() or "another process"
-        raise RunError(f"{owner} runs this very run ({path}); `rlbench show {path.name}` shows how far") from error
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            owner = Path(lock.lock_file).read_text().strip() or "another process"
+            busy = f"{owner} runs this very run ({path})"
+            if wait is None:
+                raise RunError(f"{busy}; `rlbench show {path.name}` shows how far") from error
+            wait(f"{busy}: waiting for its end")
+            lock.acquire(poll_interval=1)
     except OSError as error:
         raise RunError(
             f"cannot write {path.parent} ({error.strerror or error}): set RLBENCH_RESULTS to another place"
