@@ -94,8 +94,10 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[str | Path] = ()) ->
             values[:0] = named
         if options.setdefault("env", natural) not in choices.files["env"]:
             raise UsageError(f"dataset={source}/{id} has no environment of its own here: choose one, env=NAME")
-    if options.get("search") is None and (stray := next((key for key, _ in values if key.startswith("search.")), None)):
-        raise UsageError(f"{stray} belongs to a search: search=NAME\nthere are {', '.join(choices.options('search'))}")
+    if options.get("search") is None and (stray := [key for key, _ in values if key.startswith("search.")]):
+        raise UsageError(
+            f"{stray[0]} belongs to a search: search=NAME\nthere are {', '.join(choices.options('search'))}"
+        )
     try:
         chosen, content = composed(tuple(options.items()), tuple(choices.dirs))
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
@@ -578,7 +580,8 @@ def plain(cfg: DictConfig | dict[str, Any]) -> dict[str, Any]:
 def keys(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
     """Every key that may be set, dotted, with its type."""
     content = plain(cfg)
-    yield from flattened(signatures.signature(SETTINGS)).items()
+    settings = flattened(signatures.signature(SETTINGS))
+    yield from ((key, kind) for key, kind in settings.items() if "search" in content or not key.startswith("search."))
     for group in NODES:
         yield from node_keys(content[group], (group,))
 
