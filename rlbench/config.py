@@ -54,6 +54,7 @@ def tuned(default: Any, choices: DictConfig, *, _root_: DictConfig) -> Any:
 
 
 OmegaConf.register_new_resolver("tuned", tuned, replace=True)
+OmegaConf.register_new_resolver("times", lambda a, b: a * b, replace=True)
 OmegaConf.register_new_resolver("level", sources.level, replace=True)
 OmegaConf.register_new_resolver("task", sources.task, replace=True)
 
@@ -629,6 +630,9 @@ def check_base(algo: dict[str, Any], choices: Choices) -> None:
 
 def check_fit(content: dict[str, Any], choices: Choices) -> None:
     """The algorithm (and its base) get the environment and data that they need, the data those of its environment."""
+    if (count := content["hardware"]["processes"]) > 1 and not content["algo"]["about"].get("shares_work"):
+        hint = "hardware=local works on several runs at a time, seeds= trains several seeds in one"
+        raise UsageError(f"algo={content['algo']['name']} does not share its work: hardware.processes={count}\n{hint}")
     env, dataset = content["env"]["name"], content["dataset"]
     data = "none" if dataset["about"].get("is") == "none" else dataset["level"]
     for role, node in (("algo", content["algo"]), ("base", content["algo"].get("base"))):
