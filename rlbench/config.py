@@ -54,6 +54,7 @@ def tuned(default: Any, choices: DictConfig, *, _root_: DictConfig) -> Any:
 
 
 OmegaConf.register_new_resolver("tuned", tuned, replace=True)
+OmegaConf.register_new_resolver("times", lambda a, b: a * b, replace=True)
 OmegaConf.register_new_resolver("level", sources.level, replace=True)
 OmegaConf.register_new_resolver("task", sources.task, replace=True)
 
@@ -94,8 +95,10 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[str | Path] = ()) ->
             values[:0] = named
         if options.setdefault("env", natural) not in choices.files["env"]:
             raise UsageError(f"dataset={source}/{id} has no environment of its own here: choose one, env=NAME")
-    if options.get("search") is None and (stray := next((key for key, _ in values if key.startswith("search.")), None)):
-        raise UsageError(f"{stray} belongs to a search: search=NAME\nthere are {', '.join(choices.options('search'))}")
+    if options.get("search") is None and (stray := [key for key, _ in values if key.startswith("search.")]):
+        raise UsageError(
+            f"{stray[0]} belongs to a search: search=NAME\nthere are {', '.join(choices.options('search'))}"
+        )
     try:
         chosen, content = composed(tuple(options.items()), tuple(choices.dirs))
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
@@ -578,7 +581,8 @@ def plain(cfg: DictConfig | dict[str, Any]) -> dict[str, Any]:
 def keys(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
     """Every key that may be set, dotted, with its type."""
     content = plain(cfg)
-    yield from flattened(signatures.signature(SETTINGS)).items()
+    settings = flattened(signatures.signature(SETTINGS))
+    yield from ((key, kind) for key, kind in settings.items() if "search" in content or not key.startswith("search."))
     for group in NODES:
         yield from node_keys(content[group], (group,))
 
@@ -626,6 +630,9 @@ def check_base(algo: dict[str, Any], choices: Choices) -> None:
 
 def check_fit(content: dict[str, Any], choices: Choices) -> None:
     """The algorithm (and its base) get the environment and data that they need, the data those of its environment."""
+    if (count := content["hardware"]["processes"]) > 1 and not content["algo"]["about"].get("shares_work"):
+        hint = "hardware=local works on several runs at a time, seeds= trains several seeds in one"
+        raise UsageError(f"algo={content['algo']['name']} does not share its work: hardware.processes={count}\n{hint}")
     env, dataset = content["env"]["name"], content["dataset"]
     data = "none" if dataset["about"].get("is") == "none" else dataset["level"]
     for role, node in (("algo", content["algo"]), ("base", content["algo"].get("base"))):

@@ -11,6 +11,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,6 +151,7 @@ class Training:
         """Seeds whose numbers are none any more."""
         self.score: Score | None = None
         self.mirror: WandbMirror | None = None
+        self.ending = ExitStack()
         self.algorithm: Algorithm
 
     def outcome(self) -> int:
@@ -194,6 +196,7 @@ class Training:
             self.write_status(state, error=error)
         except OSError as failure:  # the disk is full: what is on it stands, and the reason to stop goes to the user
             self.progress.say(f"status.json could not be written: {failure}")
+        self.ending.close()
         if self.mirror is not None:
             self.mirror.finish(state)
 
@@ -231,8 +234,8 @@ class Training:
         import torch
 
         from rlbench import cpu
-        from rlbench.build import build
         from rlbench.checkpoint import Checkpoints
+        from rlbench.processes import assembled
 
         threads = self.cfg.hardware.threads
         if threads > meta.cores():
@@ -240,7 +243,8 @@ class Training:
         cpu.settle(threads)
         facts = self.directory.meta()
         facts["matmul"] = self.matmul(facts)
-        self.algorithm, task = build(self.cfg, self.stop, self.at, self.say)
+        together = assembled(self.cfg, self.directory.path, self.stop, self.at, self.say)
+        self.algorithm, task = self.ending.enter_context(together)
         with self.stop.held():
             if self.directory.path != self.path:
                 self.directory = self.directory.replace(self.path)

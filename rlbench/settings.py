@@ -88,7 +88,9 @@ class Hardware:
     Args:
         where: in this process, in a queue over this machine's cores and GPUs, or on the cluster.
         device: cpu or cuda; auto: the GPU where there is one.
-        threads: processor threads of one run.
+        threads: processor threads of one process.
+        processes: processes of one run, each with a GPU of its own where there are GPUs; for algorithms that share the
+            work of an update.
         pack: most runs of a sweep, alike but for the seed, that are trained together as one (as seeds= does).
         workers: runs at a time in the queue over this machine; null: as many as fit its cores or GPUs.
         runs_per_gpu: of these, on each GPU.
@@ -98,6 +100,7 @@ class Hardware:
     where: Literal["here", "local", "slurm"]
     device: Literal["cpu", "cuda", "auto"]
     threads: Count
+    processes: Count
     pack: Count
     workers: Count | None
     runs_per_gpu: Count

@@ -195,7 +195,13 @@ def targets() -> list[tuple[list[str], str, str, set[str]]]:
     """Every word that can be mistyped: its context, what stands before it, the word, and the right words there."""
     choices = Choices()
     found: list[tuple[list[str], str, str, set[str]]] = []
-    for words in (["algo=iql"], ["algo=cocoa", "base=edac"], ["algo=mopo"], ["algo=sac"], ["algo=td3_bc"]):
+    for words in (
+        ["algo=iql", "search=tpe"],
+        ["algo=cocoa", "base=edac"],
+        ["algo=mopo"],
+        ["algo=sac"],
+        ["algo=td3_bc"],
+    ):
         known = dict(config.keys(config.compose(words)))
         for key, kind in known.items():
             found.append((words, "", key, {*known, *GROUPS}))

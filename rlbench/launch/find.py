@@ -18,7 +18,8 @@ def meant(word: str) -> Sweep | Path:
     """The sweep of a name, or the directory of a run: of one that exists, or of one that a sweep has planned.
 
     Args:
-        word: a sweep's name or the beginning of one, the first digits of a run's id, or the path of its directory.
+        word: a sweep's name or the beginning of one, the first digits of a run's or a trial's id, or the path of its
+            directory.
 
     Raises:
         UsageError: nothing is meant, or more than one thing.

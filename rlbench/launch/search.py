@@ -384,13 +384,14 @@ def rounded(value: Any, dimension: Dimension) -> Any:
 
 def shown(runs: Sequence[Planned]) -> Iterator[str]:
     """Lines on the searches that these runs belong to: how far each is, and the best that it has found."""
-    searches = {run.directory.parent: Search.of(run) for run in runs if "trial" in run.config}
-    for search in searches.values():
-        begun = list(search.trials())
+    planned = {run.directory.parent: run for run in runs if "trial" in run.config}
+    for run in planned.values():
+        search = Search.of(run)
+        number = Counter(trial.state for trial in search.trials())
+        states = ", ".join(f"{count} {state}" for state, count in number.items()) or "none has begun"
         what = ", ".join(dimension.key for dimension in search.space)
-        number = Counter(trial.state for trial in begun)
-        states = ", ".join(f"{count} {state}" for state, count in number.items())
-        yield f"search of {what}: {search.settings['trials']} trials, {states or 'none has begun'}"
+        yield f"search of {what}: {search.settings['trials']} trials, {states}"
         if best := search.best():
-            yield f"  best: {search.final(best):,.6g} (trial {best.number}): {best.words}"
-            yield f"  rlbench {' '.join(best.run.words)}"
+            dirs = [f"--config-dir {each}" for each in run.config["trial"]["dirs"]]
+            yield f"  best: {search.final(best):,.6g} in trial {best.number}: {best.words}"
+            yield f"  rlbench {' '.join([*dirs, *best.run.words])}"

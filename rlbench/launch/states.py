@@ -140,7 +140,7 @@ def labels(runs: Sequence[Planned]) -> dict[str, str]:
     same_seeds = len({run.seeds for run in runs}) == 1
     return {
         run.path: " ".join(
-            [word for word in run.words if word not in common and not is_seed(word)]
+            [word for word in (*run.words, *run.drawn) if word not in common and not is_seed(word)]
             + ([] if same_seeds else [f"seed={run.seeds[0]}" + (f"..{run.seeds[-1]}" if len(run.seeds) > 1 else "")])
         )
         for run in runs

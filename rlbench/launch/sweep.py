@@ -69,6 +69,14 @@ class Planned:
         """What a person knows it by."""
         return " ".join(self.words)
 
+    @property
+    def drawn(self) -> list[str]:
+        """The values of a trial of a search, if it has begun, as they would be typed."""
+        file = self.directory.with_suffix(".json")
+        if "trial" not in self.config or not file.exists():
+            return []
+        return [f"{key}={value}" for key, value in json.loads(file.read_bytes())["values"].items()]
+
     def status(self) -> dict[str, Any]:
         """What its directory says of it; empty where nothing can be read."""
         try:
@@ -260,6 +268,9 @@ def holding(directory: Path) -> list[tuple[Sweep, Planned]]:
     """The sweeps that the run of a directory belongs to, the newest last, each with what it planned."""
     if not directory.is_relative_to(results_root()):
         return []
-    path = str(directory.relative_to(results_root()))
-    found = [sweep for sweep in sweeps() if json.dumps(path) in (sweep.path / "runs.jsonl").read_text()]
-    return [(sweep, run) for sweep in found for run in Sweep(sweep.path, [path]).runs()]
+    trials = [path for path in results_root().glob("searches/*/*/*/*") if path.is_symlink()]
+    same = [directory, *(path for path in trials if path.readlink().name == directory.name)]
+    paths = [str(path.relative_to(results_root())) for path in same]
+    texts = [(sweep, (sweep.path / "runs.jsonl").read_text()) for sweep in sweeps()]
+    found = [(sweep, [path for path in paths if json.dumps(path) in text]) for sweep, text in texts]
+    return [(sweep, run) for sweep, part in found if part for run in Sweep(sweep.path, part).runs()]

@@ -43,7 +43,7 @@ def table(found: Sequence[State], names: dict[str, str], flat: bool = False) -> 
         done = each.name == "finished" or not each.status
         made.add_row(
             Text(names[each.run.path], no_wrap=flat, overflow="ellipsis" if flat else "fold"),
-            each.run.directory.name,
+            each.run.directory.resolve().name,
             Text(each.name, style=COLOURS.get(each.name, "cyan")),
             f"{each.steps:,}" if done else f"{each.step:,}/{each.steps:,}",
             f"{each.speed:,.4g}/s" if each.speed else "",
@@ -86,7 +86,7 @@ class Display:
     def line(self, state: State) -> None:
         """A run has ended."""
         over = sum(each.name not in (*ACTIVE, "new") for each in self.found.values())
-        came = f"{state.score}" if state.name == "finished" and state.score else state.reason or ""
+        came = f"{state.score}" if state.name in ("finished", "pruned") and state.score else state.reason or ""
         took = duration(state.status["seconds"]) if state.status else ""
         words = f"[{over}/{len(self.found)}]", state.name, self.names[state.run.path], took, came
         print(" ".join(word for word in words if word), flush=True)

@@ -61,7 +61,7 @@ def show(entries: list[dict[str, Any]]) -> None:
     table.add_column("id", no_wrap=True, min_width=10)
     for name in ("algo", "env-dataset", "seeds", "state", "steps", "score", "last sign"):
         table.add_column(name, justify="right" if name in ("steps", "score", "seeds") else "left")
-    colours = {"finished": "green", "failed": "red", "lost": "red", "interrupted": "yellow"}
+    colours = {"finished": "green", "pruned": "green", "failed": "red", "lost": "red", "interrupted": "yellow"}
     for each in entries:
         state, score = each["state"], each["score"]
         share = f"{each['steps']:,}" if state == "finished" else f"{each['step']:,}/{each['steps']:,}"

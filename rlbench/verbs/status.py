@@ -60,9 +60,9 @@ def known() -> list[tuple[str | None, State]]:
     found: dict[str, tuple[str | None, State]] = {}
     for sweep in sweeps():
         for each in states(sweep):
-            found[str(each.run.directory)] = sweep.name, each
+            found[str(each.run.directory.resolve())] = sweep.name, each
     for run in find_runs(results_root()).runs:
-        if str(run.path) not in found:
+        if str(run.path.resolve()) not in found:
             found[str(run.path)] = None, State.of_directory(run.path)
     return list(found.values())
 

@@ -19,7 +19,7 @@ from rlbench import cli, config
 from rlbench.errors import UsageError
 from rlbench.launch import search
 from rlbench.launch.search import Search, Trial
-from rlbench.launch.sweep import Planned
+from rlbench.launch.sweep import Planned, sweeps
 from rlbench.tracking.rundir import RunDir
 from tests.launch.hill.hill import height
 
@@ -238,7 +238,7 @@ def test_a_trial_is_the_run_that_its_values_make(capsys: pytest.CaptureFixture[s
     lines = "\n".join(
         search.shown(planned("search=random", X, Y, "algo.colour=choice(red,blue)", "seeds=2", "steps=4"))
     )
-    assert f"(trial {best.number}): {best.words}" in lines
+    assert f"in trial {best.number}: {best.words}" in lines
     capsys.readouterr()
     assert cli.main(["runs", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["runs"]
@@ -343,6 +343,29 @@ def test_tpe_is_better_than_chance() -> None:
         assert left["tpe"] < left["random"] / 2
 
 
+def test_verbs_know_trials(capsys: pytest.CaptureFixture[str]) -> None:
+    found = searched("search=asha", X, Y, "hardware=local", trials=6)
+    capsys.readouterr()
+
+    def said(*words: str) -> str:
+        assert cli.main(list(words)) == 0
+        return capsys.readouterr().out
+
+    first = next(found.trials())
+    (sweep,) = sweeps()
+    listed = json.loads(said("status", "--json"))["runs"]
+    assert [run["sweep"] for run in listed] == [sweep.name] * 6  # each once, not as a run of no sweep beside it
+    shown = said("sweep", "show", sweep.name)
+    best = found.best()
+    assert best is not None
+    assert f"best: {found.final(best):.6g} in trial {best.number}: {best.words}" in shown
+    assert f"trial={first.number} {first.words}" in shown
+    assert first.run.directory.name in shown
+    by_run, by_trial = said("logs", first.run.directory.name), said("logs", found.place(0).name)
+    assert f"trial 0: {first.words}" in by_run
+    assert by_run == by_trial
+
+
 # -- kills
 
 
@@ -365,11 +388,12 @@ def begun(asked: Sequence[str], trials: int) -> Callable[[int], bool]:
     return lambda number: len(list(folder.glob("*.json"))) >= number
 
 
-def test_a_search_that_is_killed_goes_on(results: Path) -> None:
-    """kill -9 at three moments; then each trial was run once, to its end, with the values that it began with."""
-    asked = ["search=tpe", X, Y, "algo.seconds=0.02", "checkpoint.every_seconds=0.05"]
+@pytest.mark.parametrize("hardware", ["cpu", pytest.param("local", marks=pytest.mark.slow)])
+def test_a_search_that_is_killed_goes_on(results: Path, hardware: str) -> None:
+    """kill -9 at two moments; then each trial was run once, to its end, with the values that it began with."""
+    asked = ["search=tpe", X, Y, "algo.seconds=0.02", "checkpoint.every_seconds=0.05", f"hardware={hardware}"]
     is_begun, seen = begun(asked, 8), dict[int, Any]()
-    for strike, number in enumerate((1, 3, 6)):
+    for strike, number in enumerate((1, 5)):
         process = command(*asked, trials=8)
         wait_for(lambda number=number: is_begun(number))  # type: ignore[misc]
         time.sleep(0.1 * strike)
