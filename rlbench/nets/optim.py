@@ -1,7 +1,7 @@
 """Gradients, Adam and Polyak averaging over stacks of parameters (see `rlbench.nets.mlp`)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -30,23 +30,49 @@ def gradients(loss: Callable[[Params], tuple[Tensor, dict[str, Tensor]]], params
 class Adam:
     """Adam (Kingma and Ba, 2015) over a parameter dict, updated in place by one fused call."""
 
-    def __init__(self, params: Params, lr: float) -> None:
-        self.params = list(params.values())
-        self.optimizer = torch.optim.Adam(self.params, lr=lr, fused=True)
+    BETAS, EPS = (0.9, 0.999), 1e-8
 
-    def step(self, grads: list[Tensor], lr: float | None = None) -> None:
-        """One update; `lr`, when given, replaces the learning rate from here on (schedules)."""
-        if lr is not None:
-            self.optimizer.param_groups[0]["lr"] = lr
-        for param, grad in zip(self.params, grads, strict=True):
-            param.grad = grad.contiguous()  # the fused CPU kernel reads memory in order, whatever a gradient's strides
-        self.optimizer.step()
+    def __init__(self, params: Params, lr: float) -> None:
+        self.lr = lr
+        self.params = list(params.values())
+        self.mean = [torch.zeros_like(param) for param in self.params]
+        self.square = [torch.zeros_like(param) for param in self.params]
+        self.count = torch.zeros((), device=self.params[0].device)
+        """Updates so far: one number for all parameters."""
+
+    @torch.no_grad()
+    def step(self, grads: Sequence[Tensor], lr: float | None = None) -> None:
+        """One update; `lr`, when given, replaces the learning rate of this update (schedules)."""
+        self.count += 1
+        # The kernel of torch.optim.Adam(fused=True), without the bookkeeping that costs as much again.
+        torch._fused_adam_(
+            self.params,
+            [grad.contiguous() for grad in grads],  # on the CPU it reads memory in order, whatever the strides
+            self.mean,
+            self.square,
+            [],
+            [self.count] * len(self.params),
+            lr=self.lr if lr is None else lr,
+            beta1=self.BETAS[0],
+            beta2=self.BETAS[1],
+            weight_decay=0.0,
+            eps=self.EPS,
+            amsgrad=False,
+            maximize=False,
+        )
 
     def state_dict(self) -> dict[str, Any]:
-        return self.optimizer.state_dict()
+        return {
+            "mean": [value.clone() for value in self.mean],
+            "square": [value.clone() for value in self.square],
+            "count": self.count.clone(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state)
+        for mine, saved in ((self.mean, state["mean"]), (self.square, state["square"])):
+            for value, other in zip(mine, saved, strict=True):
+                value.copy_(other)
+        self.count.copy_(state["count"])
 
 
 def polyak(target: Params, source: Params, tau: float) -> None:
