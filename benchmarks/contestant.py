@@ -1,79 +1,95 @@
-"""One side of a race: an algorithm of rlbench, the plain loop of the same algorithm, or d3rlpy's.
+"""One side of a race: an algorithm of rlbench, the plain loop of the same algorithm, or bare matrix products.
 
-    python -m benchmarks.contestant rlbench|plain|d3rlpy ALGO SECONDS [OVERRIDE...]
-
-d3rlpy's side runs with another interpreter, where d3rlpy is installed: `benchmarks.speed --d3rlpy PYTHON`.
+python -m benchmarks.contestant rlbench|plain|limit ALGO SECONDS [OVERRIDE...]
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 
+from benchmarks import plain, plain_models, plain_online
 from benchmarks.race import serve
+from rlbench import config, cpu
+from rlbench.build import build
+from rlbench.nets.matmul import choose_matmul_backend
 
 ROWS, OBSERVATION, ACTION = 300_000, 11, 3  # the widths of hopper
+LOOPS = {
+    **{name: getattr(plain, name) for name in ("td3_bc", "iql", "cql", "sac_n", "edac", "rebrac")},
+    **{name: getattr(plain_models, name) for name in ("mopo", "mobile", "cocoa")},
+}
+ONLINE = {"sac": plain_online.sac, "td3": plain_online.td3}
+PRODUCTS, SIDE = 8, 256
 
 
-def columns() -> dict[str, np.ndarray]:
-    """Transitions without structure: what a step costs does not depend on it."""
-    rng = np.random.default_rng(0)
-    last = np.arange(ROWS) % 1000 == 999
-    return {
-        "observations": rng.normal(size=(ROWS, OBSERVATION)).astype(np.float32),
-        "actions": rng.uniform(-1, 1, (ROWS, ACTION)).astype(np.float32),
-        "rewards": rng.normal(size=ROWS).astype(np.float32),
-        "next_observations": rng.normal(size=(ROWS, OBSERVATION)).astype(np.float32),
-        "terminals": last & (np.arange(ROWS) % 2000 == 1999),
-        "timeouts": last & (np.arange(ROWS) % 2000 != 1999),
-    }
-
-
-def ours(name: str, overrides: list[str]) -> Callable[[int], None]:
-    """The algorithm as `rlbench algo=NAME` builds it, one thread, matmul backend chosen as a run chooses it."""
-    from rlbench import config, cpu
-    from rlbench.build import build
-    from rlbench.nets.matmul import choose_matmul_backend
+def rlbench(name: str, overrides: list[str]) -> tuple[Callable[[int], object], float]:
+    """The algorithm as `rlbench algo=NAME OVERRIDES` builds it, and GFLOP of an update."""
+    from torch.utils.flop_counter import FlopCounterMode
 
     cpu.settle(1)
     choose_matmul_backend()
-    algorithm, _ = build(config.compose([f"algo={name}", *overrides]))
-    return lambda count: void(algorithm.train(count))
+    cfg = config.compose([f"algo={name}", "env=hopper", *overrides])
+    algorithm, _ = build(cfg, say=lambda text: print(text, file=sys.stderr))
+    algorithm.train(getattr(algorithm, "start_steps", 0) + 4)
+    with FlopCounterMode(display=False) as counter:
+        algorithm.train(4)
+    if cfg.compile == "on":
+        algorithm.compile()  # type: ignore[attr-defined]
+        algorithm.train(4)
+    return algorithm.train, counter.get_total_flops() / 4e9
 
 
-def plain(name: str) -> Callable[[int], None]:
-    from benchmarks import plain as loops
-
+def plain_loop(name: str) -> tuple[Callable[[int], object], float]:
+    """The plain loop on transitions without structure: what a step costs does not depend on it."""
     torch.set_num_threads(1)
-    data = columns()
-    one = {"rewards": data["rewards"][:, None], "terminals": data["terminals"][:, None]}
-    keys = "observations", "actions", "rewards", "next_observations", "terminals"
-    tensors = [torch.tensor((data | one)[key], dtype=torch.float32) for key in keys]
-    step = getattr(loops, name)(tuple(tensors))
+    generator = torch.Generator().manual_seed(0)
+    s, s2 = (torch.randn(ROWS, OBSERVATION, generator=generator) for _ in range(2))
+    a = 2 * torch.rand(ROWS, ACTION, generator=generator) - 1
+    r = torch.randn(ROWS, 1, generator=generator)
+    done = torch.from_numpy((np.arange(ROWS) % 1000 == 999).astype(np.float32))[:, None]
+    step = ONLINE[name]() if name in ONLINE else LOOPS[name]((s, a, r, s2, done))
 
     def steps(count: int) -> None:
         for _ in range(count):
             step()
 
-    return steps
+    steps(plain_online.WARM_UP if name in ONLINE else 1)
+    return steps, 0.0
 
 
-def void(_: object) -> None:
-    """Forget a result."""
+def products() -> tuple[Callable[[int], object], float]:
+    """Float32 products of matrices as wide as the networks, by the faster library."""
+    cpu.settle(1)
+    choose_matmul_backend()
+    a, b = (torch.randn(PRODUCTS, SIDE, SIDE) for _ in range(2))
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            torch.bmm(a, b)
+
+    return steps, 2e-9 * PRODUCTS * SIDE**3
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("side", choices=["rlbench", "plain", "d3rlpy"])
+    parser.add_argument("side", choices=["rlbench", "plain", "limit"])
     parser.add_argument("algo")
     parser.add_argument("seconds", type=float)
     parser.add_argument("overrides", nargs="*")
     given = parser.parse_args()
-    step = ours(given.algo, given.overrides) if given.side == "rlbench" else plain(given.algo)
-    serve(step, given.seconds)
+    build_side = {
+        "rlbench": partial(rlbench, given.algo, given.overrides),
+        "plain": partial(plain_loop, given.algo),
+        "limit": products,
+    }
+    step, gflop = build_side[given.side]()
+    serve(step, given.seconds, gflop)
 
 
 if __name__ == "__main__":

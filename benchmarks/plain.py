@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +90,7 @@ class StackedCritic(nn.Module):
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         self.members = members
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        for fan_in, fan_out in pairwise(sizes):
             bound = fan_in**-0.5
             self.weights.append(nn.Parameter(torch.empty(members, fan_in, fan_out).uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.empty(members, 1, fan_out).uniform_(-bound, bound)))
@@ -317,3 +318,45 @@ def sac_n(data: Batch) -> Step:
 
 def edac(data: Batch) -> Step:
     return soft_ensemble(data, members=10, eta=1.0)
+
+
+def rebrac(data: Batch) -> Step:
+    """ReBRAC (Tarasov et al., 2023); the dataset's next action is the row's own here: what a step costs is the same."""
+    d, a_dim = data[0].shape[1], data[1].shape[1]
+    buffer = Buffer(data, 1024)
+    following = data[1].clone()
+    hidden = [256, 256, 256]
+    actor = Actor(d, a_dim, hidden)
+    critic_1, critic_2 = Critic(d, a_dim, hidden, norm=True), Critic(d, a_dim, hidden, norm=True)
+    target_actor, target_1, target_2 = map(deepcopy, (actor, critic_1, critic_2))
+    actor_adam, critic_adam = adam(actor, lr=1e-3), adam(critic_1, critic_2, lr=1e-3)
+    count = 0
+
+    def step() -> dict[str, float]:
+        nonlocal count
+        count += 1
+        s, a, r, s2, done = buffer.sample()
+        next_action = following[torch.randint(0, len(following), (1024,))]
+        log = {}
+        with torch.no_grad():
+            noise = (torch.randn_like(a) * 0.2).clamp(-0.5, 0.5)
+            a2 = (target_actor(s2) + noise).clamp(-1, 1)
+            distance = ((a2 - next_action) ** 2).sum(-1, keepdim=True)
+            value = torch.min(target_1(s2, a2), target_2(s2, a2)) - 0.01 * distance
+            target = r + (1 - done) * GAMMA * value
+        loss = F.mse_loss(critic_1(s, a), target) + F.mse_loss(critic_2(s, a), target)
+        log["critic_loss"] = loss.item()
+        descend(loss, critic_adam)
+        if count % 2 == 0:
+            pi = actor(s)
+            q = torch.min(critic_1(s, pi), critic_2(s, pi))
+            distance = ((pi - a) ** 2).sum(-1)
+            actor_loss = (0.01 * distance - q.squeeze(-1) / q.abs().mean().detach()).mean()
+            log |= {"actor_loss": actor_loss.item(), "bc": distance.mean().item(), "q": q.mean().item()}
+            descend(actor_loss, actor_adam)
+            follow(target_actor, actor)
+            follow(target_1, critic_1)
+            follow(target_2, critic_2)
+        return log
+
+    return step

@@ -1,6 +1,6 @@
 """Contestants that take turns on one core: their rates, and the medians of the ratios within a round.
 
-A contestant is a process that prints a line when it is ready, and then, for each line it reads, works for a while and
+A contestant is a process that prints the GFLOP of its step (0: not known) when it is ready, and then, for each line it reads, works for a while and
 prints how many steps it did and how many seconds of its processor they took. Only one works at a time, each with one
 thread: what else runs on the machine slows them alike, and is taken out by comparing within a round.
 """
@@ -22,6 +22,7 @@ THREADS = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 class Standing(TypedDict):
     """One contestant's result: steps a second of the processor, and times the rate of the first one."""
 
+    gflop: float
     rate: float
     rates: list[float]
     ratio: float
@@ -29,16 +30,16 @@ class Standing(TypedDict):
     ratio_high: float
 
 
-def serve(step: Callable[[int], None], seconds: float) -> None:
+def serve(step: Callable[[int], object], seconds: float, gflop: float) -> None:
     """The contestant's side: warm up, then work when told."""
     count, spent = 1, 0.0
     while spent < seconds / 4:  # also finds how many steps a turn takes
+        count *= 2
         start = time.process_time()
         step(count)
         spent = time.process_time() - start
-        count = count if spent >= seconds / 4 else 2 * count
     count = max(1, round(count * seconds / spent))
-    print("ready", flush=True)
+    print(gflop, flush=True)
     for _ in sys.stdin:
         start = time.process_time()
         step(count)
@@ -60,9 +61,7 @@ def race(contestants: Mapping[str, Sequence[str]], rounds: int) -> dict[str, Sta
     }
     rates: dict[str, list[float]] = {name: [] for name in contestants}
     try:
-        for name, process in processes.items():
-            if answer(name, process) != "ready":
-                raise RuntimeError(f"{name} said something else than that it is ready")
+        gflop = {name: float(answer(name, process)) for name, process in processes.items()}
         for _ in range(rounds + 1):
             for name, process in processes.items():
                 assert process.stdin is not None
@@ -74,7 +73,7 @@ def race(contestants: Mapping[str, Sequence[str]], rounds: int) -> dict[str, Sta
             process.kill()
             process.wait()
     first = next(iter(contestants))
-    return {name: standing(values[1:], rates[first][1:]) for name, values in rates.items()}
+    return {name: standing(gflop[name], values[1:], rates[first][1:]) for name, values in rates.items()}
 
 
 def answer(name: str, process: subprocess.Popen[str]) -> str:
@@ -85,10 +84,11 @@ def answer(name: str, process: subprocess.Popen[str]) -> str:
     return line.strip()
 
 
-def standing(rates: Sequence[float], first: Sequence[float]) -> Standing:
+def standing(gflop: float, rates: Sequence[float], first: Sequence[float]) -> Standing:
     ratios = [mine / other for mine, other in zip(rates, first, strict=True)]
     quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
     return {
+        "gflop": gflop,
         "rate": statistics.median(rates),
         "rates": [round(rate, 2) for rate in rates],
         "ratio": statistics.median(ratios),

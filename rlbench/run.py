@@ -222,6 +222,7 @@ class Training:
         with self.stop.held():
             if self.directory.path != self.path:
                 self.directory = self.directory.replace(self.path)
+            facts["compiled"] = self.compile(facts)
             facts |= {"threads": threads, "device": str(task.device), "simulator": task.env.simulator()}
             if task.data is not None:
                 facts["dataset"] = {"fingerprint": task.data.fingerprint, **task.data.card}
@@ -246,6 +247,19 @@ class Training:
             return choose_matmul_backend()
         torch.set_float32_matmul_precision(facts["matmul"])
         return str(facts["matmul"])
+
+    def compile(self, facts: dict[str, Any]) -> bool:
+        """Let updates run as compiled graphs, if asked for: decided by the first life, kept by the later ones."""
+        from rlbench.nets.capture import AUTO_STEPS, can_compile, require_compiler
+
+        wanted = self.cfg.compile == "on" or (
+            facts.get("compiled", self.cfg.compile == "auto" and self.steps >= AUTO_STEPS and can_compile())
+        )
+        if not wanted or not hasattr(self.algorithm, "compile"):
+            return False
+        require_compiler()
+        self.algorithm.compile()
+        return True
 
     def restore(self) -> None:
         size = self.directory.size()

@@ -67,13 +67,13 @@ class ReluStack(torch.autograd.Function):
         return [*steps, linear(steps[-1], *layers[-2:])]
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, *layers: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, *layers: Tensor) -> Tensor:
         *inputs, output = ReluStack.compute(x, *layers)
         ctx.save_for_backward(*inputs, *layers)
         return output
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         depth = len(ctx.needs_input_grad) // 2
         inputs, layers = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
         if torch.is_grad_enabled():  # to be differentiated again: what was overwritten is needed after all
@@ -194,7 +194,8 @@ class MLP:
     def forward(self, params: Params, x: Tensor) -> Tensor:
         """The output for input that is stacked already, `[S * members, B, in]`."""
         if self.is_relu_stack:
-            return ReluStack.apply(x, *(params[name] for layer in self.layers for name in layer))
+            output: Tensor = ReluStack.apply(x, *(params[name] for layer in self.layers for name in layer))  # type: ignore[no-untyped-call]
+            return output
         last = len(self.layers) - 1
         weight, bias = self.layers[last]
         x = linear(self.hidden(params, x), params[weight], params[bias])

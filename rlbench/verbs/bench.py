@@ -6,7 +6,9 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rlbench.cli import Parser, Request, cells
 from rlbench.errors import UsageError
-from rlbench.run import Training, to_host
+from rlbench.run import CHECKPOINT_SHARE, Training, to_host
 from rlbench.signals import Stop
 from rlbench.tracking import meta
 from rlbench.tracking.progress import Progress
@@ -28,6 +30,7 @@ Measure a run without keeping it: the update and the phases around it (sample, e
 itself), in seconds of the processor (on a GPU: of the clock), with the floating-point operations of an update and the
 share of the machine's float32 rate that it reaches. Takes what a run takes."""
 COUNTED = 4  # updates whose operations are counted: a multiple of every period in the algorithms
+SAMPLED = 3200  # minibatches drawn to time one
 SQUARE = 256  # side of the matrices whose product measures the machine
 
 
@@ -58,12 +61,21 @@ def measure(cfg: DictConfig, seconds: float, rounds: int) -> dict[str, Any]:
         began = time.process_time()
         training.prepare()
         build = time.process_time() - began
-        return {"config": {"algo": cfg.algo.name, "seeds": cfg.seeds, "device": cfg.hardware.device}} | {
+        facts = directory.meta()
+        return {
+            "algorithm": path_of(cfg),
+            "seeds": cfg.seeds,
+            **{key: facts[key] for key in ("device", "threads", "matmul", "compiled")},
             "build_seconds": build,
             **Bench(training, seconds, rounds).phases(),
-            "machine": meta.describe()["machine"] | {key: directory.meta()[key] for key in ("matmul", "threads")},
-            "versions": meta.versions(),
+            "machine": facts["machine"],
+            "versions": facts["versions"],
         }
+
+
+def path_of(cfg: DictConfig) -> str:
+    """Algorithm, and what it is built on."""
+    return cfg.algo.name + (f"-{cfg.algo.base.name}" if "base" in cfg.algo else "")
 
 
 class Bench:
@@ -86,26 +98,35 @@ class Bench:
         operations = self.operations()
         update, units = self.updates()
         loop, log, checkpoint = self.loop(units)
-        evaluate = self.seconds(lambda: self.algorithm.evaluate())
-        per_update = update["median"]
-        found: dict[str, Any] = {"update_seconds": update, "updates_per_second": 1 / per_update}
-        found["seed_updates_per_second"] = self.cfg.seeds / per_update
-        if hasattr(self.algorithm, "next_batch"):
-            found["sample_seconds"] = self.seconds(self.algorithm.next_batch, 320)
-        every = {"evaluate": self.cfg.eval.every, "log": self.cfg.log.every}
-        found |= {"evaluate_seconds": evaluate, "log_seconds": log, "checkpoint_seconds": checkpoint}
-        found["share_of_a_run"] = {
-            "evaluate": evaluate / (every["evaluate"] * per_update),
-            "log": log / (every["log"] * per_update),
-            "checkpoint": checkpoint / self.cfg.checkpoint.every_seconds,
-            "loop": loop / per_update,
+        lengths: list[float] = []
+        evaluate = self.seconds(lambda: lengths.extend(map(float, self.algorithm.evaluate().get("eval/length", []))))
+        one = update["median"]
+        found: dict[str, Any] = {
+            "update_seconds": update,
+            "updates_per_second": 1 / one,
+            "seed_updates_per_second": self.cfg.seeds / one,
+            "evaluate_seconds": evaluate,
+            "evaluate_length": statistics.mean(lengths) if lengths else None,
+            "log_seconds": log,
+            "checkpoint_seconds": checkpoint,
+            "share_of_the_update": {"loop": loop / one},
         }
+        share = found["share_of_the_update"]
+        if hasattr(self.algorithm, "next_batch"):
+            found["sample_seconds"] = self.seconds(self.algorithm.next_batch, SAMPLED)
+            share["sample"] = found["sample_seconds"] / one
+        share["evaluate"] = evaluate / (self.cfg.eval.every * one)
+        share["log"] = log / (self.cfg.log.every * one)
+        pause = max(self.cfg.checkpoint.every_seconds, checkpoint / CHECKPOINT_SHARE)
+        share["checkpoint"] = checkpoint / pause
         if operations:
             limit = self.limit()
-            found["gflop_per_update"] = operations / 1e9
-            found["gflop_per_second"] = operations / 1e9 / per_update
-            found["limit_gflop_per_second"] = limit
-            found["share_of_the_limit"] = operations / 1e9 / per_update / limit
+            found |= {
+                "gflop_per_update": operations / 1e9,
+                "gflop_per_second": operations / 1e9 / one,
+                "limit_gflop_per_second": limit,
+                "share_of_the_limit": operations / 1e9 / one / limit,
+            }
         return found
 
     def seconds(self, work: Callable[[], object], times: int = 1) -> float:
@@ -120,10 +141,10 @@ class Bench:
     def updates(self) -> tuple[dict[str, float], int]:
         """Seconds of one update, median and quartiles over the rounds; and the updates of a round."""
         units = 1
-        while (spent := units * self.seconds(lambda: self.algorithm.train(units))) < self.budget / 2:
+        while (spent := self.seconds(partial(self.algorithm.train, units))) < self.budget / 2:
             units *= 2
         units = max(1, round(units * self.budget / spent))
-        each = [self.seconds(lambda: self.algorithm.train(units)) / units for _ in range(self.rounds)]
+        each = [self.seconds(partial(self.algorithm.train, units)) / units for _ in range(self.rounds)]
         low, median, high = statistics.quantiles(each, n=4)
         return {"median": median, "low": low, "high": high}, units
 
@@ -141,18 +162,20 @@ class Bench:
             return metrics
 
         setattr(self.algorithm, "train", timed)  # noqa: B010 - what it is assigned to is a protocol
-        training.steps = units
+        training.steps = 3 * units
         begun = self.clock()
         while training.step < training.steps:
             training.advance()
-        around = (self.clock() - begun - inside) / units
+        around = (self.clock() - begun - inside) / training.steps
         setattr(self.algorithm, "train", train)  # noqa: B010
 
+        metrics = train(1)
+
         def log() -> None:
-            rows = to_host(train(0) or {"train/loss": torch_zeros(self.cfg.seeds)})
+            values = to_host(metrics)
             training.directory.append(
                 [
-                    {"step": 0, "seed": seed, **{name: value[place] for name, value in rows.items()}}
+                    {"step": training.step, "seed": seed, **{name: value[place] for name, value in values.items()}}
                     for place, seed in enumerate(training.seeds)
                 ]
             )
@@ -160,10 +183,10 @@ class Bench:
         return around, self.seconds(log, 20), self.seconds(training.checkpoint)
 
     def operations(self) -> float:
-        """Floating-point operations of one update, matrix products alone."""
+        """Floating-point operations of one update, matrix products alone; 0: they cannot be counted."""
         from torch.utils.flop_counter import FlopCounterMode
 
-        with FlopCounterMode(display=False) as counter:
+        with eager(self.algorithm), FlopCounterMode(display=False) as counter:
             self.algorithm.train(COUNTED)
         return counter.get_total_flops() / COUNTED
 
@@ -173,12 +196,53 @@ class Bench:
 
         chosen = torch.get_float32_matmul_precision()
         generator = torch.Generator(self.cfg.hardware.device).manual_seed(0)
-        a, b = (
-            torch.randn(8, SQUARE, SQUARE, generator=generator, device=self.cfg.hardware.device) for _ in range(2)
-        )
+        shape = 8, SQUARE, SQUARE
+        a, b = (torch.randn(*shape, generator=generator, device=generator.device) for _ in range(2))
         best = float("inf")
         for precision in ("highest", "medium"):
             torch.set_float32_matmul_precision(precision)
             best = min(best, *(self.seconds(lambda: torch.bmm(a, b), 2) for _ in range(50)))
         torch.set_float32_matmul_precision(chosen)
         return 2 * len(a) * SQUARE**3 / best / 1e9
+
+
+@contextmanager
+def eager(algorithm: Any) -> Iterator[None]:
+    """Meanwhile an algorithm that runs compiled graphs does not: what is in them cannot be counted."""
+    inner = getattr(algorithm, "base", algorithm)
+    captured = getattr(inner, "captured", None)
+    if captured is not None:
+        inner.captured = None
+    try:
+        yield
+    finally:
+        if captured is not None:
+            inner.captured = captured
+
+
+def readable(found: dict[str, Any]) -> str:
+    update, share = found["update_seconds"], found["share_of_the_update"]
+
+    def line(name: str, seconds: float, note: str) -> str:
+        return f"  {name:<11}{1e6 * seconds:14,.1f} us  {note}"
+
+    lines = [
+        f"{found['algorithm']}, {found['seeds']} seed{'s' * (found['seeds'] > 1)}, {found['device']}, "
+        f"{found['threads']} thread{'s' * (found['threads'] > 1)}, matmul {found['matmul']}"
+        + (", compiled" if found["compiled"] else ""),
+        line("update", update["median"], f"{found['updates_per_second']:,.1f} a second, "
+             f"quartiles {1e6 * update['low']:,.1f} to {1e6 * update['high']:,.1f} us"),
+    ]  # fmt: skip
+    if "sample_seconds" in found:
+        lines.append(line("sample", found["sample_seconds"], f"{share['sample']:.1%} of the update"))
+    of = {name: f"{share[name]:.1%} of a run" for name in ("evaluate", "log", "checkpoint")}
+    if found["evaluate_length"] is not None:
+        of["evaluate"] += f", episodes of {found['evaluate_length']:.0f} steps"
+    lines += [line(name, found[f"{name}_seconds"], note) for name, note in of.items()]
+    lines.append(f"  the run's loop adds {share['loop']:.1%}")
+    if "gflop_per_update" in found:
+        lines.append(
+            f"  {found['gflop_per_update']:.3f} GFLOP an update, {found['gflop_per_second']:.0f} GFLOP/s: "
+            f"{found['share_of_the_limit']:.0%} of the {found['limit_gflop_per_second']:.0f} of this machine in float32"
+        )
+    return "\n".join(lines)
