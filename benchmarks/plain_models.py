@@ -1,9 +1,10 @@
-"""Plain loops of MOPO, MOBILE and COCOA: see `benchmarks.plain`. The models have first weights: a step costs the same."""
+"""Plain loops of MOPO, MOBILE and COCOA: see `benchmarks.plain`. The models are untrained: a step costs the same."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ class Ensemble(nn.Module):
     def __init__(self, d: int, a: int) -> None:
         super().__init__()
         sizes = [d + a, 200, 200, 200, 200, 2 * (d + 1)]
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        pairs = list(pairwise(sizes))
         self.weights = nn.ParameterList([torch.randn(MEMBERS, i, o) / (2 * i**0.5) for i, o in pairs])
         self.biases = nn.ParameterList([torch.zeros(MEMBERS, 1, o) for _, o in pairs])
         self.high, self.low = nn.Parameter(torch.full((d + 1,), 0.5)), nn.Parameter(torch.full((d + 1,), -10.0))

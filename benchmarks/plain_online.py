@@ -1,4 +1,4 @@
-"""Plain loops of SAC and TD3 in the manner of CleanRL: see `benchmarks.plain`. A step is one step of the environment."""
+"""Plain loops of SAC and TD3 in the manner of CleanRL: see `benchmarks.plain`. A step is one of the environment."""
 
 from __future__ import annotations
 

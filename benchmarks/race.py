@@ -1,8 +1,9 @@
 """Contestants that take turns on one core: their rates, and the medians of the ratios within a round.
 
-A contestant is a process that prints the GFLOP of its step (0: not known) when it is ready, and then, for each line it reads, works for a while and
-prints how many steps it did and how many seconds of its processor they took. Only one works at a time, each with one
-thread: what else runs on the machine slows them alike, and is taken out by comparing within a round.
+A contestant is a process that prints the GFLOP of its step (0: not known) when it is ready, and then, for each line it
+reads, works for a while and prints how many steps it did and how many seconds of its processor they took. Only one
+works at a time, each with one thread: what else runs on the machine slows them alike, and is taken out by comparing
+within a round.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,9 +62,8 @@ def races(algos: Sequence[str], rounds: int, seconds: float) -> None:
         write(path, found)
         for name in ("eager", "compiled"):
             one = standings[name]
-            print(
-                f"{algo} {name}: {one['rate']:.1f}/s, {one['ratio']:.2f} x plain, {share(standings, name):.0%} of the limit"
-            )
+            result = f"{one['rate']:.1f}/s, {one['ratio']:.2f} x plain, {share(standings, name):.0%} of the limit"
+            print(f"{algo} {name}: {result}", flush=True)
 
 
 def share(standings: dict[str, Any], name: str) -> float:

@@ -250,14 +250,17 @@ class Training:
 
     def compile(self, facts: dict[str, Any]) -> bool:
         """Let updates run as compiled graphs, if asked for: decided by the first life, kept by the later ones."""
-        from rlbench.nets.capture import AUTO_STEPS, can_compile, require_compiler
+        from rlbench.nets.capture import AUTO_STEPS, obstacle
 
-        wanted = self.cfg.compile == "on" or (
-            facts.get("compiled", self.cfg.compile == "auto" and self.steps >= AUTO_STEPS and can_compile())
-        )
-        if not wanted or not hasattr(self.algorithm, "compile"):
+        if not hasattr(self.algorithm, "compile"):
             return False
-        require_compiler()
+        wanted = facts.get("compiled", self.cfg.compile == "on")
+        if self.cfg.compile == "auto" and "compiled" not in facts:
+            wanted = self.steps >= AUTO_STEPS and obstacle() is None
+        if not wanted:
+            return False
+        if (reason := obstacle()) is not None:
+            raise UsageError(reason)
         self.algorithm.compile()
         return True
 

@@ -11,11 +11,12 @@ import os
 import shutil
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from packaging.version import Version
 from torch import Tensor
 
-from rlbench.errors import UsageError
 from rlbench.nets.optim import Adam
 from rlbench.paths import cache_root
 from rlbench.rng import Draw, SeedStreams
@@ -71,8 +72,7 @@ class Graph:
         with traceable():
             traced = make_fx(functional)(*example)
         self.held = lift(traced)
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_root() / "compiled"))
-        self.run = torch._inductor.compile(traced, [*example, *self.held])
+        self.run = compiled(traced, [*example, *self.held])
         for value, saved in zip(state, before, strict=True):
             value.copy_(saved)
 
@@ -106,11 +106,19 @@ def traceable() -> Iterator[None]:
         Adam.fused = True
 
 
-def require_compiler() -> None:
-    """Refuse to compile where nothing compiles C++."""
-    if not can_compile():
-        raise UsageError("compile=on needs a C++ compiler: install g++, or name another in CXX, or set compile=off")
+def compiled(traced: torch.fx.GraphModule, example: Sequence[Tensor]) -> Callable[..., Any]:
+    """The graph as machine code, taken from the cache folder where an earlier process left it there."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_root() / "compiled"))
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pool of processes that outlives the compiling
+    import torch._inductor
+
+    return torch._inductor.standalone_compile(traced, list(example), dynamic_shapes="from_example_inputs")
 
 
-def can_compile() -> bool:
-    return shutil.which(os.environ.get("CXX", "g++")) is not None
+def obstacle() -> str | None:
+    """What keeps updates from being compiled here, and what to do about it; None: nothing."""
+    if Version(torch.__version__) < Version("2.8"):
+        return f"compile=on needs torch 2.8, and this is {torch.__version__}: update it, or set compile=off"
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        return "compile=on needs a C++ compiler: install g++, or name another in CXX, or set compile=off"
+    return None
