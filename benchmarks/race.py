@@ -47,34 +47,39 @@ def serve(step: Callable[[int], object], seconds: float, gflop: float) -> None:
         print(json.dumps([count, time.process_time() - start]), flush=True)
 
 
-def race(contestants: Mapping[str, Sequence[str]], rounds: int) -> dict[str, Standing]:
+Command = Sequence[str]
+
+
+def race(contestants: Mapping[str, Sequence[Command]], rounds: int) -> dict[str, Standing]:
     """Run them against each other; the first one is what the others are compared with.
 
     Args:
-        contestants: name and command line.
+        contestants: name, and the command lines of its processes: where there are several, they work at the same time
+            and their rates add up.
         rounds: turns of each; the first turn does not count.
     """
     environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
-    pipe = subprocess.PIPE
-    processes = {
-        name: subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
-        for name, command in contestants.items()
-    }
+    teams = {name: [start(each, environment) for each in commands] for name, commands in contestants.items()}
     rates: dict[str, list[float]] = {name: [] for name in contestants}
     try:
-        gflop = {name: float(answer(name, process)) for name, process in processes.items()}
+        gflop = {name: max(float(answer(name, process)) for process in team) for name, team in teams.items()}
         for _ in range(rounds + 1):
-            for name, process in processes.items():
-                assert process.stdin is not None
-                print(file=process.stdin, flush=True)
-                steps, seconds = json.loads(answer(name, process))
-                rates[name].append(steps / seconds)
+            for name, team in teams.items():
+                for process in team:
+                    print(file=process.stdin, flush=True)
+                turns = [json.loads(answer(name, process)) for process in team]
+                rates[name].append(sum(steps / seconds for steps, seconds in turns))
     finally:
-        for process in processes.values():
+        for process in [process for team in teams.values() for process in team]:
             process.kill()
             process.wait()
     first = next(iter(contestants))
     return {name: standing(gflop[name], values[1:], rates[first][1:]) for name, values in rates.items()}
+
+
+def start(command: Command, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
 
 
 def answer(name: str, process: subprocess.Popen[str]) -> str:
