@@ -3,12 +3,33 @@
 A seed draws the same numbers whether it trains alone or beside others, so results do not depend on the company.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A draw of normal or uniform numbers that can be made again, ahead of what uses them."""
+
+    streams: SeedStreams
+    kind: str
+    shape: tuple[int, ...]
+
+    def again(self) -> Tensor:
+        """The next numbers of the streams."""
+        return self.streams.draw(self.kind, self.shape)
+
+    def example(self) -> Tensor:
+        """Numbers of the right shape; the streams stay where they are."""
+        return torch.full((len(self.streams), *self.shape), 0.5, device=self.streams.device)
 
 
 class SeedStreams:
@@ -32,17 +53,50 @@ class SeedStreams:
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal draws `[S, *shape]`."""
-        out = torch.empty(len(self), *shape, device=self.device)
-        for row, generator in zip(out, self.generators, strict=True):
-            row.normal_(generator=generator)
-        return out
+        return self._draw("normal", shape)
 
     def uniform(self, *shape: int) -> Tensor:
         """Uniform draws in [0, 1), `[S, *shape]`."""
+        return self._draw("uniform", shape)
+
+    def _draw(self, kind: str, shape: tuple[int, ...]) -> Tensor:
+        if SeedStreams._recording is not None:
+            draw = Draw(self, kind, shape)
+            SeedStreams._recording.append(draw)
+            return draw.example()
+        if SeedStreams._replaying is not None:
+            return next(SeedStreams._replaying)
+        return self.draw(kind, shape)
+
+    def draw(self, kind: str, shape: tuple[int, ...]) -> Tensor:
+        """`normal` or `uniform` numbers, now, whatever is being recorded."""
         out = torch.empty(len(self), *shape, device=self.device)
         for row, generator in zip(out, self.generators, strict=True):
-            row.uniform_(generator=generator)
+            row.normal_(generator=generator) if kind == "normal" else row.uniform_(generator=generator)
         return out
+
+    _recording: ClassVar[list[Draw] | None] = None
+    _replaying: ClassVar[Iterator[Tensor] | None] = None
+
+    @classmethod
+    @contextmanager
+    def recorded(cls, draws: list[Draw]) -> Iterator[None]:
+        """Meanwhile every draw is noted down, and gives an example."""
+        cls._recording = draws
+        try:
+            yield
+        finally:
+            cls._recording = None
+
+    @classmethod
+    @contextmanager
+    def replayed(cls, numbers: Sequence[Tensor]) -> Iterator[None]:
+        """Meanwhile every draw gives the next of these numbers."""
+        cls._replaying = iter(numbers)
+        try:
+            yield
+        finally:
+            cls._replaying = None
 
     def integers(self, high: int | Sequence[int], *shape: int) -> Tensor:
         """Uniform integers in [0, high), `[S, *shape]`, int64; `high` may differ from seed to seed."""

@@ -248,6 +248,7 @@ class Training:
         with self.stop.held():
             if self.directory.path != self.path:
                 self.directory = self.directory.replace(self.path)
+            facts["compiled"] = self.compile(facts)
             facts |= {"threads": threads, "device": str(task.device), "simulator": task.env.simulator()}
             if task.data is not None:
                 facts["dataset"] = {"fingerprint": task.data.fingerprint, **task.data.card}
@@ -272,6 +273,22 @@ class Training:
             return choose_matmul_backend()
         torch.set_float32_matmul_precision(facts["matmul"])
         return str(facts["matmul"])
+
+    def compile(self, facts: dict[str, Any]) -> bool:
+        """Let updates run as compiled graphs, if asked for: decided by the first life, kept by the later ones."""
+        from rlbench.nets.capture import AUTO_STEPS, obstacle
+
+        if not hasattr(self.algorithm, "compile"):
+            return False
+        wanted = facts.get("compiled", self.cfg.compile == "on")
+        if self.cfg.compile == "auto" and "compiled" not in facts:
+            wanted = self.steps >= AUTO_STEPS and obstacle() is None
+        if not wanted:
+            return False
+        if (reason := obstacle()) is not None:
+            raise UsageError(reason)
+        self.algorithm.compile()
+        return True
 
     def restore(self) -> None:
         size = self.directory.size()

@@ -160,6 +160,8 @@ class Run:
         eval: when it is judged.
         log: what is written down on the way.
         checkpoint: from where it goes on when killed.
+        compile: whether updates run as compiled graphs, which agree up to rounding and cost some 10 seconds at the
+            start: on, off, or auto (in a run of 100,000 steps or more, where there is a C++ compiler).
         rerun: start anew what is finished already.
         hardware: where it computes.
         wandb: its mirror in Weights & Biases.
@@ -172,6 +174,7 @@ class Run:
     eval: Evaluation
     log: Log
     checkpoint: Checkpoint
+    compile: Literal["on", "off", "auto"]
     rerun: bool
     hardware: Hardware
     wandb: Wandb

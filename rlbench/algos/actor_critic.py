@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from rlbench.nets.mlp import stack
 from rlbench.nets.optim import Adam, Params, assign, clone, gradients, polyak
 from rlbench.nets.policy import TanhGaussian
 from rlbench.task import ControlTask
+
+if TYPE_CHECKING:
+    from rlbench.nets.capture import CapturedUpdate
 
 
 class Stateful(Protocol):
@@ -32,6 +36,7 @@ class ControlAlgorithm:
         self.step = 0
         self.params: dict[str, Params] = {}
         self.parts: dict[str, Stateful] = {}
+        self.captured: CapturedUpdate | None = None
 
     @property
     def actor_params(self) -> Params:
@@ -44,6 +49,39 @@ class ControlAlgorithm:
     def train(self, n: int) -> dict[str, Tensor]:
         """Do n units of work; returns metrics `[S]` of the last."""
         raise NotImplementedError
+
+    def next_batch(self) -> Tensor:
+        """The rows of the next minibatch, `[S, B, D]`, as `Batch.of_rows` takes them apart."""
+        raise NotImplementedError
+
+    def schedule(self) -> None:
+        """Set what changes from one update to the next: step sizes."""
+
+    def variant(self) -> Hashable:
+        """Which of several courses the next update takes."""
+        return None
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One update on one minibatch; returns metrics `[S]`. Depends on `step` only through `variant`."""
+        raise NotImplementedError
+
+    def learn(self) -> dict[str, Tensor]:
+        """The next update."""
+        self.step += 1
+        self.schedule()
+        rows = self.next_batch()
+        return self.update_rows(rows) if self.captured is None else self.captured(rows)
+
+    def update_rows(self, rows: Tensor) -> dict[str, Tensor]:
+        return self.update(Batch.of_rows(rows, self.task.networks.observation_dim, self.task.networks.action_dim))
+
+    def compile(self) -> None:
+        """From here on, run updates as compiled graphs."""
+        from rlbench.nets.capture import CapturedUpdate
+
+        state = [value for params in self.params.values() for value in params.values()]
+        state += [value for part in self.parts.values() if isinstance(part, Adam) for value in part.state]
+        self.captured = CapturedUpdate(self.update_rows, self.variant, state)
 
     def evaluate(self) -> dict[str, Any]:
         return self.task.evaluate(lambda features: self.action(self.actor_params, features))
@@ -72,16 +110,13 @@ class Offline(ControlAlgorithm):
         """Draw minibatches from these rows (see `training_rows`)."""
         self.parts["minibatches"] = self.minibatches = Minibatches(rows, batch_size, self.task.streams("minibatches"))
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One update on one minibatch; returns metrics `[S]`."""
-        raise NotImplementedError
+    def next_batch(self) -> Tensor:
+        return self.minibatches.next()
 
     def train(self, n: int) -> dict[str, Tensor]:
-        dims = self.task.networks.observation_dim, self.task.networks.action_dim
         metrics: dict[str, Tensor] = {}
         for _ in range(n):
-            self.step += 1
-            metrics = self.update(Batch.of_rows(self.minibatches.next(), *dims))
+            metrics = self.learn()
         return metrics
 
 
@@ -204,14 +239,10 @@ class SoftActorCritic(ControlAlgorithm):
         self.critic_optimizer.step(grads)
         return metrics
 
-    def actor_rate(self) -> float:
-        """The actor's step size in this update."""
-        return self.actor_learning_rate
-
     def update_actor(self, batch: Batch) -> dict[str, Tensor]:
         """One step of the actor, and one of the temperature."""
         grads, metrics = gradients(lambda p: self.actor_loss(p, batch), self.params["actor"])
-        self.actor_optimizer.step(grads, lr=self.actor_rate())
+        self.actor_optimizer.step(grads)
         if self.learn_alpha:
             grads, _ = gradients(lambda p: self.alpha_loss(p, metrics["train/entropy"]), self.params["alpha"])
             self.alpha_optimizer.step(grads)

@@ -93,12 +93,16 @@ class TwinDelayed(ControlAlgorithm):
         loss = -per_seed(self.q1(batch.observation, self.action(params, batch.observation)), len(self.task.seeds))
         return loss, {"train/actor_loss": loss}
 
+    def variant(self) -> bool:
+        """Whether actor and targets move too."""
+        return self.step % self.policy_freq == 0
+
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One step of the critics, and every `policy_freq`-th time of actor and targets too."""
         target = self.target(batch)
         grads, metrics = gradients(lambda p: self.critic_loss(p, batch, target), self.params["critic"])
         self.critic_optimizer.step(grads)
-        if self.step % self.policy_freq == 0:
+        if self.variant():
             grads, actor_metrics = gradients(lambda p: self.actor_loss(p, batch), self.params["actor"])
             self.actor_optimizer.step(grads)
             metrics = {**metrics, **actor_metrics}

@@ -7,7 +7,7 @@ running fastest. A network object holds no parameters: it describes the architec
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
 
+NARROW = 16
+"""Products with fewer columns are up to five times faster with the columns, not the rows, contiguous in memory."""
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "swish": F.silu, "tanh": torch.tanh}
 
 
@@ -41,10 +43,69 @@ def stack(x: Tensor, members: int) -> Tensor:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`x @ weight + bias` for a stack: `[N, B, in]`, `[N, in, out]`, `[N, 1, out]`."""
-    if weight.shape[-1] == 1:
+    width = weight.shape[-1]
+    if width == 1:
         # A batched product into a single column runs at a fortieth of the rate of a wide one.
         return (x * weight.transpose(1, 2)).sum(-1, keepdim=True) + bias
+    if width < NARROW:
+        weight = weight.transpose(1, 2).contiguous().transpose(1, 2)
     return torch.baddbmm(bias, x, weight)
+
+
+class ReluStack(torch.autograd.Function):
+    """Linear, ReLU, ..., Linear as one node of autograd: what is not needed is not kept, what can be is overwritten.
+
+    Takes the stacked input, then weight and bias of each layer.
+    """
+
+    @staticmethod
+    def compute(x: Tensor, *layers: Tensor) -> list[Tensor]:
+        """The input of every layer, and the output."""
+        steps = [x]
+        for weight, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
+            steps.append(linear(steps[-1], weight, bias).relu_())
+        return [*steps, linear(steps[-1], *layers[-2:])]
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *layers: Tensor) -> Tensor:
+        *inputs, output = ReluStack.compute(x, *layers)
+        ctx.save_for_backward(*inputs, *layers)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        depth = len(ctx.needs_input_grad) // 2
+        inputs, layers = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
+        if torch.is_grad_enabled():  # to be differentiated again: what was overwritten is needed after all
+            return twice_differentiable(ctx.needs_input_grad, grad, inputs[0], layers)
+        grads: list[Tensor | None] = [None] * (1 + 2 * depth)
+        for i in reversed(range(depth)):
+            x, weight = inputs[i], layers[2 * i]
+            if ctx.needs_input_grad[1 + 2 * i]:
+                narrow = weight.shape[-1] < NARROW
+                grads[1 + 2 * i] = (grad.mT @ x).mT if narrow else x.mT @ grad
+                grads[2 + 2 * i] = grad.sum(1, keepdim=True)
+            if i == 0 and not ctx.needs_input_grad[0]:
+                break
+            grad = grad * weight.mT if weight.shape[-1] == 1 else torch.bmm(grad, weight.mT)
+            if i > 0:
+                torch.ops.aten.threshold_backward.grad_input(grad, x, 0, grad_input=grad)
+            else:
+                grads[0] = grad
+        return tuple(grads)
+
+
+def twice_differentiable(
+    needed: Sequence[bool], grad: Tensor, x: Tensor, layers: Sequence[Tensor]
+) -> tuple[Tensor | None, ...]:
+    """The gradients of a `ReluStack`, as functions of everything they depend on."""
+    arguments = [x, *layers]
+    for weight, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
+        x = F.relu(linear(x, weight, bias))
+    output = linear(x, *layers[-2:])
+    wanted = [argument for argument, need in zip(arguments, needed, strict=True) if need]
+    grads = iter(torch.autograd.grad(output, wanted, grad, create_graph=True))
+    return tuple(next(grads) if need else None for need in needed)
 
 
 class MLP:
@@ -81,6 +142,7 @@ class MLP:
         self.sizes = [in_dim, *hidden_dims, out_dim]
         self.members = members
         self.activation = ACTIVATIONS[activation]
+        self.is_relu_stack = activation == "relu" and layernorm == "none" and not final_layernorm
         self.layernorm = layernorm
         self.final_layernorm = final_layernorm
         self.init_scheme = init
@@ -131,6 +193,9 @@ class MLP:
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
         """The output for input that is stacked already, `[S * members, B, in]`."""
+        if self.is_relu_stack:
+            output: Tensor = ReluStack.apply(x, *(params[name] for layer in self.layers for name in layer))  # type: ignore[no-untyped-call]
+            return output
         last = len(self.layers) - 1
         weight, bias = self.layers[last]
         x = linear(self.hidden(params, x), params[weight], params[bias])

@@ -1,8 +1,8 @@
 """Gradients, Adam and Polyak averaging over stacks of parameters (see `rlbench.nets.mlp`)."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -30,23 +30,73 @@ def gradients(loss: Callable[[Params], tuple[Tensor, dict[str, Tensor]]], params
 class Adam:
     """Adam (Kingma and Ba, 2015) over a parameter dict, updated in place by one fused call."""
 
+    BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+    fused: ClassVar[bool] = True
+    """One call for all parameters; or else plain operations, for a compiler to fuse."""
+
     def __init__(self, params: Params, lr: float) -> None:
         self.params = list(params.values())
-        self.optimizer = torch.optim.Adam(self.params, lr=lr, fused=True)
+        self.rate = torch.tensor(lr, device=self.params[0].device)
+        self.mean = [torch.zeros_like(param) for param in self.params]
+        self.square = [torch.zeros_like(param) for param in self.params]
+        self.count = torch.zeros((), device=self.params[0].device)
+        """Updates so far: one number for all parameters."""
 
-    def step(self, grads: list[Tensor], lr: float | None = None) -> None:
-        """One update; `lr`, when given, replaces the learning rate from here on (schedules)."""
-        if lr is not None:
-            self.optimizer.param_groups[0]["lr"] = lr
-        for param, grad in zip(self.params, grads, strict=True):
-            param.grad = grad.contiguous()  # the fused CPU kernel reads memory in order, whatever a gradient's strides
-        self.optimizer.step()
+    def set_rate(self, lr: float) -> None:
+        """Replace the learning rate from here on (schedules)."""
+        self.rate.fill_(lr)
+
+    @property
+    def state(self) -> list[Tensor]:
+        """What a step changes."""
+        return [*self.params, *self.mean, *self.square, self.count]
+
+    @torch.no_grad()
+    def step(self, grads: Sequence[Tensor]) -> None:
+        """One update."""
+        self.count += 1
+        if not self.fused:
+            return self._plain_step(grads)
+        # The kernel of torch.optim.Adam(fused=True), without the bookkeeping that costs as much again.
+        return torch._fused_adam_(
+            self.params,
+            [grad.contiguous() for grad in grads],  # on the CPU it reads memory in order, whatever the strides
+            self.mean,
+            self.square,
+            [],
+            [self.count] * len(self.params),
+            lr=self.rate,
+            beta1=self.BETA1,
+            beta2=self.BETA2,
+            weight_decay=0.0,
+            eps=self.EPS,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def _plain_step(self, grads: Sequence[Tensor]) -> None:
+        count = self.count.double()  # 1 - 0.999 has few digits left in single precision
+        step_size = (self.rate / (1 - self.BETA1**count)).float()
+        correction = (1 - self.BETA2**count).sqrt().float()
+        for param, grad, mean, square in zip(self.params, grads, self.mean, self.square, strict=True):
+            mean.lerp_(grad, 1 - self.BETA1)
+            square.mul_(self.BETA2).addcmul_(grad, grad, value=1 - self.BETA2)
+            param.sub_(step_size * mean / (square.sqrt() / correction + self.EPS))
 
     def state_dict(self) -> dict[str, Any]:
-        return self.optimizer.state_dict()
+        return {
+            "mean": [value.clone() for value in self.mean],
+            "square": [value.clone() for value in self.square],
+            "count": self.count.clone(),
+            "rate": self.rate.clone(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state)
+        for mine, saved in ((self.mean, state["mean"]), (self.square, state["square"])):
+            for value, other in zip(mine, saved, strict=True):
+                value.copy_(other)
+        self.count.copy_(state["count"])
+        self.rate.copy_(state["rate"])
 
 
 def polyak(target: Params, source: Params, tau: float) -> None:

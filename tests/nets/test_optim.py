@@ -1,5 +1,6 @@
 """The optimiser against torch's plain one."""
 
+import pytest
 import torch
 
 from rlbench.nets.optim import Adam
@@ -17,3 +18,28 @@ def test_adam_follows_gradients_of_any_strides() -> None:
         plain.grad = gradient
         reference.step()
     torch.testing.assert_close(ours, plain)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_adam_is_torchs(fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of a step, with a rate that changes, and from a saved state."""
+    monkeypatch.setattr(Adam, "fused", fused)
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(3, 4, generator=generator), torch.randn(7, generator=generator)]
+    ours, plain = ({str(i): value.clone() for i, value in enumerate(start)} for _ in range(2))
+    adam, reference = Adam(ours, 0.1), torch.optim.Adam(plain.values(), lr=0.1, foreach=False)
+    for step in range(200):
+        if step == 50:
+            adam.set_rate(0.01)
+            reference.param_groups[0]["lr"] = 0.01
+        if step == 100:
+            state = adam.state_dict()
+            adam = Adam(ours, 0.5)
+            adam.load_state_dict(state)
+        gradients = [torch.randn(value.shape, generator=generator) for value in start]
+        adam.step(gradients)
+        for param, gradient in zip(plain.values(), gradients, strict=True):
+            param.grad = gradient
+        reference.step()
+    for name, value in ours.items():
+        torch.testing.assert_close(value, plain[name], rtol=1e-5, atol=1e-5)

@@ -132,6 +132,12 @@ class COCOA:
     def action(self, params: Params, features: Tensor) -> Tensor:
         return self.base.action(params, features)
 
+    def next_batch(self) -> Tensor:
+        return self.base.next_batch()
+
+    def compile(self) -> None:
+        self.base.compile()
+
     def train(self, n: int) -> dict[str, Tensor]:
         return self.base.train(n)
 

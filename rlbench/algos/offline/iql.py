@@ -117,6 +117,9 @@ class IQL(Offline):
         loss = 2 * per_seed((q - stack(target, 2)).square(), len(self.task.seeds))
         return loss, {"train/critic_loss": loss, "train/q": per_seed(q, len(self.task.seeds))}
 
+    def schedule(self) -> None:
+        self.actor_optimizer.set_rate(cosine(self.actor_learning_rate, self.step - 1, self.task.steps))
+
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One step of value, actor, critics and targets."""
         with torch.no_grad():
@@ -128,7 +131,7 @@ class IQL(Offline):
             v, next_v = v.chunk(2, dim=1)
             target = batch.reward + self.gamma * (1 - batch.terminated) * next_v
         grads, actor_metrics = gradients(lambda p: self.actor_loss(p, batch, q - v), self.params["actor"])
-        self.actor_optimizer.step(grads, lr=cosine(self.actor_learning_rate, self.step - 1, self.task.steps))
+        self.actor_optimizer.step(grads)
         grads, critic_metrics = gradients(lambda p: self.critic_loss(p, batch, target), self.params["critic"])
         self.critic_optimizer.step(grads)
         polyak(self.params["target"], self.params["critic"], self.tau)

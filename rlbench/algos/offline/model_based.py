@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rlbench.algos.actor_critic import SoftActorCritic
 from rlbench.algos.offline.dynamics import Dynamics
-from rlbench.data.sampling import Batch, Minibatches, training_rows
+from rlbench.data.sampling import Minibatches, training_rows
 from rlbench.errors import UsageError
 from rlbench.nets.ensemble import Model, draw
 from rlbench.nets.optim import Params, clone, cosine
@@ -61,17 +61,18 @@ class ModelBased(SoftActorCritic):
             self, rows[..., : self.dims[0]], reward_penalty, rollout_length, rollout_starts, rollout_sets
         )
 
-    def actor_rate(self) -> float:
-        return cosine(self.actor_learning_rate, self.step - 1, self.task.steps)
+    def schedule(self) -> None:
+        self.actor_optimizer.set_rate(cosine(self.actor_learning_rate, self.step - 1, self.task.steps))
+
+    def next_batch(self) -> Tensor:
+        return torch.cat([self.minibatches.next(), self.rollouts.sample(self.imagined)], dim=1)
 
     def train(self, n: int) -> dict[str, Tensor]:
         metrics: dict[str, Tensor] = {}
         for _ in range(n):
             if self.step % self.rollout_every == 0:
                 self.rollouts.add()
-            self.step += 1
-            rows = torch.cat([self.minibatches.next(), self.rollouts.sample(self.imagined)], dim=1)
-            metrics = self.update(Batch.of_rows(rows, *self.dims))
+            metrics = self.learn()
         return {**metrics, "train/model_reward": self.rollouts.mean_reward}
 
 

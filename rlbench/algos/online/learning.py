@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rlbench.algos.actor_critic import ControlAlgorithm
-from rlbench.data.sampling import Batch, ReplayBuffer
+from rlbench.data.sampling import ReplayBuffer
 from rlbench.envs.training import TrainingEnvs
 
 
@@ -36,18 +36,17 @@ class Online(ControlAlgorithm):
         """Actions to try, `[S, 1, d]` to `[S, 1, a]`, with noise from `exploration`."""
         raise NotImplementedError
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One update on one minibatch; returns metrics `[S]`."""
-        raise NotImplementedError
+    def next_batch(self) -> Tensor:
+        return self.buffer.sample(self.batch_size, self.minibatches)
 
     def train(self, n: int) -> dict[str, Tensor]:
         metrics: dict[str, Tensor] = {}
         for _ in range(n):
             self.collect()
-            self.step += 1
-            if self.step > self.start_steps:
-                rows = self.buffer.sample(self.batch_size, self.minibatches)
-                metrics = self.update(Batch.of_rows(rows, *self.dims))
+            if self.step >= self.start_steps:
+                metrics = self.learn()
+            else:
+                self.step += 1
         return {**metrics, "train/return": torch.from_numpy(self.envs.last_returns.copy())}
 
     @torch.no_grad()

@@ -1,0 +1,200 @@
+"""The measurements of `results/speed.md`: races against plain loops, seeds together, curves; and its tables.
+
+    python -m benchmarks.speed races [ALGO...]    into results/speed/races.json
+    python -m benchmarks.speed seeds              into results/speed/seeds.json
+    python -m benchmarks.speed curves             into results/speed/curves.json and curves.pdf, .png
+    python -m benchmarks.speed table              the tables, as Markdown
+
+Everything runs on one core; rates are steps a second of the processor, so that what else runs on the machine counts
+little. Run `rlbench data make` first where data sets are not in the cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.race import race
+from rlbench.nets.matmul import processor
+from rlbench.tracking import meta
+
+RESULTS = Path("results/speed")
+QUICK_MODEL = ["algo.dynamics.max_epochs=1"]  # how well the model is trained does not change what a step costs
+PORTIONS = ["algo.rollout_every=100", "algo.rollout_starts=5000"]  # the published ratio, in smaller portions
+RACES: dict[str, list[str]] = {
+    "td3_bc": [],
+    "iql": [],
+    "cql": [],
+    "sac_n": ["algo.num_critics=10"],
+    "edac": ["algo.num_critics=10"],
+    "rebrac": [],
+    "mopo": [*QUICK_MODEL, *PORTIONS],
+    "mobile": [*QUICK_MODEL, *PORTIONS],
+    "cocoa": ["base=iql", *QUICK_MODEL, "algo.seeker_epochs=1"],
+    "sac": ["algo.start_steps=300"],
+    "td3": ["algo.start_steps=300"],
+}
+
+
+def command(side: str, algo: str, seconds: float, *overrides: str) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.contestant", side, algo, str(seconds), *overrides]
+
+
+def here() -> dict[str, Any]:
+    """Machine and versions of a measurement."""
+    return meta.describe()["machine"] | {"processor": processor(), "versions": meta.versions()}
+
+
+def races(algos: Sequence[str], rounds: int, seconds: float) -> None:
+    """Plain loop, eager, compiled, and bare matrix products, in turns."""
+    path = RESULTS / "races.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    for algo in algos or RACES:
+        words = RACES[algo]
+        contestants = {
+            "plain": [command("plain", algo, seconds)],
+            "eager": [command("rlbench", algo, seconds, *words)],
+            "compiled": [command("rlbench", algo, seconds, *words, "compile=on")],
+            "limit": [command("limit", algo, seconds)],
+        }
+        standings = race(contestants, rounds)
+        found[algo] = {"overrides": words, "standings": standings, "machine": here()}
+        write(path, found)
+        for name in ("eager", "compiled"):
+            one = standings[name]
+            result = f"{one['rate']:.1f}/s, {one['ratio']:.2f} x plain, {share(standings, name):.0%} of the limit"
+            print(f"{algo} {name}: {result}", flush=True)
+
+
+def share(standings: dict[str, Any], name: str) -> float:
+    """Of the rate of bare products, the median over the rounds."""
+    one, limit = standings[name], standings["limit"]
+    pairs = zip(one["rates"], limit["rates"], strict=True)
+    return statistics.median(rate * one["gflop"] / (bare * limit["gflop"]) for rate, bare in pairs)
+
+
+def seeds(rounds: int, seconds: float) -> None:
+    """Eight seeds as two processes of four, at the same time, against one seed alone: seed-updates."""
+    found: dict[str, Any] = {}
+    for algo in ("td3_bc", "iql"):
+        for width in (64, 256):
+            words = [f"algo.hidden_dims=[{width}, {width}]"]
+            four = command("rlbench", algo, seconds, *words, "seeds=4")
+            one = command("rlbench", algo, seconds, *words)
+            standings = race({"one": [one], "two processes of four": [four, four]}, rounds)
+            ratio = 4 * standings["two processes of four"]["ratio"]
+            found[f"{algo} {width}"] = {"ratio": ratio, "standings": standings, "machine": here()}
+            write(RESULTS / "seeds.json", found)
+            print(f"{algo} hidden {width}: {ratio:.2f} times one seed", flush=True)
+
+
+CURVES: dict[str, tuple[str, list[tuple[int, list[str]]]]] = {
+    "seeds, hidden 64": (
+        "td3_bc", [(n, [f"seeds={n}", "algo.hidden_dims=[64, 64]"]) for n in (1, 2, 4, 8, 16, 32, 64)],
+    ),
+    "seeds, hidden 256": ("td3_bc", [(n, [f"seeds={n}"]) for n in (1, 2, 4, 8, 16, 32, 64)]),
+    "hidden": ("td3_bc", [(n, [f"algo.hidden_dims=[{n}, {n}]"]) for n in (64, 128, 256, 512, 1024)]),
+    "batch": ("td3_bc", [(n, [f"algo.batch_size={n}"]) for n in (256, 512, 1024, 2048, 4096)]),
+    "critics": ("sac_n", [(n, [f"algo.num_critics={n}"]) for n in (2, 5, 10, 20, 50)]),
+}  # fmt: skip
+
+
+def curves(rounds: int, seconds: float) -> None:
+    """Cost of an update against the limit, as one thing grows; in one process, bare products between the rounds."""
+    from benchmarks.contestant import products, rlbench
+
+    bare, gflop_bare = products()
+    found: dict[str, Any] = {}
+    for name, (algo, points) in CURVES.items():
+        found[name] = []
+        for value, words in points:
+            train, gflop = rlbench(algo, words)
+            count = max(1, round(seconds / cost(train, 2)))
+            pairs = [(cost(train, count), cost(bare, 10)) for _ in range(rounds)]
+            one = {
+                "value": value,
+                "overrides": words,
+                "seconds": statistics.median(mine for mine, _ in pairs),
+                "gflop": gflop,
+                "share": statistics.median(gflop / mine / (gflop_bare / other) for mine, other in pairs),
+            }
+            found[name].append(one)
+            print(f"{name} {value}: {1e3 * one['seconds']:.2f} ms, {one['share']:.0%} of the limit", flush=True)
+        write(RESULTS / "curves.json", {"curves": found, "machine": here()})
+    draw(found)
+
+
+def cost(step: Callable[[int], object], count: int) -> float:
+    """Seconds of the processor for one of so many steps."""
+    start = time.process_time()
+    step(count)
+    return (time.process_time() - start) / count
+
+
+def draw(found: dict[str, Any]) -> None:
+    """One panel for each quantity: milliseconds of an update, and what they would be at the limit."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(found), figsize=(3.2 * len(found), 3.0), layout="constrained")
+    for axis, (name, points) in zip(axes, found.items(), strict=True):
+        values = [point["value"] for point in points]
+        axis.loglog(values, [1e3 * point["seconds"] for point in points], "o-", label="an update")
+        axis.loglog(values, [1e3 * point["seconds"] * point["share"] for point in points], "--", label="bare products")
+        axis.set_title(f"{CURVES[name][0]}: {name}", fontsize=9)
+        axis.set_xticks(values, [str(value) for value in values], fontsize=7)
+        axis.minorticks_off()
+        axis.set_xlabel(name.split(",")[0])
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("milliseconds of one core")
+    axes[0].legend(fontsize=8)
+    for suffix in ("pdf", "png"):
+        figure.savefig(RESULTS / f"curves.{suffix}", dpi=150)
+
+
+def table() -> None:
+    """The races, as Markdown."""
+    found = json.loads((RESULTS / "races.json").read_text())
+    print("| | plain loop /s | eager /s | compiled /s | eager : plain | compiled : plain | share of the limit |")
+    print("|---|---|---|---|---|---|---|")
+    for algo in [algo for algo in RACES if algo in found]:
+        race_ = found[algo]["standings"]
+        ratios = " | ".join(
+            f"**{race_[side]['ratio']:.2f}** ({race_[side]['ratio_low']:.2f} to {race_[side]['ratio_high']:.2f})"
+            for side in ("eager", "compiled")
+        )
+        rates = " | ".join(f"{race_[side]['rate']:.1f}" for side in ("plain", "eager", "compiled"))
+        shares = ", ".join(f"{share(race_, side):.0%}" for side in ("eager", "compiled"))
+        print(f"| {algo} | {rates} | {ratios} | {shares} |")
+
+
+def write(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["races", "seeds", "curves", "table"])
+    parser.add_argument("algos", nargs="*")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a turn")
+    given = parser.parse_args()
+    if given.what == "races":
+        races(given.algos, given.rounds, given.seconds)
+    elif given.what == "table":
+        table()
+    else:
+        {"seeds": seeds, "curves": curves}[given.what](given.rounds, given.seconds)
+
+
+if __name__ == "__main__":
+    main()
