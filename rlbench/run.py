@@ -123,7 +123,13 @@ class Training:
     """
 
     def __init__(
-        self, cfg: DictConfig, directory: RunDir, path: Path, stop: Stop, progress: Progress, goes_on: Judge
+        self,
+        cfg: DictConfig,
+        directory: RunDir,
+        path: Path,
+        stop: Stop,
+        progress: Progress,
+        goes_on: Judge = lambda *_: True,
     ) -> None:
         self.cfg = cfg
         self.directory = directory

@@ -27,7 +27,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 def pair(name: str, seeds: tuple[int, ...]) -> tuple[Any, Any]:
     """The algorithm twice, eager and compiled."""
-    changes = {"hidden_dims": [64, 64], "batch_size": 64} | CHANGES[name]
+    changes: dict[str, Any] = {"hidden_dims": [64, 64], "batch_size": 64} | CHANGES[name]
     eager, compiled = (build(name, synthetic(), seeds, **changes) for _ in range(2))
     compiled.compile()
     return eager, compiled
