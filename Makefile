@@ -29,19 +29,22 @@ define install_torch
 	$(1) $(PIP) --no-deps $(2)
 endef
 
-.PHONY: help run test test-full lint format type lock wheel clean
+.PHONY: help run test test-cluster test-full lint format type lock wheel clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## set everything up, then run the main job at a size that ends within 10 minutes on 2 cores
 	$(BIN)/rlbench algo=cocoa env=hopper preset=quick dataset.size=50000 algo.dynamics.max_epochs=15
 
 test: $(INSTALLED) ## set everything up, then run the tests (under 10 minutes on 2 cores)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not slurm"
+
+test-cluster: $(INSTALLED) ## run the tests on a practice SLURM cluster (as root, after launch/cluster install)
+	$(PYTEST) -m slurm
 
 test-full: $(INSTALLED) ## run the slow tests, which `make test` leaves out
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not slurm"
 
 lint: $(INSTALLED) ## check style and format, changing nothing
 	$(BIN)/ruff check .
