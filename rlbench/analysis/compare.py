@@ -215,8 +215,8 @@ def usable(results: Results, at: int | None) -> tuple[pl.DataFrame, list[str]]:
     if others.height:
         states = Counter(others["state"].to_list())
         counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-        reason = "not finished" if at is None else f"not at step {at:,}"
-        notes.append(f"{others.height} runs are {reason}, and left out: {counts} (`rlbench runs` shows them)")
+        reason = "not finished" if at is None else f"not yet at step {at:,}"
+        notes.append(f"left out, {reason}: {counts} (`rlbench runs` shows which)")
     if not runs.height:
         raise UsageError(
             "no finished run fits" + (f": {notes[-1]}" if notes else f" in {results.root / 'runs'}")
@@ -275,9 +275,9 @@ def seed_cells(
         else:
             cell[each] = score
     if missing:
-        notes.append(f"{missing} seeds have fewer evaluations than {protocol} asks for, and are left out")
+        notes.append(f"seeds left out, for they have fewer evaluations than {protocol} asks for: {missing}")
     if doubled:
-        notes.append(f"{doubled} seeds stand in two runs of the same experiment, and count once")
+        notes.append(f"seeds that stand in two runs of an experiment, and count once: {doubled}")
     return {
         (arm, task): cell_of(arm, task, dict(sorted(seeds.items())), seed)
         for (arm, task), seeds in found.items()

@@ -71,4 +71,4 @@ def is_value(found: Any, typed: str) -> bool:
         value = json.loads(typed)
     except ValueError:
         value = typed
-    return bool(found == value) and isinstance(found, bool) == isinstance(value, bool)
+    return found == typed or (bool(found == value) and isinstance(found, bool) == isinstance(value, bool))

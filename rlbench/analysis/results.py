@@ -158,6 +158,7 @@ class Results:
         facts = {path: run.facts() for path, run in sorted(self._known.items())}
         chosen = self.filter.chosen({path: {**self._known[path].config, **each} for path, each in facts.items()})
         runs = [self._known[path] for path in chosen]
+        self._leave_out({run.number for run in self._known.values()} - {run.number for run in runs})
         changed |= self._read(runs)
         runs = [run for run in runs if run.directory.path in self._known]
         self._tabulate(runs, facts)
@@ -198,6 +199,13 @@ class Results:
         if numbers:
             self.metrics = self.metrics.filter(~pl.col("run").is_in(list(numbers)))
         return numbers
+
+    def _leave_out(self, numbers: set[int]) -> None:
+        """Drop the rows of runs that fit the filter no longer; should they fit again, they are read again."""
+        for run in self._known.values():
+            if run.number in numbers and run.rows_from is not None:
+                run.position, run.tail, run.rows_from = 0, b"", None
+                self.metrics = self.metrics.filter(pl.col("run") != run.number)
 
     # -- metrics -------------------------------------------------------------------------------------------------------
 

@@ -135,9 +135,7 @@ def lines(results: Results, wanted: Sequence[Wanted] | None, sources: Sequence[s
         for figure in held or [None]:
             measure = figure.measure if figure is not None else MEASURE
             came: list[Ours | None] = [*scores.of(own, measure, None if figure is None else figure.metric)]
-            found += [
-                Line(place.arm, place.task, measure, figure, ours, missing(cell, own, ours)) for ours in came or [None]
-            ]
+            found += [Line(place.arm, place.task, measure, figure, ours, missing(cell, own)) for ours in came or [None]]
     return found
 
 
@@ -210,9 +208,10 @@ def described(row: Row, fingerprint: str | None) -> str:
     return str(row["dataset"]) + (f" {fingerprint[:8]}" if fingerprint else "")
 
 
-def missing(cell: Wanted, own: Sequence[Row], ours: Ours | None) -> str:
+def missing(cell: Wanted, own: Sequence[Row]) -> str:
     """The command that makes a cell whole; empty where it is, or where nobody said what it takes."""
-    have = set(ours.scores) if ours else set()
+    done = [row for row in own if row["state"] == "finished"]
+    have = {seed for row in done for seed in range(row["seed"], row["seed"] + row["seeds"])}
     if not cell.words:
         unfinished = [row["id"] for row in own if row["state"] != "finished"]
         return "; ".join(f"rlbench resume {id}" for id in unfinished)

@@ -48,7 +48,7 @@ def shown(line: Line) -> list[str]:
         "" if published is None else str(published.seeds or "?"),
         "" if published is None else published.protocol or "not stated",
         origin(line),
-        "missing" if ours is None else pm(ours.mean, ours.spread),
+        pm(ours.mean, ours.spread) if ours is not None else "missing" if line.todo else "too few evaluations",
         "" if ours is None else str(len(ours.scores)),
         line.measure,
         "" if ours is None else f"{ours.data}, {ours.simulator}",

@@ -320,7 +320,7 @@ def find_runs(root: Path) -> Found:
     for path in run_paths(root):
         try:
             runs.append(RunDir.open(path))
-        except RunError as error:
+        except (RunError, OSError) as error:  # another user's, perhaps
             damaged[path] = str(error)
     return Found(runs, damaged)
 

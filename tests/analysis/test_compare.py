@@ -108,7 +108,7 @@ def test_a_seed_that_ran_twice_counts_once(tmp_path: Path) -> None:
     synthetic.write(tmp_path, ["algo=iql", *SHORT, "seed=1", "seeds=4"])
     found = of(tmp_path)
     assert list(found.cells["iql", "hopper-medium"].seeds) == [0, 1, 2, 3, 4]
-    assert any("2 seeds stand in two runs" in note for note in found.notes)
+    assert any("stand in two runs of an experiment, and count once: 2" in note for note in found.notes)
 
 
 def test_what_is_unfinished_damaged_or_short_is_left_out_and_named(tmp_path: Path) -> None:
@@ -121,8 +121,8 @@ def test_what_is_unfinished_damaged_or_short_is_left_out_and_named(tmp_path: Pat
     assert list(found.cells["iql", "hopper-medium"].seeds) == [0, 1, 2]
     notes = "\n".join(found.notes)
     assert f"damaged, left out: {broken.path}: {broken.metrics}: line 1 is damaged" in notes
-    assert "1 runs are not finished, and left out: 1 interrupted" in notes
-    assert "1 seeds have fewer evaluations than last5 asks for" in notes
+    assert "left out, not finished: 1 interrupted" in notes
+    assert "fewer evaluations than last5 asks for: 1" in notes
 
 
 def test_runs_can_be_looked_at_as_they_were(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_nothing_to_compare_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no finished run"):
         of(tmp_path)
     synthetic.write(tmp_path, ["algo=iql", *SHORT], done=0.5)
-    with pytest.raises(UsageError, match="1 runs are not finished"):
+    with pytest.raises(UsageError, match="left out, not finished: 1 interrupted"):
         of(tmp_path)
     with pytest.raises(UsageError, match="no run has come to step 900"):
         of(tmp_path, at=900)

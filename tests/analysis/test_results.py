@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from rlbench import config
+from rlbench.analysis.filters import Filter
 from rlbench.analysis.results import Results, flat
 from rlbench.errors import UsageError
 from rlbench.tracking.rundir import RunDir
@@ -289,6 +290,25 @@ def test_filters(four: tuple[Path, dict[str, str]], words: tuple[str, ...], expe
     found = read(root, *words)
     assert "".join(sorted(names[path] for path in found.runs["path"])) == expected
     assert set(found.metrics["run"].unique()) == set(found.runs["run"])
+
+
+def test_a_run_that_fits_no_longer_leaves_and_may_come_back(tmp_path: Path) -> None:
+    run = synthetic.write(tmp_path, BC, done=0.5, state="interrupted")
+    results = read(tmp_path, "state=interrupted")
+    assert rows_of(results, run) == run.rows()
+    run.write_status(**{**run.raw_status(), "state": "finished"})
+    append(run, (10**6, 0, 1.0))
+    results.refresh()
+    assert (results.runs.height, results.metrics.height) == (0, 0)
+    run.write_status(**{**run.raw_status(), "state": "interrupted"})
+    results.refresh()
+    assert rows_of(results, run) == run.rows()
+
+
+def test_ids_are_text_to_a_filter() -> None:
+    assert Filter(["id=1234567890"]).fits(Path("a/b/c"), {"id": "1234567890"})
+    assert Filter(["seed=1"]).fits(Path("a/b/c"), {"seed": 1})
+    assert not Filter(["seed=1"]).fits(Path("a/b/c"), {"seed": True})
 
 
 def test_a_filter_that_no_run_can_fit_is_refused(tmp_path: Path) -> None:

@@ -137,6 +137,16 @@ def test_packed_and_single_seeds_fill_the_same_cell(tmp_path: Path) -> None:
     assert line.ours.scores == pytest.approx(recorded(tmp_path))
 
 
+def test_runs_with_too_few_evaluations_are_not_missing(tmp_path: Path) -> None:
+    written(tmp_path, "algo=iql", D4RL, points=5)
+    found = of(tmp_path, planned(["algo=iql", D4RL, "seed=range(4)"]), "offlinerl-kit", "corl")
+    for line in found:
+        assert line.published is not None
+        assert (line.published.key == "corl") == (line.ours is not None)
+        assert line.todo == ""
+    assert "| too few evaluations |" in markdown(found)
+
+
 def test_an_experiment_file_brings_its_settings(tmp_path: Path) -> None:
     wanted = planned(["experiment=hopper_short", "algo=bc,iql"])
     found = of(tmp_path, wanted)
