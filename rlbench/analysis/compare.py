@@ -18,7 +18,7 @@ from rlbench.analysis.protocols import Protocol, kept_episodes
 from rlbench.analysis.results import Results
 from rlbench.analysis.statistics import Interval, Scores
 from rlbench.errors import RunError, UsageError
-from rlbench.tracking.rundir import SCORES, headline
+from rlbench.tracking.rundir import SCORES, decimals, headline
 
 TARGETS = {"eval/normalized_score": 100.0, "eval/success": 1.0}
 """Metrics that mean the same on every task, and the score that the optimality gap is measured from."""
@@ -77,6 +77,7 @@ class Pair:
         improvement: the probability that a seed of `arm` scores higher than one of `other`.
         p: of a permutation test of `difference`; over all tasks, raised for the number of pairs by Holm's method.
         needed: seeds a side that would tell such a difference.
+        digits: decimals of scores that are shown.
     """
 
     arm: str
@@ -89,6 +90,7 @@ class Pair:
     improvement: Interval
     p: float
     needed: float
+    digits: int = 2
 
     @property
     def enough(self) -> bool:
@@ -101,7 +103,7 @@ class Pair:
         where = f"on {self.task}" if self.task else f"over {self.tasks} tasks"
         chance = f"P(improvement) = {ends(self.improvement)}"
         p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.2g}"
-        by = "" if self.difference is None else f" by {ends(self.difference)}"
+        by = "" if self.difference is None else f" by {ends(self.difference, self.digits)}"
         if self.enough:
             return f"{self.arm} beats {self.other}{by} {where}; {chance}; {n}; {p}: enough to tell"
         ahead = f"{self.arm} is ahead of {self.other}{by} {where}"
@@ -152,6 +154,11 @@ class Comparison:
     runs: pl.DataFrame = field(default_factory=pl.DataFrame)
     evaluations: pl.DataFrame = field(default_factory=pl.DataFrame)
     where: dict[int, Place] = field(default_factory=dict)
+
+    @property
+    def digits(self) -> int:
+        """Decimals of scores that are shown."""
+        return decimals(cell.mean.value for cell in self.cells.values())
 
     def scores(self, arm: str, tasks: Sequence[str] | None = None) -> Scores:
         """The scores of an arm, an array a task."""
@@ -392,6 +399,7 @@ def pair_of(comparison: Comparison, first: str, second: str, tasks: Sequence[str
         Interval(statistics.improvement(x, y), math.nan, math.nan),
         statistics.permutation_test(*tested, seed=seed),
         statistics.seeds_needed(*tested),
+        comparison.digits,
     )  # fmt: skip
 
 
@@ -420,8 +428,12 @@ def span(count: tuple[int, int]) -> str:
     return str(count[0]) if count[0] == count[1] else f"{count[0]} to {count[1]}"
 
 
-def ends(interval: Interval) -> str:
+def ends(interval: Interval, digits: int = 2) -> str:
     """`5.31 [2.08, 8.60]`."""
-    if math.isnan(interval.low):
-        return f"{interval.value:,.2f}"
-    return f"{interval.value:,.2f} [{interval.low:,.2f}, {interval.high:,.2f}]"
+    value, low, high = (number(each, digits) for each in (interval.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]" if low else value
+
+
+def number(value: float, digits: int = 2) -> str:
+    """`1,234.50`; nothing for what is no number."""
+    return "" if math.isnan(value) else f"{value:,.{digits}f}"

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 import rlbench
 from rlbench.analysis import arms, figures
-from rlbench.analysis.compare import Comparison
+from rlbench.analysis.compare import Comparison, number
 from rlbench.errors import RunError, UsageError
 from rlbench.tracking.rundir import RunDir
 
@@ -40,7 +40,7 @@ def render(comparison: Comparison, command: Sequence[str], seed: int = 0) -> str
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["number"] = number
+    environment.filters["number"] = lambda value, digits=2: "" if value is None else number(value, digits)
     template = environment.from_string(resources.files(rlbench).joinpath("analysis/report.html.j2").read_text())
     return template.render(
         comparison=comparison,
@@ -133,8 +133,3 @@ def listed(run: dict[str, Any], comparison: Comparison) -> dict[str, Any]:
         "minutes": run["seconds"] / 60,
         "score": run["score"],
     }
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """A number for a person; nothing where there is none."""
-    return "" if value is None or value != value else f"{value:,.{digits}f}"

@@ -138,8 +138,12 @@ def show(comparison: Comparison) -> None:
 
 
 def cells_table(comparison: Comparison) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
+    from rlbench.analysis.compare import ends, number
+
+    digits = comparison.digits
     bandit = comparison.protocol.kind == "bandit"
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("task", overflow="fold")
@@ -152,16 +156,24 @@ def cells_table(comparison: Comparison) -> Any:
     for cell in in_order(comparison):
         if task not in (None, cell.task):
             table.add_section()
-        shown = [cell.task if cell.task != task else "", cell.arm, str(len(cell.scores)), ends(cell.mean)]
+        shown = [
+            cell.task if cell.task != task else "",
+            cell.arm,
+            str(len(cell.scores)),
+            escape(ends(cell.mean, digits)),
+        ]
         if cell.iqm is not None:
-            shown += [number(cell.median), ends(cell.iqm), number(cell.spread)]
-        table.add_row(*shown, each_score(cell))
+            shown += [number(cell.median, digits), escape(ends(cell.iqm, digits)), number(cell.spread, digits)]
+        table.add_row(*shown, each_score(cell, digits))
         task = cell.task
     return table
 
 
 def aggregates_table(comparison: Comparison) -> Any:
+    from rich.markup import escape
     from rich.table import Table
+
+    from rlbench.analysis.compare import ends
 
     title = f"over {len(comparison.common)} tasks"
     table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left", title_style="bold")
@@ -170,7 +182,7 @@ def aggregates_table(comparison: Comparison) -> Any:
         table.add_column(name, justify="right", no_wrap=True)
     for each in comparison.aggregates:
         intervals = each.mean, each.median, each.iqm, each.gap
-        table.add_row(each.arm, span(each.seeds), *("" if one is None else ends(one) for one in intervals))
+        table.add_row(each.arm, span(each.seeds), *("" if one is None else escape(ends(one)) for one in intervals))
     return table
 
 
@@ -182,18 +194,10 @@ def verdicts(pairs: Sequence[Pair], arms: int) -> list[str]:
     return [*shown, f"{len(pairs) - len(shown)} more pairs: --plain and --json list them"]
 
 
-def each_score(cell: Cell) -> str:
+def each_score(cell: Cell, digits: int) -> str:
     """Every seed's score; of many, the lowest and the highest."""
+    from rlbench.analysis.compare import number
+
     if len(cell.scores) <= MANY:
-        return " ".join(number(score) for score in cell.scores)
-    return f"{number(cell.scores.min())} to {number(cell.scores.max())}"
-
-
-def number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:,.2f}"
-
-
-def ends(interval: Interval) -> str:
-    return number(interval.value) + (
-        "" if math.isnan(interval.low) else rf" \[{number(interval.low)}, {number(interval.high)}]"
-    )
+        return " ".join(number(score, digits) for score in cell.scores)
+    return f"{number(cell.scores.min(), digits)} to {number(cell.scores.max(), digits)}"

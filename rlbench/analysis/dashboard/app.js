@@ -64,7 +64,7 @@ function choice(label, key, options, preset) {
   return element("label", {}, label, select);
 }
 
-const number = (value, digits = 2) => value == null ? "" : Number(value).toLocaleString("en", {maximumFractionDigits: digits});
+const number = (value, digits = Math.abs(value) < 1 ? 4 : 2) => value == null ? "" : Number(value).toLocaleString("en", {maximumFractionDigits: digits});
 const duration = seconds => seconds == null ? "" : seconds < 90 ? Math.round(seconds) + " s" : seconds < 5400 ? number(seconds / 60, 1) + " min" : number(seconds / 3600, 1) + " h";
 const ago = moment => moment == null ? "" : duration(Math.max(0, Date.now() / 1000 - moment)) + " ago";
 const interval = found => found ? number(found.value) + (found.low == null ? "" : ` [${number(found.low)}, ${number(found.high)}]`) : "";
