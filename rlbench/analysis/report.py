@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 import rlbench
 from rlbench.analysis import arms, figures
@@ -66,7 +65,7 @@ def drawn(comparison: Comparison, seed: int) -> list[dict[str, Any]]:
         except UsageError:  # this comparison has no such figure: one algorithm, or no task in common
             continue
         svg = figures.encoded(figure, "svg").decode()
-        found.append({"kind": kind, "title": title, "svg": Markup(svg[svg.index("<svg") :])})
+        found.append({"kind": kind, "title": title, "svg": svg[svg.index("<svg") :]})
     return found
 
 
