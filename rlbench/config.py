@@ -737,10 +737,12 @@ def fetch(cfg: DictConfig, progress: Callable[[str, int, int], None]) -> None:
     """Download the run's dataset, if it is one that is downloaded and not here.
 
     Raises:
-        RunError: it cannot be fetched.
+        RunError: it cannot be fetched, or its environment is not installed.
     """
     if "_target_" in cfg.dataset:
-        dataset = instantiate(cfg.dataset, env=instantiate(cfg.env))
+        env = instantiate(cfg.env)
+        env.require()
+        dataset = instantiate(cfg.dataset, env=env)
         if isinstance(dataset, sources.Downloaded):
             dataset.fetch(progress)
 

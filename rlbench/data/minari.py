@@ -281,7 +281,10 @@ class Folder:
         if package not in PACKAGES:
             known = ", ".join(PACKAGES)
             raise reader.bad(f"its environment {id} is none of {known}, from which one is taken: choose one, env=NAME")
-        kwargs = {name: value for name, value in (spec.get("kwargs") or {}).items() if name != "render_mode"}
+        given = spec.get("kwargs")
+        kwargs = (
+            {name: value for name, value in given.items() if name != "render_mode"} if isinstance(given, dict) else {}
+        )
         odd = [name for name, value in kwargs.items() if not harmless(value)]
         if odd:
             raise reader.bad(f"its environment {id} has a setting that is not taken from a file: {one_line(odd[0])}")

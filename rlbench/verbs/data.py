@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rlbench import config, paths
 from rlbench.cli import Parser
-from rlbench.data import behaviour, d4rl, minari, ogbench, provenance, store
+from rlbench.data import behaviour, d4rl, minari, ogbench, store
 from rlbench.errors import RunError, UsageError
 from rlbench.spelling import closest
 
@@ -147,7 +147,7 @@ def load(words: Sequence[str]) -> tuple[Control, Transitions]:
     env = config.instantiate(cfg.env)
     with progress() as report:
         data = config.instantiate(cfg.dataset, env=env).load(progress=report)
-    return provenance.judge(env, data.card), data
+    return env.informed_by(data.card), data
 
 
 @contextmanager

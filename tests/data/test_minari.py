@@ -171,6 +171,12 @@ def test_policies_are_judged_where_the_data_set_says() -> None:
     assert data.card["env"] == "Hopper-v5"
 
 
+@pytest.mark.parametrize("kwargs", [None, ["a", "list"]])
+def test_settings_that_are_none_leave_the_packages_own(kwargs: Any) -> None:
+    env, _ = judged("", env_spec=json.dumps({**SAFE, "kwargs": kwargs}))
+    assert env.kwargs == {}
+
+
 def test_a_recordings_endless_episode_is_none_of_the_evaluation() -> None:
     env, _ = judged("", env_spec=json.dumps({**SAFE, "max_episode_steps": 1000000}))
     assert env.time_limit() == 1000

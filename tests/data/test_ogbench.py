@@ -126,6 +126,13 @@ def test_damage_is_told(recording: Path) -> None:
         load()
 
 
+def test_what_cannot_be_judged_is_not_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlbench.data.ogbench.ADDRESS", "http://127.0.0.1:9/")
+    monkeypatch.setattr("rlbench.envs.control.find_spec", lambda _: None)
+    with pytest.raises(RunError, match=r"is not installed: pip install 'rlbench\[ogbench\]'"):
+        config.fetch(config.compose(["algo=bc", f"dataset=ogbench/{ID}"]), lambda *_: None)
+
+
 def test_an_absent_set_says_where_to_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
