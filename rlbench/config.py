@@ -72,6 +72,11 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[str | Path] = ()) ->
     Raises:
         UsageError: something in it cannot be run.
     """
+    return frozen(compose_plain(overrides, config_dirs))
+
+
+def compose_plain(overrides: Sequence[str], config_dirs: Sequence[str | Path] = ()) -> dict[str, Any]:
+    """What `compose` returns, as dicts and lists."""
     choices = Choices(config_dirs)
     options: dict[str, str | None] = {}
     values: list[tuple[str, Any]] = []
@@ -108,12 +113,17 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[str | Path] = ()) ->
     plugins = declare(choices.plugins(), choices.dirs)
     lay_over(cfg, values)
     try:
-        cfg = validated(cfg, choices)
+        result = validated(cfg, choices)
     except MismatchError as wrong:
         typed = any(".".join(wrong.path).startswith(key) for key, _ in values)
         raise explained(wrong, cfg, "" if typed else setter(wrong, chosen, choices)) from wrong
-    if plugins:
-        OmegaConf.update(cfg, "plugins", plugins, force_add=True)
+    return {**result, "plugins": plugins} if plugins else result
+
+
+def frozen(content: dict[str, Any]) -> DictConfig:
+    """The configuration as what a run gets: no key can be added."""
+    cfg = OmegaConf.create(content)
+    OmegaConf.set_struct(cfg, True)
     return cfg
 
 
@@ -137,7 +147,7 @@ def compose_sweep(
             yield words, {**known, "seed": int(seed.removeprefix("seed="))}
             continue
         try:
-            content = plain(compose([ends(word)[0] for word in words], config_dirs))
+            content = compose_plain([ends(word)[0] for word in words], config_dirs)
         except UsageError as error:
             if len(cells) == 1:
                 raise
@@ -171,12 +181,10 @@ def checked_anew(cfg: DictConfig, path: Path) -> DictConfig:
         extend_path(Path(folder))
     declared.update(plugins)
     try:
-        cfg = validated(cfg, Choices())
+        result = validated(cfg, Choices())
     except MismatchError as wrong:
         raise explained(wrong, cfg, str(path)) from wrong
-    if plugins:
-        OmegaConf.update(cfg, "plugins", plugins, force_add=True)
-    return cfg
+    return frozen({**result, "plugins": plugins} if plugins else result)
 
 
 def expand(words: Sequence[str], multirun: bool, config_dirs: Sequence[str | Path] = ()) -> list[list[str]]:
@@ -510,15 +518,16 @@ def spread(key: str, value: Any, known: Collection[str]) -> Iterator[tuple[str, 
 # -- checking ----------------------------------------------------------------------------------------------------------
 
 
-def validated(cfg: DictConfig, choices: Choices) -> DictConfig:
+def validated(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     """The configuration with interpolations resolved and every value in the type of its signature.
 
     Raises:
         MismatchError: a key is unknown or missing, a value is not of its type.
         UsageError: the parts do not fit each other.
     """
-    check_labels(plain(cfg))
-    check_base(plain(cfg)["algo"], choices)
+    labelled = plain(cfg)
+    check_labels(labelled)
+    check_base(labelled["algo"], choices)
     try:
         content = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     except OmegaConfBaseException as error:
@@ -530,9 +539,7 @@ def validated(cfg: DictConfig, choices: Choices) -> DictConfig:
     for group in NODES:
         checked[group] = checked_node(content[group], (group,))
     check_fit(checked, choices)
-    result = OmegaConf.create(checked)
-    OmegaConf.set_struct(result, True)
-    return result
+    return checked
 
 
 def node_signature(node: Any, path: Sequence[str]) -> Signature:

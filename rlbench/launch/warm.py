@@ -20,11 +20,9 @@ import torch  # noqa: E402
 import rlbench.build  # noqa: E402
 import rlbench.launch.job  # noqa: E402, F401
 from rlbench.nets.matmul import choose_matmul_backend  # noqa: E402
-from rlbench.nets.optim import Adam  # noqa: E402
 from rlbench.tracking import meta  # noqa: E402
 
 torch.set_num_threads(1)  # threads do not survive a fork: there are to be none
-Adam({"": torch.zeros(1)}, 1e-3).step([torch.zeros(1)])  # the first one imports a thousand modules
 choose_matmul_backend()
 meta.describe()  # its versions and commit are remembered: those of the code that is imported here
 gc.freeze()  # what is here stays: no run need look through it
