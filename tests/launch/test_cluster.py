@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.launch.practice import SCRIPT, Practice, wait_for
+from tests.launch.practice import SCRIPT, Practice, free_port, wait_for
 
 pytestmark = pytest.mark.slurm
 
@@ -77,6 +77,18 @@ def test_slurm_conf_is_exported(cluster: Practice) -> None:
     assert "practice" in subprocess.check_output(["scontrol", "show", "config"], text=True)
     said = cluster.script("env").stdout
     assert said == f"export SLURM_CONF={os.environ['SLURM_CONF']}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("accounting")  # without what it needs, `install` would install it
+def test_readme_shows_how(short_path: Path) -> None:
+    block = re.search(r"```bash\n(.+?)```", (SCRIPT.parent / "README.md").read_text(), re.S)
+    assert block is not None
+    here = f"{sys.executable} {SCRIPT} \\1 --dir {short_path}"
+    commands = re.sub(r"launch/cluster (\w+)", here, block[1].replace("cluster up", f"cluster up --port {free_port()}"))
+    done = subprocess.run(["bash", "-euc", commands], capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert {"nothing is missing", "n1", "n2", "n3", "n4", "down"} < set(done.stdout.splitlines())
 
 
 @plain_only
