@@ -233,8 +233,8 @@ class Training:
         from rlbench.processes import assembled
 
         threads = self.cfg.hardware.threads
-        if threads > meta.cores():
-            self.say(f"hardware.threads={threads}, but there are {meta.cores()} cores: expect it to be slow")
+        if (used := threads * self.cfg.hardware.processes) > meta.cores():
+            self.say(f"{used} threads (hardware.threads), and {meta.cores()} cores: expect it to be slow")
         cpu.settle(threads)
         facts = self.directory.meta()
         facts["matmul"] = self.matmul(facts)
