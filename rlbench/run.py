@@ -38,7 +38,7 @@ Judge = Callable[[int, Metrics], bool]
 
 
 def run(
-    cfg: DictConfig, overrides: Sequence[str] = (), path: Path | None = None, goes_on: Judge = lambda *_: True
+    cfg: DictConfig, overrides: Sequence[str] = (), path: Path | None = None, *, goes_on: Judge = lambda *_: True
 ) -> int:
     """Run a composed configuration in `path`, by default the directory that its content names.
 

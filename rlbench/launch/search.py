@@ -155,7 +155,7 @@ def work(planned: Planned) -> int:
     trial = search.begun(planned)
     print(f"trial {trial.number}: {trial.words}", flush=True)
     cfg = config.checked_anew(OmegaConf.create(trial.run.config), search.file(trial.number))
-    return run(cfg, trial.run.words, trial.run.directory, search.judge(trial))
+    return run(cfg, trial.run.words, trial.run.directory, goes_on=search.judge(trial))
 
 
 @dataclass(frozen=True)
