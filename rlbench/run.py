@@ -41,6 +41,7 @@ def run(
     cfg: DictConfig,
     overrides: Sequence[str] = (),
     path: Path | None = None,
+    *,
     goes_on: Judge = lambda *_: True,
     wait: bool = False,
 ) -> int:
@@ -244,8 +245,8 @@ class Training:
         from rlbench.processes import assembled
 
         threads = self.cfg.hardware.threads
-        if threads > meta.cores():
-            self.say(f"hardware.threads={threads}, but there are {meta.cores()} cores: expect it to be slow")
+        if (used := threads * self.cfg.hardware.processes) > meta.cores():
+            self.say(f"{used} threads (hardware.threads), and {meta.cores()} cores: expect it to be slow")
         cpu.settle(threads)
         facts = self.directory.meta()
         facts["matmul"] = self.matmul(facts)

@@ -33,11 +33,12 @@ def test_the_page_does_what_it_says(tmp_path: Path) -> None:
             done = command(text, tmp_path)
             assert done.returncode == 0, f"{text}{done.stdout}{done.stderr}"
             ran.append(done)
-    first, conformance, pendulum, walk = ran
+    first, conformance, pendulum, walk, shared = ran
     assert "eval/return at step 5,000" in first.stdout
     assert conformance.stdout.count("passed") == 4
     assert "600 of 600 steps" in pendulum.stdout
     assert "disc2d-walk" in walk.stdout
+    assert shared.stdout.splitlines()[:2] == first.stdout.splitlines()[:2]  # the same score as of one process
     again = command("rlbench --config-dir mine algo=linear env=disc2d dataset=disc", tmp_path)
     assert "finished already" in again.stdout
     assert again.stdout.endswith(first.stdout)

@@ -52,17 +52,23 @@ def installed_gpus() -> list[str]:
 
 
 def places(hardware: Hardware) -> list[str | None]:
-    """The GPU of each run that is worked on at a time, None on the processor.
+    """The GPUs of each run that is worked on at a time, one for each of its processes; None on the processor.
 
     Raises:
-        UsageError: a GPU is asked for where there is none.
+        UsageError: GPUs are asked for that there are not.
     """
+    share = hardware["processes"]
     found: list[str] = [] if hardware["device"] == "cpu" else gpus()
     if hardware["device"] == "cuda" and not found:
         raise UsageError("hardware.device=cuda: there is no NVIDIA GPU here\nhardware.device=cpu computes")
     if not found:
-        return [None] * (hardware["workers"] or max(1, cores() // hardware["threads"]))
-    return [found[i % len(found)] for i in range(hardware["workers"] or len(found) * hardware["runs_per_gpu"])]
+        return [None] * (hardware["workers"] or max(1, cores() // (hardware["threads"] * share)))
+    shares = [",".join(found[first : first + share]) for first in range(0, len(found) - share + 1, share)]
+    if not shares:
+        raise UsageError(
+            f"hardware.processes={share}, and there are {len(found)} GPUs here\nhardware.device=cpu computes"
+        )
+    return [shares[i % len(shares)] for i in range(hardware["workers"] or len(shares) * hardware["runs_per_gpu"])]
 
 
 def workers(hardware: Hardware) -> int:
@@ -95,7 +101,7 @@ class Work:
     Attributes:
         run: the run.
         process: its process.
-        place: the GPU that it has; None: none.
+        place: the GPUs that it has; None: none.
     """
 
     run: Planned
@@ -127,14 +133,15 @@ class Queue:
         Raises:
             Interrupted: a signal did.
         """
-        at_once, threads = len(self.free), self.sweep.hardware["threads"]
+        at_once, hardware = len(self.free), self.sweep.hardware
+        threads = at_once * hardware["processes"] * hardware["threads"]
         print(f"{self.sweep.name}: {len(self.waiting)} runs, {at_once} at a time, in {self.sweep.path}", flush=True)
-        if at_once * threads > cores():
-            print(f"{at_once * threads} threads at a time, and {cores()} cores: expect it to be slow")
+        if threads > cores():
+            print(f"{threads} threads at a time, and {cores()} cores: expect it to be slow")
         try:
             with Stop() as stop, self.journal, Display(states(self.sweep)) as self.display:
                 self.display.show()
-                warm_up(threads, self.waiting)
+                warm_up(hardware["threads"], self.waiting)
                 with stop.held():
                     self.serve(stop)
         except Interrupted:

@@ -159,7 +159,7 @@ def work(planned: Planned, wait: bool = False) -> int:
     trial = search.begun(planned)
     print(f"trial {trial.number}: {trial.words}", flush=True)
     cfg = config.checked_anew(OmegaConf.create(trial.run.config), search.file(trial.number))
-    return run(cfg, trial.run.words, trial.run.directory, search.judge(trial), wait)
+    return run(cfg, trial.run.words, trial.run.directory, goes_on=search.judge(trial), wait=wait)
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,22 @@ def test_places(words: list[str], expected: list[str | None], monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
+    ("visible", "device", "expected"), [("0,1,2,3,4", "auto", ["0,1", "2,3"]), ("0,1", "cpu", [None] * 4)]
+)
+def test_places_of_runs_in_several_processes(
+    visible: str, device: str, expected: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(local, "cores", lambda: 16)
+    (run,) = cells(*SHORT, "hardware=local")
+    hardware = {**run.config["hardware"], "processes": 2, "threads": 2, "device": device}
+    assert local.places(hardware) == expected
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(UsageError, match=r"hardware\.processes=2, and there are 1 GPUs here"):
+        local.places({**hardware, "device": "auto"})
+
+
+@pytest.mark.parametrize(
     ("visible", "expected"),
     [
         ("0,1", ["0", "1"]),

@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -17,11 +19,12 @@ import yaml
 
 from rlbench import cli, config
 from rlbench.errors import UsageError
-from rlbench.launch import search
+from rlbench.launch import search, start
 from rlbench.launch.search import Search, Trial
 from rlbench.launch.sweep import Planned, sweeps
 from rlbench.tracking.rundir import RunDir
 from tests.launch.hill.hill import height
+from tests.launch.practice import Practice, wait_for
 
 HILL = Path(__file__).parent / "hill"
 ROOT = Path(__file__).parents[2]
@@ -29,10 +32,7 @@ X, Y, WIDTH = "algo.x=interval(0,1)", "algo.y=tag(log,interval(1e-4,1))", "algo.
 OPTIONS = ["--config-dir", str(HILL)]
 
 
-@pytest.fixture(autouse=True)
-def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path / "results"))
-    return tmp_path / "results"
+pytestmark = pytest.mark.usefixtures("results")
 
 
 def words(*more: str, trials: int = 3) -> list[str]:
@@ -376,13 +376,6 @@ def command(*more: str, trials: int) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def wait_for(true: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.01)
-
-
 def begun(asked: Sequence[str], trials: int) -> Callable[[int], bool]:
     folder = planned(*asked, trials=trials)[0].directory.parent
     return lambda number: len(list(folder.glob("*.json"))) >= number
@@ -425,3 +418,40 @@ def test_trials_that_begin_at_once_are_different_and_ask_once() -> None:
         paths = list(pool.map(begin, [asked] * 24, twice))
     assert [paths[2 * k] for k in range(12)] == [paths[2 * k + 1] for k in range(12)]
     assert len(set(paths)) == 12
+
+
+@pytest.mark.slurm
+@pytest.mark.timeout(900)
+def test_jobs_of_a_cluster_draw_for_themselves(cluster: Practice, results: Path) -> None:
+    """Nobody stays to tell them; jobs are killed, cancelled and requeued in the middle."""
+    asked = [
+        "search=asha", "search.sampler=tpe", X, Y, "algo.seconds=0.3", "checkpoint.every_seconds=0.5",
+        "hardware=slurm_cpu", "hardware.slurm.memory_gb=0.2", "hardware.slurm.notice=5", "hardware.slurm.at_once=4",
+    ]  # fmt: skip
+    assert cli.main(["-m", *OPTIONS, *words(*asked, trials=12)]) == 0
+    (sweep,) = sweeps()
+    found = Search.of(sweep.runs()[0])
+
+    def at_work() -> list[Trial]:
+        return [each for each in found.trials() if each.state == "running"]
+
+    wait_for(lambda: len(at_work()) >= 3, 180)
+    drawn = {each.number: each for each in found.trials()}
+    jobs = start.place("slurm").jobs(sweep)
+    killed, cancelled, again = (sweep.runs()[each.number] for each in at_work()[:3])
+    os.kill(killed.status()["pid"], signal.SIGKILL)
+    cluster.run("scancel", jobs[cancelled.path].id)
+    cluster.run("scontrol", "requeue", jobs[again.path].id)
+    wait_for(lambda: not cluster.jobs(), 300)
+    assert cli.main(["resume", sweep.name]) == 0
+    wait_for(lambda: not cluster.jobs(), 300)
+
+    trials = list(found.trials())
+    assert [each.number for each in trials] == list(range(12))
+    assert all(trials[number] == each for number, each in drawn.items())
+    assert len(list(results.glob("runs/hill/*/*/status.json"))) == 12
+    for each in trials:
+        reached = each.run.status()["step"]
+        assert each.state == ("finished" if reached == 16 else "pruned")
+        assert [row["step"] for row in RunDir(each.run.directory).rows()] == list(range(1, reached + 1))
+    assert {each.state for each in trials} == {"finished", "pruned"}
