@@ -41,6 +41,9 @@ class SeedStreams:
         device: where the numbers are drawn.
     """
 
+    _recording: ClassVar[list[Draw] | None] = None
+    _replaying: ClassVar[Iterator[Tensor] | None] = None
+
     def __init__(self, seeds: Sequence[int], purpose: str, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self.generators = []
@@ -74,9 +77,6 @@ class SeedStreams:
         for row, generator in zip(out, self.generators, strict=True):
             row.normal_(generator=generator) if kind == "normal" else row.uniform_(generator=generator)
         return out
-
-    _recording: ClassVar[list[Draw] | None] = None
-    _replaying: ClassVar[Iterator[Tensor] | None] = None
 
     @classmethod
     @contextmanager

@@ -109,10 +109,12 @@ def traceable() -> Iterator[None]:
 def compiled(traced: torch.fx.GraphModule, example: Sequence[Tensor]) -> Callable[..., Any]:
     """The graph as machine code, taken from the cache folder where an earlier process left it there."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_root() / "compiled"))
-    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pool of processes that outlives the compiling
     import torch._inductor
 
-    return torch._inductor.standalone_compile(traced, list(example), dynamic_shapes="from_example_inputs")
+    options = {"compile_threads": 1}  # no pool of processes that outlives the compiling
+    return torch._inductor.standalone_compile(
+        traced, list(example), dynamic_shapes="from_example_inputs", options=options
+    )
 
 
 def obstacle() -> str | None:
