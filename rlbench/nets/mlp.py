@@ -194,7 +194,10 @@ class MLP:
     def forward(self, params: Params, x: Tensor) -> Tensor:
         """The output for input that is stacked already, `[S * members, B, in]`."""
         if self.is_relu_stack:
-            output: Tensor = ReluStack.apply(x, *(params[name] for layer in self.layers for name in layer))  # type: ignore[no-untyped-call]
+            layers = [params[name] for layer in self.layers for name in layer]
+            if not torch.is_grad_enabled():  # a policy that is exported is made of operations alone
+                return ReluStack.compute(x, *layers)[-1]
+            output: Tensor = ReluStack.apply(x, *layers)  # type: ignore[no-untyped-call]
             return output
         last = len(self.layers) - 1
         weight, bias = self.layers[last]
