@@ -101,7 +101,7 @@ class Server(ThreadingHTTPServer):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(download, "STALL", 0.5)
+    monkeypatch.setattr(download, "STALL", 1.5)  # a busy machine is no stalled server
     monkeypatch.setattr(download, "PAUSE", 0.01)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with Server() as running:
