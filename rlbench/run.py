@@ -46,7 +46,7 @@ def run(
         cfg: the run.
         overrides: the words it was composed from.
         path: where it lies.
-        goes_on: asked after every evaluation but the last, with its step and metrics, whether there is a point in more.
+        goes_on: asked after every evaluation, with its step and metrics, whether there is a point in more.
 
     Returns:
         The exit code: 0 when the run is finished (now or before) or was not to go on, 128 + signal when it was
@@ -347,7 +347,7 @@ class Training:
                 self.progress.score = f"{metric} {self.score}"
             if self.mirror is not None:
                 self.mirror.log(rows)
-            if self.due(self.cfg.eval.every) and self.step < self.steps and not self.goes_on(self.step, metrics):
+            if self.due(self.cfg.eval.every) and not self.goes_on(self.step, metrics) and self.step < self.steps:
                 self.pruned = True
                 self.say(
                     f"stopped early, at step {self.step:,}: others do better; {self.remedy()} goes on all the same"
