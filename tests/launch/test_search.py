@@ -91,6 +91,12 @@ def test_what_cannot_be_searched_is_said_before_anything_begins(
     assert not results.exists()
 
 
+def test_without_optuna_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UsageError, match=r"search= needs Optuna: pip install 'rlbench\[search\]'"):
+        planned("search=tpe", X)
+
+
 def test_a_search_needs_m() -> None:
     with pytest.raises(UsageError, match="add -m and search=tpe"):
         config.expand([X, "search=tpe"], multirun=False)
