@@ -43,6 +43,11 @@ LABELS = {"name", "level"}
 """Keys that a constructor gets only if it asks for them."""
 SETTINGS = "rlbench.settings.Run"
 SEED = re.compile(r"seed=\d+")
+INSTEAD = {
+    "hydra/sweeper": "search=tpe looks for good values: docs/search.md",
+    "hydra/launcher": "hardware=local and hardware=slurm_gpu start many runs: docs/sweeps.md",
+}
+"""What there is in place of Hydra's own."""
 
 declared = {"rlbench"}
 """Top-level modules that `_target_` may name; plug-ins join them (as they join sys.path)."""
@@ -387,7 +392,9 @@ def parsed(word: str) -> Override:
         text = " ".join(str(error).split("\n", 1)[0].split())
         raise UsageError(f"cannot read {word!r}: {text}\nquote what is special: '{key}=\"...\"'") from error
     if override.key_or_group.split(".")[0] == "hydra" or override.key_or_group.startswith("hydra/"):
-        hint = "RLBENCH_RESULTS moves the results; a run's folder is named by its content"
+        hint = INSTEAD.get(
+            override.key_or_group, "RLBENCH_RESULTS moves the results; a run's folder is named by its content"
+        )
         raise UsageError(f"{word}: Hydra's own settings have no effect here\n{hint}")
     return override
 

@@ -51,7 +51,7 @@ def run(
         cfg: the run.
         overrides: the words it was composed from.
         path: where it lies.
-        goes_on: asked after every evaluation but the last, with its step and metrics, whether there is a point in more.
+        goes_on: asked after every evaluation, with its step and metrics, whether there is a point in more.
         wait: for another process that runs it; otherwise that is an error.
 
     Returns:
@@ -376,7 +376,7 @@ class Training:
                 self.progress.score = f"{metric} {self.score}"
             if self.mirror is not None:
                 self.mirror.log(rows)
-            if self.due(self.cfg.eval.every) and self.step < self.steps and not self.goes_on(self.step, metrics):
+            if self.due(self.cfg.eval.every) and not self.goes_on(self.step, metrics) and self.step < self.steps:
                 self.pruned = True
                 self.say(
                     f"stopped early, at step {self.step:,}: others do better; {self.remedy()} goes on all the same"

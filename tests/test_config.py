@@ -116,6 +116,8 @@ def test_a_file_of_ones_own_is_taken_as_it_stands(path: str) -> None:
         (["algo=iql", "algo.name=x"], ["no key 'algo.name'"]),
         (["algo=iql", "algo.budget.steps=5"], ["did you mean steps?"]),
         (["algo=iql", "hydra.run.dir=x"], ["Hydra's own settings", "RLBENCH_RESULTS"]),
+        (["algo=iql", "hydra/sweeper=optuna"], ["Hydra's own settings", "search=tpe"]),
+        (["algo=iql", "hydra/launcher=submitit_slurm"], ["Hydra's own settings", "hardware=slurm_gpu"]),
         (["algo=iql", "~tracking"], ["nothing can be taken away"]),
         (["algo=iql", "seed=0,1"], ["sweep", "-m"]),
         (["algo=iql", "wandb.group={"], ["cannot read"]),

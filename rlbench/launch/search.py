@@ -302,25 +302,27 @@ class Search:
         import optuna
         from optuna.trial import TrialState
 
-        states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.PRUNED}
-        state, scores = states.get(trial.state, TrialState.RUNNING), self.scores(trial)
+        scores = self.scores(trial)
+        state = TrialState.PRUNED if trial.state in ("finished", "pruned", "failed") else TrialState.RUNNING
+        if trial.state == "finished" and scores:
+            state = TrialState.COMPLETE
         return optuna.trial.create_trial(
             state=state,
             params=trial.values,
             distributions=self.distributions(),
             intermediate_values=scores,
-            value=scores[max(scores)] if state == TrialState.COMPLETE else None,
+            value=final(scores) if state == TrialState.COMPLETE else None,
         )
 
     def scores(self, trial: Trial) -> dict[int, float]:
         """What a trial is judged by, by the step of the evaluation: the mean over its seeds."""
         score = trial.run.status().get("score")
         metric = self.settings["metric"] or (score and score["metric"])
-        return (
-            {step: fmean(seeds.values()) for step, seeds in RunDir(trial.run.directory).curve(metric).items()}
-            if metric
-            else {}
-        )
+        try:
+            curve = RunDir(trial.run.directory).curve(metric) if metric else {}
+        except RunError:  # a damaged file is no reason to stop the other trials
+            return {}
+        return {step: fmean(seeds.values()) for step, seeds in curve.items()}
 
     def judge(self, trial: Trial) -> Callable[[int, Metrics], bool]:
         """What is asked after every evaluation of a trial: whether it goes on."""
@@ -348,16 +350,17 @@ class Search:
             rung //= factor
         return rung == 1
 
-    def best(self) -> Trial | None:
-        """The finished trial with the highest score, or the lowest."""
+    def best(self) -> tuple[Trial, float] | None:
+        """The finished trial that came to the highest score, or the lowest, and the score."""
         sign = 1 if self.settings["direction"] == "maximize" else -1
-        scored = [(sign * self.final(trial), trial) for trial in self.trials() if trial.state == "finished"]
-        return max(scored, key=lambda each: each[0], default=(0.0, None))[1]
+        finished = [(trial, self.scores(trial)) for trial in self.trials() if trial.state == "finished"]
+        scored = [(trial, final(scores)) for trial, scores in finished if scores]
+        return max(scored, key=lambda each: sign * each[1], default=None)
 
-    def final(self, trial: Trial) -> float:
-        """What a trial came to at its last evaluation."""
-        scores = self.scores(trial)
-        return scores[max(scores)]
+
+def final(scores: dict[int, float]) -> float:
+    """The score at the last evaluation."""
+    return scores[max(scores)]
 
 
 def is_ahead(score: float, others: Sequence[float], factor: int) -> bool:
@@ -391,7 +394,8 @@ def shown(runs: Sequence[Planned]) -> Iterator[str]:
         states = ", ".join(f"{count} {state}" for state, count in number.items()) or "none has begun"
         what = ", ".join(dimension.key for dimension in search.space)
         yield f"search of {what}: {search.settings['trials']} trials, {states}"
-        if best := search.best():
+        if found := search.best():
+            trial, score = found
             dirs = [f"--config-dir {each}" for each in run.config["trial"]["dirs"]]
-            yield f"  best: {search.final(best):,.6g} in trial {best.number}: {best.words}"
-            yield f"  rlbench {' '.join([*dirs, *best.run.words])}"
+            yield f"  best: {score:,.6g} in trial {trial.number}: {trial.words}"
+            yield f"  rlbench {' '.join([*dirs, *trial.run.words])}"

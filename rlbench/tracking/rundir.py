@@ -149,15 +149,15 @@ class RunDir:
     def curve(self, metric: str) -> dict[int, dict[int, float]]:
         """What was reported of one metric, by step and seed."""
         found: dict[int, dict[int, float]] = {}
-        name = json.dumps(metric).encode()
-        for line in self.metrics.read_bytes().split(b"\n")[:-1] if self.metrics.exists() else ():
-            if name in line:  # most lines have no evaluation, and are not worth parsing
-                row = json.loads(line)
-                found.setdefault(row["step"], {})[row["seed"]] = row[metric]
+        data = self.metrics.read_bytes() if self.metrics.exists() else b""
+        for row in self._parse(data, having=json.dumps(metric).encode()):
+            found.setdefault(row["step"], {})[row["seed"]] = row[metric]
         return found
 
-    def _parse(self, data: bytes) -> Iterator[Row]:
+    def _parse(self, data: bytes, having: bytes = b"") -> Iterator[Row]:
         for number, line in enumerate(data.split(b"\n")[:-1], 1):  # what follows the last newline is half a line
+            if having not in line:  # most rows have no evaluation, and need not be parsed by who looks for one
+                continue
             try:
                 yield json.loads(line)
             except ValueError as error:

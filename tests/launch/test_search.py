@@ -52,8 +52,10 @@ def searched(*more: str, trials: int = 3, code: int = 0) -> Search:
     return Search.of(planned(*more, trials=trials)[0])
 
 
-def trial(**values: Any) -> Trial:
-    return Trial(0, values, Planned([], {}, "runs/nowhere"))
+def best_of(found: Search) -> tuple[Trial, float]:
+    best = found.best()
+    assert best is not None
+    return best
 
 
 # -- planning
@@ -87,6 +89,12 @@ def test_what_cannot_be_searched_is_said_before_anything_begins(
         planned(*asked)
     assert [part for part in parts if part not in str(error.value)] == []
     assert not results.exists()
+
+
+def test_without_optuna_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UsageError, match=r"search= needs Optuna: pip install 'rlbench\[search\]'"):
+        planned("search=tpe", X)
 
 
 def test_a_search_needs_m() -> None:
@@ -232,9 +240,9 @@ def test_a_trial_is_the_run_that_its_values_make(capsys: pytest.CaptureFixture[s
         assert RunDir(each.run.directory).status()["state"] == "finished"
         assert "search" not in yaml.safe_load(RunDir(each.run.directory).config())
         score = height(each.values["algo.x"], each.values["algo.y"], 5)
-        assert found.final(each) == pytest.approx(score, abs=1e-12)
-    best = max(trials, key=lambda each: found.final(each))
-    assert found.best() == best
+        assert search.final(found.scores(each)) == pytest.approx(score, abs=1e-12)
+    best, _ = best_of(found)
+    assert best == max(trials, key=lambda each: search.final(found.scores(each)))
     lines = "\n".join(
         search.shown(planned("search=random", X, Y, "algo.colour=choice(red,blue)", "seeds=2", "steps=4"))
     )
@@ -262,19 +270,19 @@ def test_the_same_search_again_does_nothing_and_a_longer_one_goes_on(results: Pa
 
 def test_the_mean_over_seeds_counts_in_the_direction_asked_for() -> None:
     found = searched("search=random", "algo.x=choice(0,0.3)", "algo.tilt=-1", "seeds=3", "seed=1", "steps=2", trials=2)
-    best = found.best()
-    assert best is not None
+    best, score = best_of(found)
     assert best.values == {"algo.x": "0.3"}
-    assert found.final(best) == pytest.approx(1 - (1 + 2 + 3) / 3)
+    assert score == pytest.approx(1 - (1 + 2 + 3) / 3)
     down = searched("search=random", "algo.x=choice(0,0.3)", "steps=2", "search.metric=eval/depth",
                     "search.direction=minimize", trials=2)  # fmt: skip
-    best = down.best()
-    assert best is not None
-    assert (best.values, down.final(best)) == ({"algo.x": "0.3"}, -1.0)
+    best, score = best_of(down)
+    assert (best.values, score) == ({"algo.x": "0.3"}, -1.0)
 
 
-def test_a_metric_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
-    searched("search=random", X, "search.metric=eval/retrun", trials=1, code=1)
+@pytest.mark.parametrize("evaluations", [1, 4])
+def test_a_metric_that_there_is_not(evaluations: int, capsys: pytest.CaptureFixture[str]) -> None:
+    searched("search=random", X, "search.metric=eval/retrun", "steps=4", f"eval.every={4 // evaluations}",
+             trials=1, code=1)  # fmt: skip
     assert "search.metric=eval/retrun: an evaluation has eval/depth, eval/return, train/loss" in capsys.readouterr().err
 
 
@@ -284,6 +292,16 @@ def test_a_trial_that_fails_counts_as_one_of_the_worst() -> None:
     assert state["99"].state == optuna.trial.TrialState.COMPLETE
     assert state["3"].state == optuna.trial.TrialState.PRUNED
     assert state["3"].last_step == 2
+
+
+def test_a_damaged_run_stops_no_other() -> None:
+    found = searched("search=tpe", X, "steps=2")
+    first = next(found.trials())
+    (first.run.directory / "metrics.jsonl").write_text('{"eval/return": \n')
+    again = searched("search=tpe", X, "steps=2", trials=5)
+    assert again.told(first).state == optuna.trial.TrialState.PRUNED
+    assert best_of(again)[0].number != first.number
+    assert len(list(again.trials())) == 5
 
 
 def test_yaml_that_was_edited_is_noticed(tmp_path: Path) -> None:
@@ -309,11 +327,8 @@ def test_the_hopeless_are_stopped_and_the_best_is_found(capsys: pytest.CaptureFi
     whole = searched("search=random", X, Y, "algo.colour=red", trials=30)
     halved = searched("search=asha", X, Y, trials=30)
     assert [each.values for each in halved.trials()] == [each.values for each in whole.trials()]
-    best = halved.best()
-    assert best is not None
-    best_of_all = whole.best()
-    assert best_of_all is not None
-    assert best.values == best_of_all.values
+    (best, score), (best_of_all, highest) = best_of(halved), best_of(whole)
+    assert (best.values, score) == (best_of_all.values, highest)
     assert steps(halved) < steps(whole) / 2
     states = {each.number: each.state for each in halved.trials()}
     assert set(states.values()) == {"finished", "pruned"}
@@ -337,9 +352,7 @@ def test_tpe_is_better_than_chance() -> None:
         left = {}
         for kind in ("random", "tpe"):
             found = searched(f"search={kind}", f"search.seed={seed}", X, Y, "steps=1", trials=25)
-            best = found.best()
-            assert best is not None
-            left[kind] = 1 - found.final(best)
+            left[kind] = 1 - best_of(found)[1]
         assert left["tpe"] < left["random"] / 2
 
 
@@ -356,9 +369,8 @@ def test_verbs_know_trials(capsys: pytest.CaptureFixture[str]) -> None:
     listed = json.loads(said("status", "--json"))["runs"]
     assert [run["sweep"] for run in listed] == [sweep.name] * 6  # each once, not as a run of no sweep beside it
     shown = said("sweep", "show", sweep.name)
-    best = found.best()
-    assert best is not None
-    assert f"best: {found.final(best):.6g} in trial {best.number}: {best.words}" in shown
+    best, score = best_of(found)
+    assert f"best: {score:.6g} in trial {best.number}: {best.words}" in shown
     assert f"trial={first.number} {first.words}" in shown
     assert first.run.directory.name in shown
     by_run, by_trial = said("logs", first.run.directory.name), said("logs", found.place(0).name)
