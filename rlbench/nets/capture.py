@@ -111,7 +111,7 @@ def compiled(traced: torch.fx.GraphModule, example: Sequence[Tensor]) -> Callabl
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_root() / "compiled"))
     import torch._inductor
 
-    options = {"compile_threads": 1}  # no pool of processes that outlives the compiling
+    options = {"config_patches": {"compile_threads": 1}}  # no pool of processes that outlives the compiling
     return torch._inductor.standalone_compile(
         traced, list(example), dynamic_shapes="from_example_inputs", options=options
     )

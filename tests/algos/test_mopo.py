@@ -76,8 +76,8 @@ def test_the_actor_s_step_size_falls_along_a_cosine(tmp_path: Path) -> None:
     rates = []
     for _ in range(8):
         algorithm.train(1)
-        rates.append(algorithm.actor_optimizer.optimizer.param_groups[0]["lr"])
-    assert rates[0] == 1e-4
+        rates.append(float(algorithm.actor_optimizer.rate))
+    assert rates[0] == pytest.approx(1e-4)
     assert rates[4] == pytest.approx(0.5e-4)
     assert rates[7] < 0.05e-4
 
