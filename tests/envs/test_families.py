@@ -31,6 +31,7 @@ SIZES = {
     "door": (39, 28, 200),
     "kitchen": (60, 9, 280),
     "kitchen_mixed": (60, 9, 280),
+    "minigrid_fourrooms": (147, 7, 50),
 }
 """Widths of D4RL's files, and the limits its environments had."""
 
@@ -50,7 +51,7 @@ def test_sizes_and_limits_are_those_of_d4rl(name: str) -> None:
     np.testing.assert_array_equal(np.stack([low, high]), np.stack([-np.ones_like(low), np.ones_like(high)]))
 
 
-@pytest.mark.parametrize("name", ["ant", "antmaze_medium", "maze2d_large", "pen", "kitchen"])
+@pytest.mark.parametrize("name", ["ant", "antmaze_medium", "maze2d_large", "pen", "kitchen", "minigrid_fourrooms"])
 def test_a_seed_gives_the_same_episode(name: str) -> None:
     def episode(seed: int) -> np.ndarray:
         env = control(name).make()
@@ -156,3 +157,19 @@ def test_the_reference_returns_score_0_and_100(name: str) -> None:
     if env.reference_min is not None:
         ends = (env.score(env.reference_min), env.score(env.reference_max))
         assert ends == pytest.approx((0.0, 100.0), abs=1e-9)
+
+
+def test_the_goal_of_the_four_rooms_is_d4rls_and_pays_for_speed() -> None:
+    """The largest of seven numbers is the action: 0 turns left, 1 right, 2 goes forward."""
+    env = control("minigrid_fourrooms").make()
+    env.reset(seed=0)
+    grid: Any = env.unwrapped
+    assert grid.grid.get(12, 12).type == "goal"
+    grid.agent_pos, grid.agent_dir = (10, 12), 0  # two cells west of it, looking east
+    one_hot = np.eye(7, dtype=np.float32)
+    for action in (0, 1, 2):
+        assert env.step(one_hot[action])[1:4] == (0, False, False)
+    _, reward, terminated, truncated, _ = env.step(one_hot[2])
+    assert reward == pytest.approx(1 - 0.9 * 4 / 100)
+    assert (terminated, truncated) == (True, False)
+    env.close()
