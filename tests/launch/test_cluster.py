@@ -52,8 +52,8 @@ def refused(*words: str | Path, code: int, **process: Any) -> str:
 
 
 def counting_job(practice: Practice, file: Path) -> str:
-    """A running job that writes a line twice a second, whose start slurmctld has saved."""
-    job = practice.sbatch(f"while :; do echo $SLURM_RESTART_COUNT. >> {file}; sleep 0.5; done", "--signal=B:TERM")
+    """A running job that writes its process id twice a second, and whose start slurmctld has saved."""
+    job = practice.sbatch(f"while :; do echo $$ >> {file}; sleep 0.5; done")
     wait_for(file.exists)
     started, state = time.time(), practice.folder / "state/job_state"
     practice.run("scontrol", "update", f"JobId={job}", "Comment=running")  # it saves what has changed, within seconds
@@ -63,9 +63,14 @@ def counting_job(practice: Practice, file: Path) -> str:
 
 def goes_on(file: Path) -> bool:
     """Whether a counting job still counts, in its first life."""
-    lines = file.read_text().splitlines()
-    wait_for(lambda: len(file.read_text().splitlines()) > len(lines))
-    return set(file.read_text().splitlines()) == {"."}
+    size = file.stat().st_size
+    wait_for(lambda: file.stat().st_size > size)
+    return len(lives(file)) == 1
+
+
+def lives(file: Path) -> set[str]:
+    """The processes that a counting job has had."""
+    return set(file.read_text().split())
 
 
 def test_every_node_runs_with_its_gpu(cluster: Practice) -> None:
@@ -108,8 +113,8 @@ def test_other_users_run_jobs_of_their_own(cluster: Practice) -> None:
 def test_accounts_tell_how_jobs_ended(cluster: Practice) -> None:
     good, bad = cluster.sbatch("true"), cluster.sbatch("exit 3")
     query = ("sacct", "-XnP", "-o", "JobID,State,ExitCode", "-j", f"{good},{bad}")
-    wait_for(lambda: "RUNNING" not in (said := cluster.run(*query)) and "PENDING" not in said and len(said) > 1)
-    assert cluster.run(*query).splitlines() == [f"{good}|COMPLETED|0:0", f"{bad}|FAILED|3:0"]
+    expected = [f"{good}|COMPLETED|0:0", f"{bad}|FAILED|3:0"]
+    wait_for(lambda: cluster.run(*query).splitlines() == expected)
 
 
 @plain_only
@@ -124,7 +129,7 @@ def test_up_again_changes_nothing(cluster: Practice) -> None:
     before = cluster.daemons()
     began = time.monotonic()
     assert cluster.up().startswith("up already")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     assert cluster.daemons() == before
     assert None not in before.values()
 
@@ -162,13 +167,16 @@ def test_jobs_survive_the_death_of_all_daemons(cluster: Practice, tmp_path: Path
 
 
 def test_down_leaves_no_process_and_touches_no_other(own: Practice, tmp_path: Path) -> None:
-    with subprocess.Popen(["sleep", "300"], env=own.environment) as bystander:
+    bystander = subprocess.Popen(["sleep", "300"], env=own.environment)
+    try:
         counting_job(own, tmp_path / "lines")
         own.kill("slurmd-n1")  # nobody is left to end the job
         assert own.down() == "down\n"
         assert processes_of(own) == ["sleep"]
         assert bystander.poll() is None
+    finally:
         bystander.kill()
+        bystander.wait()
     assert own.down() == "down already\n"
     assert own.script("status").returncode == 1
 
@@ -191,7 +199,7 @@ def test_accounts_and_job_numbers_outlive_down(cluster: Practice) -> None:
     job = cluster.sbatch("true", "--wait")
     cluster.down()
     cluster.up()
-    assert cluster.run("sacct", "-XnPo", "State", "-j", job).strip() == "COMPLETED"
+    wait_for(lambda: cluster.run("sacct", "-XnPo", "State", "-j", job).strip() == "COMPLETED")
     assert int(cluster.sbatch("true")) == int(job) + 1
 
 
@@ -247,15 +255,16 @@ def test_high_pushes_low_aside_and_back_into_the_queue(cluster: Practice, signal
 @plain_only
 def test_job_moves_when_its_node_is_lost(cluster: Practice, tmp_path: Path) -> None:
     job = counting_job(cluster, tmp_path / "lines")
+    assert cluster.node_of(job) == "n1"
     cluster.kill("slurmd-n1")
     wait_for(lambda: cluster.node_of(job) == "n2", seconds=120)
-    wait_for(lambda: "1." in (tmp_path / "lines").read_text())
+    wait_for(lambda: len(lives(tmp_path / "lines")) == 2)
     cluster.up()
     cluster.run("scancel", job)
     wait_for(lambda: not cluster.jobs())
-    lines = (tmp_path / "lines").read_text()
+    size = (tmp_path / "lines").stat().st_size
     time.sleep(2)
-    assert (tmp_path / "lines").read_text() == lines  # the first life, which slurmd had to leave alone, is over too
+    assert (tmp_path / "lines").stat().st_size == size  # the first life, which nobody could end till then, is over too
 
 
 def test_another_user_is_told_that_it_needs_root(
