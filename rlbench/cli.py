@@ -40,6 +40,7 @@ VERBS = {
     "eval": "more episodes of a trained policy, on video if you like: eval RUN",
     "export": "a policy as TorchScript or ONNX: export RUN",
     "data": "recorded datasets, and the policies behind them",
+    "wandb": "send runs to Weights & Biases, get runs from there: wandb sync|pull|view",
     "bench": "what a run costs, phase by phase: bench OVERRIDES",
     "doctor": "whether this machine has what it takes",
 }

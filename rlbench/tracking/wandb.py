@@ -7,14 +7,14 @@ Row k of a seed in `metrics.jsonl` is W&B's internal step k. A resumed run goes 
 online the server says which, offline `wandb.json` says it of the last life that ended well. A row that is written
 again after an older checkpoint is at a place already taken, and is passed over.
 
-By hand, `python -m rlbench.tracking.wandb RUN_DIRECTORY` sends what the server does not yet have.
+`rlbench wandb sync` (`rlbench.tracking.wandb_sync`) sends what the server does not yet have.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -43,6 +43,10 @@ EARLIER_LIFE_SECONDS = 30  # for the mirror of a killed life to end
 
 # What the user's environment says counts where the config still says this.
 DEFAULTS: dict[str, str | None] = {"mode": "offline", "project": "rlbench", "entity": None}
+FOREIGN = {f"WANDB_{key}" for key in ("SERVICE", "RUN_ID", "RESUME", "RESUME_FROM", "FORK_FROM", "SWEEP_ID")}
+"""What belongs to another W&B run around this one, and must not reach ours."""
+PROVENANCE = "experiment", "simulator", "dataset", "device", "versions", "git", "machine", "began"
+"""What W&B gets of meta.json: with it, a run that was pulled compares as one that was made here."""
 MODES = {"dryrun": "offline", "run": "online", "shared": "online"}  # W&B's other words for them
 
 
@@ -61,7 +65,7 @@ class WandbMirror:
     def __init__(self, cfg: DictConfig, run_dir: Path, run_id: str) -> None:
         self._run_dir = run_dir.resolve()
         self._process: subprocess.Popen[str] | None = None
-        request = _request(cfg, self._run_dir, run_id)
+        request = request_of(cfg, self._run_dir, run_id)
         if request["mode"] == "disabled":
             return
         if importlib.util.find_spec("wandb") is None:
@@ -116,12 +120,10 @@ class WandbMirror:
 
 def _spawn(run_dir: Path) -> subprocess.Popen[str]:
     package_root = str(Path(__file__).parents[2])
-    # What belongs to another W&B run around this one must not reach ours.
-    foreign = {f"WANDB_{key}" for key in ("SERVICE", "RUN_ID", "RESUME", "RESUME_FROM", "FORK_FROM", "SWEEP_ID")}
-    environment = {key: value for key, value in os.environ.items() if key not in foreign}
+    environment = {key: value for key, value in os.environ.items() if key not in FOREIGN}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package_root, environment.get("PYTHONPATH")]))
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "rlbench.tracking.wandb", str(run_dir), "--follow"],
+        [sys.executable, "-P", "-m", "rlbench.tracking.wandb", str(run_dir)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -131,46 +133,50 @@ def _spawn(run_dir: Path) -> subprocess.Popen[str]:
     )
 
 
-def _request(cfg: DictConfig, run_dir: Path, run_id: str) -> dict[str, Any]:
+def request_of(cfg: DictConfig, run_dir: Path, run_id: str) -> dict[str, Any]:
     """What the mirror is asked to do."""
     asked = {
         key: os.environ.get(f"WANDB_{key.upper()}") or default if cfg.wandb[key] == default else cfg.wandb[key]
         for key, default in DEFAULTS.items()
     }
     algorithm, problem = run_dir.parent.parent.name, run_dir.parent.name
+    facts = read_json(run_dir / "meta.json")
     return {
         "mode": MODES.get(str(asked["mode"]), asked["mode"]),
         "project": asked["project"],
         "entity": asked["entity"],
         "group": cfg.wandb.group or f"{algorithm}-{problem}",
         "tags": list(cfg.wandb.tags),
-        "dir": str(Path(os.environ.get("WANDB_DIR") or run_dir.parents[3]).resolve()),
+        "dir": str(folder_of(run_dir)),
         "runs": {
             str(seed): {"id": f"{run_id}-s{seed}", "name": f"{algorithm}-{problem}-s{seed}-{run_id}"}
             for seed in range(cfg.seed, cfg.seed + cfg.seeds)
         },
-        "config": OmegaConf.to_container(cfg, resolve=True),
+        "config": {
+            **OmegaConf.to_container(cfg, resolve=True),  # type: ignore[dict-item]
+            "rlbench": {
+                "run": f"{algorithm}/{problem}/{run_id}",
+                **{key: facts[key] for key in PROVENANCE if key in facts},
+            },
+        },
     }
+
+
+def folder_of(run_dir: Path) -> Path:
+    """Where W&B keeps its own files of a run."""
+    return Path(os.environ.get("WANDB_DIR") or run_dir.parents[3]).resolve()
 
 
 def main(argv: list[str] | None = None) -> int:
     """The mirror's own process. Exit code 0, or 1 where rows did not reach their goal."""
-    parser = argparse.ArgumentParser(prog="python -m rlbench.tracking.wandb", description="Send a run to W&B.")
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIRECTORY")
-    parser.add_argument(
-        "--follow", action="store_true", help="keep sending while lines come in; the last says how it ended"
-    )
-    arguments = parser.parse_args(argv)
-    run_dir = arguments.run_dir.resolve()
-    if not arguments.follow and not (run_dir / "wandb.json").exists():
-        parser.error(f"{run_dir} has no wandb.json: it is no run directory, or the run was made with tracking=disabled")
-    if arguments.follow:
-        # A stop signal meant for the trainer reaches its whole job; the mirror ends when the trainer has.
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(signum, signal.SIG_IGN)
+    (word,) = sys.argv[1:] if argv is None else argv
+    run_dir = Path(word).resolve()
+    # A stop signal meant for the trainer reaches its whole job; the mirror ends when the trainer has.
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(signum, signal.SIG_IGN)
     try:
-        with FileLock(run_dir / ".wandb.lock", timeout=EARLIER_LIFE_SECONDS):
-            return _follow(run_dir) if arguments.follow else _send(run_dir)
+        with lock(run_dir).acquire(timeout=EARLIER_LIFE_SECONDS):
+            return _follow(run_dir)
     except Timeout:
         _say(f"the mirror of an earlier life has not ended, so this one does not start; later, {_remedy(run_dir)}")
     except Exception as error:  # noqa: BLE001 - whatever wandb raises, the run goes on and the user hears of it
@@ -178,6 +184,19 @@ def main(argv: list[str] | None = None) -> int:
         with suppress(OSError):  # the disk may be full
             (run_dir / "wandb.log").write_text(traceback.format_exc())
     return 1
+
+
+def alone_and_quiet() -> None:
+    """Before wandb is imported into a command: nothing of a run around it, and no lines of its own."""
+    for key in FOREIGN:
+        os.environ.pop(key, None)
+    os.environ["WANDB_SILENT"] = "true"
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # W&B's measurements of itself
+
+
+def lock(run_dir: Path) -> FileLock:
+    """Who holds it sends the run."""
+    return FileLock(run_dir / ".wandb.lock")
 
 
 def _follow(run_dir: Path) -> int:
@@ -188,46 +207,33 @@ def _follow(run_dir: Path) -> int:
     import wandb
 
     request = json.loads(sys.stdin.readline())
-    ledger = _read_json(run_dir / "wandb.json")
+    ledger = read_json(run_dir / "wandb.json")
     online = request["mode"] == "online"
     try:
-        runs = _open(request, online, anew=not ledger)
+        runs = open_runs(request, online, anew=not ledger)
     except wandb.Error as error:
         if not online:
             raise
-        _say(f"{_reason(error)}, so the run is mirrored offline; when it has ended, {_remedy(run_dir)}")
+        _say(f"{reason(error)}, so the run is mirrored offline; when it has ended, {_remedy(run_dir)}")
         wandb.teardown()  # or the id counts as in use
         online = False
-        runs = _open(request, online, anew=not ledger)
-    mirror = _Mirror(run_dir, request, ledger, runs, online)
+        runs = open_runs(request, online, anew=not ledger)
+    mirror = Mirror(run_dir, request, ledger, runs, online)
     mirror.hand_over()
     state = "died"
     for line in sys.stdin:
         mirror.hand_over()
         state = line.strip() or state
     mirror.hand_over()  # what a killed trainer wrote and did not tell
-    return mirror.close(state)
+    if mirror.close(state):
+        return 0
+    _say(f"the server did not take all rows; they are in the run directory, {_remedy(run_dir)}")
+    return 1
 
 
-def _send(run_dir: Path) -> int:
-    """Bring the server up to date with a run that is not running."""
-    import wandb
-
-    ledger = _read_json(run_dir / "wandb.json")
-    try:
-        runs = _open(ledger["request"], online=True, anew=False)
-    except wandb.Error as error:
-        _say(_reason(error))
-        return 1
-    mirror = _Mirror(run_dir, ledger["request"], ledger, runs, online=True)
-    mirror.hand_over()
-    code = mirror.close(_read_json(run_dir / "status.json").get("state", "died"))
-    if code == 0:
-        _say(f"{mirror.handed} rows sent to {', '.join(str(run.url) for run in runs.values())}")
-    return code
-
-
-def _open(request: dict[str, Any], online: bool, anew: bool) -> dict[int, wandb.Run]:
+def open_runs(
+    request: dict[str, Any], online: bool, anew: bool, finish_seconds: float = FINISH_SECONDS
+) -> dict[int, wandb.Run]:
     """One W&B run a seed, in one wandb-core process (the second costs 6 ms)."""
     import wandb
 
@@ -251,7 +257,7 @@ def _open(request: dict[str, Any], online: bool, anew: bool) -> dict[int, wandb.
             reinit="create_new",
             settings=wandb.Settings(
                 init_timeout=INIT_SECONDS,
-                finish_timeout=FINISH_SECONDS,
+                finish_timeout=finish_seconds,
                 finish_timeout_raises=True,
                 silent=True,
                 console="off",
@@ -269,12 +275,13 @@ def _open(request: dict[str, Any], online: bool, anew: bool) -> dict[int, wandb.
     return runs
 
 
-class _Mirror:
+class Mirror:
     """Hands the whole lines of `metrics.jsonl` over once each, and keeps the ledger, `wandb.json`.
 
     It also keeps `wandb sync` from sending a row twice. That puts the rows of a folder behind those that the server
     has, whichever they are, and goes no further than a folder that a kill left incomplete. So it may have the complete
-    folders of a run that has only ever been offline; the others are marked as synced, and `_send` stands in for it.
+    folders of a run that has only ever been offline; the others are marked as synced, and `rlbench wandb sync` stands
+    in for it.
     """
 
     def __init__(
@@ -284,6 +291,7 @@ class _Mirror:
         self._path = run_dir / "metrics.jsonl"
         self._run_dir = run_dir
         self._runs = runs
+        self._online = online
         self._position = 0
         self._seen: Counter[int] = Counter()
         self._rows_at_start = {}
@@ -291,7 +299,7 @@ class _Mirror:
         held = ledger.get("held", {})
         for seed, run in runs.items():
             last = held.get(str(seed), {"rows": 0, "folder": None})
-            self._rows_at_start[seed] = run.starting_step if online and ledger else last["rows"]
+            self._rows_at_start[seed] = run.starting_step if online else last["rows"]
             current = Path(run.settings.sync_dir)
             found = [path for path in Path(run.settings.wandb_dir).glob(f"*run-*-{run.id}") if path != current]
             for folder in sorted(found, key=_time_of, reverse=True):
@@ -332,8 +340,8 @@ class _Mirror:
                 self._position += len(line)
                 yield json.loads(line)
 
-    def close(self, state: str) -> int:
-        """End the W&B runs, all at once and in bounded time."""
+    def close(self, state: str) -> bool:
+        """End the W&B runs, all at once and in bounded time; returns whether all rows reached their goal."""
 
         def finish(run: wandb.Run) -> bool:
             try:
@@ -345,13 +353,14 @@ class _Mirror:
         with ThreadPoolExecutor(len(self._runs)) as pool:
             complete = all(pool.map(finish, self._runs.values()))
         if not complete:
-            _say(f"the server did not take all rows; they are in the run directory, {_remedy(self._run_dir)}")
-            return 1
+            return False
         for seed, run in self._runs.items():
             rows = max(self._rows_at_start[seed], self._seen[seed])
             self._ledger["held"][str(seed)] = {"rows": rows, "folder": Path(run.settings.sync_dir).name}
+        if self._online:
+            self._ledger["sent"] = {"size": size_of(self._run_dir), "state": state}
         self._write_ledger()
-        return 0
+        return True
 
 
 def _time_of(folder: Path) -> str:
@@ -362,15 +371,21 @@ def _mark_as_synced(folder: Path, wandb_id: str) -> None:
     (folder / f"run-{wandb_id}.wandb.synced").touch()
 
 
-def _reason(error: Exception) -> str:
+def size_of(run_dir: Path) -> int:
+    """Bytes of the run's metrics."""
+    metrics = run_dir / "metrics.jsonl"
+    return metrics.stat().st_size if metrics.exists() else 0
+
+
+def reason(error: Exception) -> str:
     return f"no server can be used ({str(error).partition(chr(10))[0]})"
 
 
 def _remedy(run_dir: Path) -> str:
-    return f"`python -m rlbench.tracking.wandb {run_dir}` sends what the server lacks"
+    return f"`rlbench wandb sync {run_dir.name}` sends what the server lacks"
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 

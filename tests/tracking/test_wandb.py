@@ -21,6 +21,7 @@ from tests.tracking.wandb_server import WandbServer
 
 ID = "0123456789"
 OWN = ("_step", "_runtime", "_timestamp")  # what W&B adds to a row
+META = {"experiment": "e" * 10, "resumed": []}
 Row = dict[str, Any]
 
 
@@ -94,9 +95,16 @@ class Run:
         """What each life's file holds for one seed."""
         return [[record["history"]["item"] for record in inspect(f) if "history" in record] for f in self.folders(seed)]
 
+    def end(self, state: str) -> None:
+        """What else a run leaves in its directory."""
+        (self.path / "status.json").write_text(json.dumps({"state": state}))
+        (self.path / "meta.json").write_text(json.dumps(META))
+        (self.path / "config.yaml").write_text(OmegaConf.to_yaml(self.cfg))
+
     def by_hand(self) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "rlbench.tracking.wandb", str(self.path)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        command = [sys.executable, "-m", "rlbench", "wandb", "sync", ID]
+        environment = {**os.environ, "RLBENCH_RESULTS": str(self.results)}
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
 
 
 def inspect(folder: Path) -> list[Row]:
@@ -144,7 +152,7 @@ def test_online_every_row_arrives(server: WandbServer, tmp_path: Path, capfd: py
     for seed in (3, 4):
         stored = server.runs[f"{ID}-s{seed}"]
         assert stored.exit_code == 0
-        assert stored.config == dict(run.cfg) | {"seed": seed}
+        assert stored.config == dict(run.cfg) | {"seed": seed, "rlbench": {"run": f"iql/hopper-medium/{ID}"}}
         said = {key: stored.variables.get(key) for key in ("project", "groupName", "jobType", "displayName", "tags")}
         assert said == {
             "project": "rlbench",
@@ -237,16 +245,16 @@ def test_outage(server: WandbServer, tmp_path: Path, capfd: pytest.CaptureFixtur
     began = time.monotonic()
     mirror.finish("finished")
     assert time.monotonic() - began < 13
-    (run.path / "status.json").write_text('{"state": "finished"}')
+    run.end("finished")
     assert [json.loads(line) for line in (run.path / "metrics.jsonl").open()] == run.rows(range(1000))
     output = capfd.readouterr()
     assert output.out == ""
     assert output.err.count("\n") == 1
-    assert f"python -m rlbench.tracking.wandb {run.path}" in output.err
+    assert f"`rlbench wandb sync {ID}`" in output.err
 
     server.failing = False
     sent = run.by_hand()
-    assert sent.returncode == 0, sent.stdout
+    assert (sent.returncode, sent.stdout.splitlines()[-1:]) == (0, ["1 sent"])
     assert_on_server(server, run, 1000)
     assert all(stored.exit_code == 0 for stored in server.runs.values())
     # W&B's own sync would put the rows of this folder behind those that are there.
@@ -321,9 +329,3 @@ def test_wandb_not_installed(
     run.write(mirror, range(3))
     mirror.finish("finished")
     assert capfd.readouterr().err.count("\n") == 1
-
-
-def test_by_hand_wants_a_run_directory(tmp_path: Path) -> None:
-    answer = Run(tmp_path, "offline").by_hand()
-    assert answer.returncode == 2
-    assert "has no wandb.json" in answer.stderr

@@ -1,4 +1,4 @@
-"""A W&B server for tests: the few operations that the real client needs to create, resume and fill a run.
+"""A W&B server for tests: the few operations that the real client needs to create, resume, fill and read a run.
 
 It proves what the client sends and how it takes outages, not that wandb.ai would accept it.
 """
@@ -26,6 +26,11 @@ class StoredRun:
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     exit_code: int | None = None
+    changed: int = 0
+
+    @property
+    def state(self) -> str:
+        return "running" if self.exit_code is None else "failed" if self.exit_code else "finished"
 
     @property
     def config(self) -> dict[str, Any]:
@@ -39,6 +44,8 @@ class WandbServer:
 
     def __init__(self) -> None:
         self.runs: dict[str, StoredRun] = {}
+        self.views: list[dict[str, Any]] = []
+        self.requests = 0
         self.failing = False
         self.port = 0
         self._http: _Listener | None = None
@@ -67,6 +74,20 @@ class WandbServer:
         if operation == "Viewer":
             viewer = {"id": "1", "entity": ENTITY, "username": ENTITY, "flags": "{}", "teams": {"edges": []}}
             return {"viewer": viewer}
+        if operation == "GetDefaultEntity":
+            return {"viewer": {"id": "1", "entity": ENTITY}}
+        if operation == "Runs":
+            return {"project": self._page(variables)}
+        if operation == "RunHistoryKeys":
+            return {"project": {"run": {"historyKeys": {"lastStep": len(self.runs[name].history) - 1}}}}
+        if operation == "RunParquetHistory":  # nothing was moved into files yet
+            return {"project": {"run": {"parquetHistory": {"parquetUrls": [], "liveData": []}}}}
+        if operation == "HistoryPage":
+            rows = self.runs[name].history[variables["minStep"] : variables["maxStep"]]
+            return {"project": {"run": {"history": [json.dumps(row) for row in rows]}}}
+        if operation == "UpsertView2":
+            self.views.append(variables)
+            return {"upsertView": {"view": {"id": f"view-{len(self.views)}", "name": variables["name"]}}}
         if operation == "RunResumeStatus":
             return {"model": self._resume_status(name)}
         if operation == "UpsertBucket":
@@ -88,6 +109,48 @@ class WandbServer:
             files = [{"name": file, "uploadUrl": f"{self.url}/upload/{file}"} for file in variables.get("files", [])]
             return {"createRunFiles": {"runID": f"storage-{name}", "uploadHeaders": [], "files": files}}
         return {}
+
+    def _page(self, variables: dict[str, Any]) -> dict[str, Any] | None:
+        """Some of a project's runs, in the order of their making, from behind the cursor."""
+        asked = variables["entity"], variables["project"]
+        names = [name for name, run in self.runs.items() if (ENTITY, run.variables.get("project")) == asked]
+        if not names:
+            return None
+        start = int(variables.get("cursor") or 0)
+        end = start + variables["perPage"]
+        edges = [
+            {"node": self._node(name), "cursor": str(start + place)}
+            for place, name in enumerate(names[start:end], start=1)
+        ]
+        page = {"endCursor": str(end), "hasNextPage": end < len(names)}
+        return {
+            "internalId": "1",
+            "runCount": len(names),
+            "readOnly": False,
+            "runs": {"edges": edges, "pageInfo": page},
+        }
+
+    def _node(self, name: str) -> dict[str, Any]:
+        run = self.runs[name]
+        return {
+            "id": f"storage-{name}",
+            "projectId": "1",
+            "name": name,
+            "displayName": run.variables.get("displayName"),
+            "state": run.state,
+            "config": run.variables.get("config") or "{}",
+            "group": run.variables.get("groupName"),
+            "jobType": run.variables.get("jobType"),
+            "tags": run.variables.get("tags") or [],
+            "createdAt": "2026-05-01T12:00:00Z",
+            "heartbeatAt": f"2026-05-01T13:{run.changed // 60:02}:{run.changed % 60:02}Z",
+            "summaryMetrics": json.dumps(run.summary),
+            "systemMetrics": "{}",
+            "historyLineCount": len(run.history),
+            "readOnly": False,
+            "user": {"name": ENTITY, "username": ENTITY},
+            **dict.fromkeys(("sweepName", "commit", "description", "notes", "historyKeys")),
+        }
 
     def _resume_status(self, name: str) -> dict[str, Any] | None:
         if name not in self.runs:
@@ -111,6 +174,7 @@ class WandbServer:
     def stream(self, name: str, body: dict[str, Any]) -> None:
         """One request of a run's file stream: rows are put at their offset, over whatever stood there."""
         run = self.runs[name]
+        run.changed += 1
         files = body.get("files") or {}
         if history := files.get("wandb-history.jsonl"):
             offset = history["offset"]
@@ -139,6 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self._body()
+        self.server.wandb.requests += 1
         if self.server.wandb.failing:
             return self._answer(500, {"error": "out of order"})
         if self.path == "/graphql":
