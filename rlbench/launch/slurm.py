@@ -44,6 +44,7 @@ PRIVATE = "/tmp", "/var/tmp", "/dev/shm", "/run"  # where each node of a cluster
 Queue = dict[str, dict[int, Job]]  # jobs by the names of their arrays and the indices in these
 GONE = "gone from SLURM's lists"
 QUEUED = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
+STUCK = "launch failed requeued held", "JobHoldMaxRequeue"
 RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 
 # What SLURM says when an array is larger than it, or an account, may have.
@@ -95,8 +96,10 @@ def start(sweep: Sweep) -> int:
     runs = sweep.runs()
     with turn(), sweep.alone():
         unfinished = [run for run in runs if not run.finished()]
-        jobs = settled(sweep, unfinished)
-        todo = [run for run in unfinished if not in_hand(run, jobs.get(run.path))]
+        found = settled(sweep, unfinished)
+        if stuck := [job.id for job in found.values() if is_stuck(job)]:
+            slurm("scancel", *compressed(stuck))
+        todo = [run for run in unfinished if not in_hand(run, found.get(run.path))]
         about = f"{sweep.name}: {len(runs)} runs, {len(runs) - len(unfinished)} finished"
         if len(todo) < len(unfinished):
             about += f", {len(unfinished) - len(todo)} queued or running already"
@@ -113,7 +116,12 @@ def in_hand(run: Planned, job: Job | None) -> bool:
     """Whether a run is queued, or worked on, by a job or by hand."""
     if job is None:
         return run.status().get("state") in ("building", "running")
-    return job.state != "ended"
+    return job.state != "ended" and not is_stuck(job)
+
+
+def is_stuck(job: Job) -> bool:
+    """Whether SLURM has put a job back in vain, and holds it from now on."""
+    return job.state == "queued" and any(reason in job.reason for reason in STUCK)
 
 
 def jobs(sweep: Sweep) -> dict[str, Job]:
@@ -126,7 +134,7 @@ def cancel(sweep: Sweep, runs: Sequence[Planned]) -> None:
         if live:
             slurm("scancel", *compressed(job.id for job in live.values()))
             # SLURM forgets at once what it cancels before it has begun.
-            remember(sweep, (Job(job.id, "ended", "CANCELLED") for job in live.values()))
+            remember(sweep, {key: "CANCELLED" for path, key in keys(sweep).items() if path in live})
 
 
 # -- the ledger --------------------------------------------------------------------------------------------------------
@@ -168,23 +176,55 @@ class Array:
         return str(json.loads(path.read_bytes())["number"]) if path.exists() else ""
 
 
+@dataclass(frozen=True)
+class Key:
+    """A job of an array.
+
+    Attributes:
+        array: its array.
+        index: its place there.
+    """
+
+    array: Array
+    index: int
+
+    def __str__(self) -> str:
+        # Not SLURM's number: a controller that dies may give it out twice.
+        return f"{self.array.tag}_{self.index}"
+
+    @property
+    def id(self) -> str:
+        return f"{self.array.number()}_{self.index}"
+
+    def job(self, queue: Queue) -> Job | None:
+        """What squeue or sacct says of it."""
+        return queue.get(self.array.name, {}).get(self.index)
+
+    def ended(self, reasons: Mapping[str, str]) -> Job | None:
+        """What the ledger says of it."""
+        return Job(self.id, "ended", reasons[str(self)]) if str(self) in reasons else None
+
+
 def arrays(sweep: Sweep) -> list[Array]:
     """All that were submitted for a sweep, the newest last."""
     paths = sorted(sweep.jobs.glob("*.runs"), key=lambda path: path.stat().st_mtime_ns)
     return [Array(sweep.name, path.stem) for path in paths]
 
 
-def remembered(sweep: Sweep) -> dict[str, Job]:
-    """Jobs that are known to have ended, by their ids: SLURM forgets them, within minutes if it keeps no accounts."""
+def keys(sweep: Sweep) -> dict[str, Key]:
+    """Where the runs of a sweep were last submitted, by their paths."""
+    return {path: Key(array, index) for array in arrays(sweep) for index, path in enumerate(array.runs())}
+
+
+def remembered(sweep: Sweep) -> dict[str, str]:
+    """How jobs ended, as far as it is known: SLURM forgets it, within minutes if it keeps no accounts."""
     path = sweep.jobs / "ended.json"
-    return (
-        {id: Job(id, "ended", reason) for id, reason in json.loads(path.read_bytes()).items()} if path.exists() else {}
-    )
+    return dict(json.loads(path.read_bytes())) if path.exists() else {}
 
 
-def remember(sweep: Sweep, ended: Iterable[Job]) -> None:
-    before = {id: job.reason for id, job in remembered(sweep).items()}
-    after = before | {job.id: job.reason for job in ended}
+def remember(sweep: Sweep, reasons: Mapping[Key, str]) -> None:
+    before = remembered(sweep)
+    after = before | {str(key): reason for key, reason in reasons.items()}
     if after != before:
         with suppress(OSError):  # another user's sweep, a full disk: then it is asked again
             write_atomically(sweep.jobs / "ended.json", json.dumps(after) + "\n")
@@ -250,25 +290,21 @@ def known(sweep: Sweep, runs: Sequence[Planned], queue: Queue) -> dict[str, Job]
         queue: what squeue says.
     """
     wanted = {run.path for run in runs}
-    newest = {path: (array, index) for array in arrays(sweep) for index, path in enumerate(array.runs())}
     live: dict[str, Job] = {}
     for name, entries in queue.items():  # of other sweeps too: two may have a run in common
         if array := Array.of(name):
             jobs = ((path, entries.get(index)) for index, path in enumerate(array.runs()) if path in wanted)
             live |= {path: job for path, job in jobs if job is not None and job.state != "ended"}
-    last = {path: newest[path] for path in wanted - live.keys() if path in newest}
-    before, over = remembered(sweep), dict[str, Job]()
-    for path, (array, index) in last.items():
-        if job := queue.get(array.name, {}).get(index) or before.get(f"{array.number()}_{index}"):
-            over[path] = job
-    forgotten = {path: place for path, place in last.items() if path not in over and place[0].number()}
-    accounts = sacct({array.number() for array, _ in forgotten.values()}) if forgotten else {}
-    for path, (array, index) in forgotten.items():
-        if job := accounts.get(array.name, {}).get(index):
-            over[path] = job
-    remember(sweep, over.values())
-    gone = {path: Job(f"{array.number()}_{index}", "ended", GONE) for path, (array, index) in forgotten.items()}
-    return live | gone | over
+    last = {path: key for path, key in keys(sweep).items() if path in wanted - live.keys()}
+    before = remembered(sweep)
+    over = {path: key.job(queue) or key.ended(before) for path, key in last.items()}
+    forgotten = {path: key for path, key in last.items() if over[path] is None and key.array.number()}
+    if forgotten:
+        accounts = sacct({key.array.number() for key in forgotten.values()})
+        over |= {path: key.job(accounts) for path, key in forgotten.items()}
+    remember(sweep, {last[path]: job.reason for path, job in over.items() if job is not None})
+    gone = {path: Job(key.id, "ended", GONE) for path, key in forgotten.items()}
+    return live | gone | {path: job for path, job in over.items() if job is not None}
 
 
 class Recent:

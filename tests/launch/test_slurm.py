@@ -346,3 +346,19 @@ def test_a_search_reads_the_choices_of_when_it_was_asked_for(cluster: Practice, 
     wait_for(lambda: not sweep.unfinished())
     assert len({RunDir(run.directory).config() for run in sweep.runs()}) == 4
     wait_for(lambda: not cluster.jobs())
+
+
+@plain_only
+def test_what_slurm_put_back_in_vain_is_submitted_anew(cluster: Practice, mine: Path) -> None:
+    spool = cluster.folder / "spool/n1"
+    spool.rename(spool.with_name("away"))
+    spool.touch()  # where the node's slurmd would put the job's script
+    sweep = submit("vain", [*snail(mine, 5, "1"), "hardware.slurm.extra={nodelist: n1}"])
+    wait_for(lambda: states(sweep) == {1: "PENDING: launch failed requeued held"})
+    spool.unlink()
+    spool.with_name("away").rename(spool)
+    cluster.up()
+    assert cli.main(["resume", "vain"]) == 0
+    wait_for(lambda: not sweep.unfinished())
+    assert rows(*sweep.runs()) == expected(*sweep.runs())
+    wait_for(lambda: not cluster.jobs())
