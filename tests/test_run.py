@@ -108,7 +108,10 @@ def test_finished_is_found_without_torch(capsys: pytest.CaptureFixture[str]) -> 
     assert again.stdout.endswith(first)
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("signum", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR2, 140), (signal.SIGKILL, -9)],
+)
 def test_struck_run_goes_on_to_the_same_bits(
     signum: signal.Signals, code: int, results: Path, uninterrupted: tuple[dict[str, Any], list[dict[str, Any]]]
 ) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import rlbench
@@ -16,7 +16,7 @@ from rlbench.tracking import meta
 BESIDE = "beside"
 
 
-def freeze(plugins: Mapping[str, str]) -> Path:
+def freeze(plugins: Mapping[str, str], dirs: Sequence[str] = ()) -> Path:
     """A copy of rlbench, its choices and the user's plug-ins, made once for each version of them.
 
     In front of `PYTHONPATH` it takes the place of what it was copied from. `beside/`, to be looked at last, has the
@@ -24,11 +24,12 @@ def freeze(plugins: Mapping[str, str]) -> Path:
 
     Args:
         plugins: the modules that were declared as plug-ins, and the folder that each is imported from.
+        dirs: folders of choices that are still to be read; `choices` says where their copies are.
 
     Returns:
         `<results>/code/<hash of all that is in it>`.
     """
-    files = dict(found(plugins))
+    files = dict(found(plugins, dirs))
     contents = {"git.json": json.dumps(meta.git(), sort_keys=True).encode()}
     contents |= {target: source.read_bytes() for target, source in sorted(files.items())}
     digest = hashlib.sha256()
@@ -50,10 +51,17 @@ def freeze(plugins: Mapping[str, str]) -> Path:
     return folder
 
 
-def found(plugins: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+def choices(code: Path, number: int) -> Path:
+    """Where a copy has the folder of choices in this place of `dirs`."""
+    return code / "choices" / str(number)
+
+
+def found(plugins: Mapping[str, str], dirs: Sequence[str]) -> Iterator[tuple[str, Path]]:
     """Every file to copy: where to, relative to the copy, and where from."""
     yield from below(Path(rlbench.__file__).parent, "rlbench")
     yield from below(conf_root(), "rlbench/conf")
+    for number, each in enumerate(dirs):
+        yield from below(Path(each), str(choices(Path(), number)), "*.yaml")
     for module, place in plugins.items():
         folder = Path(place)
         if (folder / module / "__init__.py").exists():

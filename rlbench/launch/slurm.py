@@ -20,9 +20,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,10 @@ from filelock import FileLock, Timeout
 
 from rlbench.errors import RunError, UsageError
 from rlbench.files import write_atomically
-from rlbench.launch.code import freeze
+from rlbench.launch.code import choices, freeze
 from rlbench.launch.start import Hardware, Job
 from rlbench.launch.sweep import Planned, Sweep
-from rlbench.paths import results_root
-from rlbench.tracking.rundir import RunDir
+from rlbench.paths import cache_root, results_root
 
 TURN = 300.0  # seconds to wait for others that submit or cancel
 ANSWER = 60.0  # seconds for SLURM to answer
@@ -45,6 +44,7 @@ PRIVATE = "/tmp", "/var/tmp", "/dev/shm", "/run"  # where each node of a cluster
 Queue = dict[str, dict[int, Job]]  # jobs by the names of their arrays and the indices in these
 GONE = "gone from SLURM's lists"
 QUEUED = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
+STUCK = "launch failed requeued held", "JobHoldMaxRequeue"
 RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 
 # What SLURM says when an array is larger than it, or an account, may have.
@@ -68,23 +68,23 @@ def workers(hardware: Hardware) -> int:
             "there is no SLURM on this machine (no sbatch): start this where the cluster's jobs are submitted\n"
             "hardware=local makes a queue over this machine's cores and GPUs"
         )
-    slurm = hardware["slurm"]
-    for option in slurm["extra"]:
+    asked = hardware["slurm"]
+    for option in asked["extra"]:
         if option.replace("_", "-") in OWN:
             setting = OWN[option.replace("_", "-")]
             hint = f"hardware.slurm.{setting}=VALUE" if setting else "rlbench sets it itself"
             raise UsageError(f"hardware.slurm.extra.{option} cannot be set\n{hint}")
-    if slurm["notice"] >= 60 * slurm["minutes"]:
+    if asked["notice"] >= 60 * asked["minutes"]:
         raise UsageError(
-            f"hardware.slurm.notice={slurm['notice']} (seconds) leaves nothing of "
-            f"hardware.slurm.minutes={slurm['minutes']}\nmake the one less, or the other more"
+            f"hardware.slurm.notice={asked['notice']} (seconds) leaves nothing of "
+            f"hardware.slurm.minutes={asked['minutes']}\nmake the one less, or the other more"
         )
-    here = str(results_root().resolve())
-    if here.startswith(PRIVATE) and set(sinfo("%n")) - {"", socket.gethostname().partition(".")[0]}:
+    here = results_root().resolve()
+    if any(map(here.is_relative_to, PRIVATE)) and set(sinfo("%n")) - {socket.gethostname().partition(".")[0]}:
         raise UsageError(
             f"{here} is on this machine alone, and jobs run on others\nset RLBENCH_RESULTS to a folder that all share"
         )
-    return slurm["at_once"] or 1
+    return asked["at_once"] or 1
 
 
 def start(sweep: Sweep) -> int:
@@ -96,21 +96,32 @@ def start(sweep: Sweep) -> int:
     runs = sweep.runs()
     with turn(), sweep.alone():
         unfinished = [run for run in runs if not run.finished()]
-        known = settled(sweep, unfinished)
-        elsewhere = [run for run in unfinished if run.path not in known and at_work(run)]
-        busy = {path for path, job in known.items() if job.state != "ended"} | {run.path for run in elsewhere}
-        todo = [run for run in unfinished if run.path not in busy]
-        before = len(unfinished) - len(todo)
-        about = f"{sweep.name}: {len(runs)} runs, {len(runs) - len(unfinished)} finished" + (
-            f", {before} queued or running already" if before else ""
-        )
+        found = settled(sweep, unfinished)
+        if stuck := [job.id for job in found.values() if is_stuck(job)]:
+            slurm("scancel", *compressed(stuck))
+        todo = [run for run in unfinished if not in_hand(run, found.get(run.path))]
+        about = f"{sweep.name}: {len(runs)} runs, {len(runs) - len(unfinished)} finished"
+        if len(todo) < len(unfinished):
+            about += f", {len(unfinished) - len(todo)} queued or running already"
         if not todo:
             print(f"{about}: nothing to queue")
             return 0
-        numbers = submit(sweep, todo, {job.id.partition("_")[0] for job in known.values() if job.state != "ended"})
+        numbers = submit(sweep, todo)
     print(f"{about}, {len(todo)} queued now (SLURM's jobs {', '.join(numbers)})")
     print(f"`rlbench status {sweep.name}` shows how far; nothing needs to stay open here")
     return 0
+
+
+def in_hand(run: Planned, job: Job | None) -> bool:
+    """Whether a run is queued, or worked on, by a job or by hand."""
+    if job is None:
+        return run.status().get("state") in ("building", "running")
+    return job.state != "ended" and not is_stuck(job)
+
+
+def is_stuck(job: Job) -> bool:
+    """Whether SLURM has put a job back in vain, and holds it from now on."""
+    return job.state == "queued" and any(reason in job.reason for reason in STUCK)
 
 
 def jobs(sweep: Sweep) -> dict[str, Job]:
@@ -123,7 +134,7 @@ def cancel(sweep: Sweep, runs: Sequence[Planned]) -> None:
         if live:
             slurm("scancel", *compressed(job.id for job in live.values()))
             # SLURM forgets at once what it cancels before it has begun.
-            remember(sweep, (Job(job.id, "ended", "CANCELLED") for job in live.values()))
+            remember(sweep, {key: "CANCELLED" for path, key in keys(sweep).items() if path in live})
 
 
 # -- the ledger --------------------------------------------------------------------------------------------------------
@@ -165,23 +176,55 @@ class Array:
         return str(json.loads(path.read_bytes())["number"]) if path.exists() else ""
 
 
+@dataclass(frozen=True)
+class Key:
+    """A job of an array.
+
+    Attributes:
+        array: its array.
+        index: its place there.
+    """
+
+    array: Array
+    index: int
+
+    def __str__(self) -> str:
+        # Not SLURM's number: a controller that dies may give it out twice.
+        return f"{self.array.tag}_{self.index}"
+
+    @property
+    def id(self) -> str:
+        return f"{self.array.number()}_{self.index}"
+
+    def job(self, queue: Queue) -> Job | None:
+        """What squeue or sacct says of it."""
+        return queue.get(self.array.name, {}).get(self.index)
+
+    def ended(self, reasons: Mapping[str, str]) -> Job | None:
+        """What the ledger says of it."""
+        return Job(self.id, "ended", reasons[str(self)]) if str(self) in reasons else None
+
+
 def arrays(sweep: Sweep) -> list[Array]:
     """All that were submitted for a sweep, the newest last."""
     paths = sorted(sweep.jobs.glob("*.runs"), key=lambda path: path.stat().st_mtime_ns)
     return [Array(sweep.name, path.stem) for path in paths]
 
 
-def remembered(sweep: Sweep) -> dict[str, Job]:
-    """Jobs that are known to have ended, by their ids: SLURM forgets them, within minutes if it keeps no accounts."""
+def keys(sweep: Sweep) -> dict[str, Key]:
+    """Where the runs of a sweep were last submitted, by their paths."""
+    return {path: Key(array, index) for array in arrays(sweep) for index, path in enumerate(array.runs())}
+
+
+def remembered(sweep: Sweep) -> dict[str, str]:
+    """How jobs ended, as far as it is known: SLURM forgets it, within minutes if it keeps no accounts."""
     path = sweep.jobs / "ended.json"
-    return (
-        {id: Job(id, "ended", reason) for id, reason in json.loads(path.read_bytes()).items()} if path.exists() else {}
-    )
+    return dict(json.loads(path.read_bytes())) if path.exists() else {}
 
 
-def remember(sweep: Sweep, ended: Iterable[Job]) -> None:
-    before = {id: job.reason for id, job in remembered(sweep).items()}
-    after = before | {job.id: job.reason for job in ended}
+def remember(sweep: Sweep, reasons: Mapping[Key, str]) -> None:
+    before = remembered(sweep)
+    after = before | {str(key): reason for key, reason in reasons.items()}
     if after != before:
         with suppress(OSError):  # another user's sweep, a full disk: then it is asked again
             write_atomically(sweep.jobs / "ended.json", json.dumps(after) + "\n")
@@ -199,19 +242,12 @@ def turn() -> Iterator[None]:
     try:
         with FileLock(path, timeout=TURN):
             yield
-            recent.until = -math.inf
     except Timeout as error:
         raise RunError(
             f"other commands have been submitting jobs for {TURN:.0f} seconds ({path}): try again"
         ) from error
-
-
-def at_work(run: Planned) -> bool:
-    """Whether a run's directory says that a process works on it."""
-    try:
-        return RunDir(run.directory).status()["state"] in ("building", "running")
-    except RunError:
-        return False
+    finally:
+        recent.until = -math.inf
 
 
 # -- asking SLURM ------------------------------------------------------------------------------------------------------
@@ -254,25 +290,21 @@ def known(sweep: Sweep, runs: Sequence[Planned], queue: Queue) -> dict[str, Job]
         queue: what squeue says.
     """
     wanted = {run.path for run in runs}
-    newest = {path: (array, index) for array in arrays(sweep) for index, path in enumerate(array.runs())}
     live: dict[str, Job] = {}
     for name, entries in queue.items():  # of other sweeps too: two may have a run in common
         if array := Array.of(name):
             jobs = ((path, entries.get(index)) for index, path in enumerate(array.runs()) if path in wanted)
             live |= {path: job for path, job in jobs if job is not None and job.state != "ended"}
-    last = {path: newest[path] for path in wanted - live.keys() if path in newest}
-    before, over = remembered(sweep), dict[str, Job]()
-    for path, (array, index) in last.items():
-        if job := queue.get(array.name, {}).get(index) or before.get(f"{array.number()}_{index}"):
-            over[path] = job
-    forgotten = {path: place for path, place in last.items() if path not in over and place[0].number()}
-    accounts = sacct({array.number() for array, _ in forgotten.values()}) if forgotten else {}
-    for path, (array, index) in forgotten.items():
-        if job := accounts.get(array.name, {}).get(index):
-            over[path] = job
-    remember(sweep, over.values())
-    gone = {path: Job(f"{array.number()}_{index}", "ended", GONE) for path, (array, index) in forgotten.items()}
-    return live | gone | over
+    last = {path: key for path, key in keys(sweep).items() if path in wanted - live.keys()}
+    before = remembered(sweep)
+    over = {path: key.job(queue) or key.ended(before) for path, key in last.items()}
+    forgotten = {path: key for path, key in last.items() if over[path] is None and key.array.number()}
+    if forgotten:
+        accounts = sacct({key.array.number() for key in forgotten.values()})
+        over |= {path: key.job(accounts) for path, key in forgotten.items()}
+    remember(sweep, {last[path]: job.reason for path, job in over.items() if job is not None})
+    gone = {path: Job(key.id, "ended", GONE) for path, key in forgotten.items()}
+    return live | gone | {path: job for path, job in over.items() if job is not None}
 
 
 class Recent:
@@ -372,28 +404,25 @@ def spans(indices: Sequence[int]) -> Iterator[str]:
 # -- submitting --------------------------------------------------------------------------------------------------------
 
 
-def submit(sweep: Sweep, runs: Sequence[Planned], busy: Iterable[str]) -> list[str]:
-    """Queue runs in arrays of the size that SLURM takes.
-
-    Args:
-        sweep: theirs.
-        runs: the runs.
-        busy: SLURM's numbers of the sweep's arrays that are not at their end.
-
-    Returns:
-        SLURM's numbers of the new arrays.
+def submit(sweep: Sweep, runs: Sequence[Planned]) -> list[str]:
+    """Queue runs in arrays of the size that SLURM takes; its numbers for them.
 
     Raises:
         RunError: not all are taken.
     """
     plugins = {module: place for run in runs for module, place in run.config.get("plugins", {}).items()}
-    code = freeze(plugins)
-    before, numbers = list(busy), list[str]()
+    dirs = list(dict.fromkeys(each for run in runs for each in run.config.get("trial", {}).get("dirs", [])))
+    code = freeze(plugins, dirs)
+    runs = [reading(run, {each: str(choices(code, number)) for number, each in enumerate(dirs)}) for run in runs]
+    # An array's own limit on jobs at a time knows nothing of the other arrays: one begins when those before have ended.
+    limited = sweep.hardware["slurm"]["at_once"] is not None
+    before = under_way(sweep) if limited else []
+    numbers: list[str] = []
     size, queued = largest_array(), 0
     while queued < len(runs):
         part = runs[queued : queued + size]
         try:
-            numbers.append(submit_array(sweep, part, code, [*before, *numbers]))
+            numbers.append(submit_array(sweep, part, code, before))
         except RunError as error:
             crowded = TOO_MANY.search(str(error))
             if crowded and len(part) > 1:
@@ -406,7 +435,26 @@ def submit(sweep: Sweep, runs: Sequence[Planned], busy: Iterable[str]) -> list[s
                 f"`rlbench resume {sweep.name}` queues the others when there is room"
             ) from error
         queued += len(part)
+        before += numbers[-1:] if limited else []
     return numbers
+
+
+def under_way(sweep: Sweep) -> list[str]:
+    """SLURM's numbers of a sweep's arrays that are not at their end."""
+    queue = {
+        name: entries for name, entries in squeue().items() if (array := Array.of(name)) and array.sweep == sweep.name
+    }
+    live = (job.id for entries in queue.values() for job in entries.values() if job.state != "ended")
+    return sorted({id.partition("_")[0] for id in live})
+
+
+def reading(run: Planned, copies: Mapping[str, str]) -> Planned:
+    """The run; a trial of a search, which is composed when it begins, from copies of the user's folders."""
+    trial = run.config.get("trial")
+    if trial is None:
+        return run
+    dirs = [copies[each] for each in trial["dirs"]]
+    return replace(run, config={**run.config, "trial": {**trial, "dirs": dirs}})
 
 
 def largest_array() -> int:
@@ -421,7 +469,7 @@ def submit_array(sweep: Sweep, runs: Sequence[Planned], code: Path, before: Sequ
         sweep: theirs.
         runs: the runs.
         code: a copy of the code that they are to run.
-        before: SLURM's numbers of the arrays that share the limit on jobs at a time.
+        before: SLURM's numbers of arrays that are to end before it begins.
 
     Raises:
         RunError: it is not taken.
@@ -429,20 +477,20 @@ def submit_array(sweep: Sweep, runs: Sequence[Planned], code: Path, before: Sequ
     import submitit
     from submitit.core.utils import FailedJobError
 
-    asked = sweep.about()["hardware"]["slurm"]
+    asked = sweep.hardware["slurm"]
     array = Array(sweep.name, secrets.token_hex(4))
     array.file("runs").parent.mkdir(exist_ok=True)
     sweep.output(runs[0]).parent.mkdir(exist_ok=True)
     write_atomically(array.file("runs"), "".join(f"{run.path}\t{json.dumps(asdict(run))}\n" for run in runs))
     options: dict[str, Any] = {"output": array.file("out"), "signal": f"USR2@{asked['notice']}", "requeue": True}
-    if asked["at_once"] and before:  # an array's own limit knows nothing of the other arrays
+    if before:
         options["dependency"] = f"afterany:{':'.join(before)}"
     options |= {name.replace("_", "-"): value or True for name, value in asked["extra"].items()}
     executor = submitit.SlurmExecutor(sweep.jobs)
     executor.update_parameters(
         job_name=array.name,
         time=asked["minutes"],
-        mem=f"{round(1024 * asked['memory_gb'])}M",
+        mem=f"{math.ceil(1024 * asked['memory_gb'])}M",
         nodes=1,
         ntasks_per_node=1,
         cpus_per_task=asked["cpus"],
@@ -470,13 +518,12 @@ def submit_array(sweep: Sweep, runs: Sequence[Planned], code: Path, before: Sequ
 
 def prepare(sweep: Sweep, array: Array, code: Path, setup: Sequence[str]) -> list[str]:
     """The shell lines of a job before its run: whatever they print is found where the run's own output is."""
-    places = {name: os.environ[name] for name in ("RLBENCH_CACHE",) if os.environ.get(name)}
-    places |= {"RLBENCH_RESULTS": str(results_root())}
+    places = {"RLBENCH_RESULTS": results_root(), "RLBENCH_CACHE": cache_root()}
     return [
         f'run=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {shlex.quote(str(array.file("runs")))} | cut -f 1)',
         f'exec >> {shlex.quote(str(sweep.path / "output"))}/"${{run##*/}}.txt" 2>&1',
+        *(f"export {name}={shlex.quote(str(place))}" for name, place in places.items()),
         *setup,
-        *(f"export {name}={shlex.quote(value)}" for name, value in places.items()),
         f"export PYTHONPATH={shlex.quote(str(code))}${{PYTHONPATH:+:$PYTHONPATH}}",
     ]
 

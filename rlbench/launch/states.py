@@ -96,7 +96,9 @@ def merged(status: dict[str, Any], job: Job | None) -> str:
         return state or "new"
     if state in ("running", "building"):
         silent = time.time() - status["heartbeat"] > SILENT
-        return "lost" if job.state == "ended" and silent and status["host"] != socket.gethostname() else str(state)
+        if job.state == "running" or not silent or status["host"] == socket.gethostname():
+            return str(state)
+        return "queued" if job.state == "queued" else "lost"  # its machine is gone
     if state in OVER or (state and job.state == "ended"):
         return str(state)
     if job.state == "ended":

@@ -137,7 +137,7 @@ class Campaign:
             waiting, user = self.chosen(faults), time.monotonic() + LOOK
             while waiting and self.unfinished():
                 kind = waiting.pop()
-                if (struck := self.kinds[kind]()) is None:  # nothing to strike: another time
+                if not self.at_work() or (struck := self.kinds[kind]()) is None:  # nothing to strike: another time
                     waiting.insert(self.random.randrange(len(waiting) + 1), kind)
                 else:
                     self.outcome.faults[kind] += 1

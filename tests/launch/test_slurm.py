@@ -306,3 +306,59 @@ def test_an_account_with_a_limit_gets_what_it_may(cluster: Practice, mine: Path,
     ):
         start.sweep([], cli.cells(cli.request([*snail(mine, 10, "range(0,50)"), HELD], "", "")), "limited")
     assert len(cluster.jobs()) == 20
+
+
+@plain_only
+def test_what_slurm_refuses_it_says(
+    cluster: Practice, mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*words: str) -> str:
+        assert cli.main([*snail(mine, 10, "range(0,2)"), *words]) > 0
+        error = capsys.readouterr().err
+        assert error.startswith("rlbench: error: ")
+        return error.removeprefix("rlbench: error: ")
+
+    said = refused("hardware.slurm.partition=nope")
+    assert said.startswith("SLURM: invalid partition specified: nope; Batch job submission failed: Invalid partition")
+    assert said.endswith("hardware.slurm.partition= takes high, low, main\n")
+    assert refused("hardware.slurm.memory_gb=999").startswith("SLURM: Memory specification can not be satisfied;")
+    assert refused("hardware.slurm.gres=foo:1").startswith("SLURM: Invalid generic resource (gres) specification")
+    assert refused("hardware.slurm.extra={time: 3}").endswith("hardware.slurm.minutes=VALUE\n")
+    assert "leaves nothing of hardware.slurm.minutes=1" in refused(
+        "hardware.slurm.minutes=1", "hardware.slurm.notice=60"
+    )
+    assert cluster.jobs() == {}
+    with monkeypatch.context() as patch:
+        # On a cluster of several machines the folder would be another one on each.
+        patch.setattr("socket.gethostname", lambda: "login7.hpc")
+        assert "is on this machine alone" in refused()
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "/nowhere")
+        assert refused().startswith("there is no SLURM on this machine (no sbatch)")
+
+
+@plain_only
+def test_a_search_reads_the_choices_of_when_it_was_asked_for(cluster: Practice, tmp_path: Path) -> None:
+    hill = Path(shutil.copytree(Path(__file__).parent / "hill", tmp_path / "mine"))
+    words = ["-m", "--config-dir", str(hill), "algo=hill", "tracking=disabled", "hardware=slurm_cpu", *SMALL]
+    sweep = submit("climb", [*words, "search=random", "search.trials=4", "algo.x=interval(0,1)"])
+    shutil.rmtree(hill)
+    wait_for(lambda: not sweep.unfinished())
+    assert len({RunDir(run.directory).config() for run in sweep.runs()}) == 4
+    wait_for(lambda: not cluster.jobs())
+
+
+@plain_only
+def test_what_slurm_put_back_in_vain_is_submitted_anew(cluster: Practice, mine: Path) -> None:
+    spool = cluster.folder / "spool/n1"
+    spool.rename(spool.with_name("away"))
+    spool.touch()  # where the node's slurmd would put the job's script
+    sweep = submit("vain", [*snail(mine, 5, "1"), "hardware.slurm.extra={nodelist: n1}"])
+    wait_for(lambda: states(sweep) == {1: "PENDING: launch failed requeued held"})
+    spool.unlink()
+    spool.with_name("away").rename(spool)
+    cluster.up()
+    assert cli.main(["resume", "vain"]) == 0
+    wait_for(lambda: not sweep.unfinished())
+    assert rows(*sweep.runs()) == expected(*sweep.runs())
+    wait_for(lambda: not cluster.jobs())

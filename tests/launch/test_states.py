@@ -42,6 +42,7 @@ def status(state: str, age: float = 0.0, host: str | None = None) -> dict[str, A
         (("running", 0, "elsewhere"), ENDED, "running"),  # somebody goes on with it by hand
         (("running", 300, "elsewhere"), ENDED, "lost"),
         (("running", 300, "elsewhere"), RUNNING, "running"),
+        (("running", 300, "elsewhere"), QUEUED, "queued"),  # its node died, and SLURM put it back
         (("lost",), None, "lost"),
         (("lost",), ENDED, "lost"),
         (("lost",), QUEUED, "queued"),
