@@ -272,8 +272,9 @@ def test_another_user_is_told_that_it_needs_root(
 ) -> None:
     main = runpy.run_path(str(SCRIPT))["main"]
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert main(["up", "--dir", str(own.folder)]) == 3
-    assert "needs root" in capsys.readouterr().err
+    for verb in ("up", "status", "down"):
+        assert main([verb, "--dir", str(own.folder)]) == 3
+        assert "needs root" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("accounting")
