@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
@@ -43,9 +43,15 @@ PRIVATE = "/tmp", "/var/tmp", "/dev/shm", "/run"  # where each node of a cluster
 
 Queue = dict[str, dict[int, Job]]  # jobs by the names of their arrays and the indices in these
 GONE = "gone from SLURM's lists"
-QUEUED = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 STUCK = "launch failed requeued held", "JobHoldMaxRequeue"
-RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
+
+# SLURM's states; in any other a job is over.
+STATES: dict[str, Literal["queued", "running", "ending"]] = {
+    "PENDING": "queued", "CONFIGURING": "queued", "REQUEUED": "queued", "REQUEUE_HOLD": "queued",
+    "REQUEUE_FED": "queued", "RESV_DEL_HOLD": "queued", "SPECIAL_EXIT": "queued", "RUNNING": "running",
+    "SUSPENDED": "running", "STOPPED": "running", "SIGNALING": "running", "STAGE_OUT": "running",
+    "RESIZING": "running", "COMPLETING": "ending",
+}  # fmt: skip
 
 # What SLURM says when an array is larger than it, or an account, may have.
 TOO_MANY = re.compile(r"SubmitJob|SubmitLimit|submit limit|[Ii]nvalid job array")
@@ -370,8 +376,11 @@ def job(id: str, state: str, reason: str) -> Job:
     """A job of which SLURM says that it is in this state, and why."""
     if reason in ("JobLaunchFailure", "signal 53") or "RaisedSignal:53" in reason:
         reason = f"its node could not write to {results_root()}: is that a folder that the nodes share?"
-    text = state if reason in ("", "None") else f"{state}: {reason}"
-    return Job(id, "queued" if state in QUEUED else "running" if state in RUNNING else "ended", text)
+    if reason in ("", "None"):
+        reason = state
+    elif state != "PENDING":
+        reason = f"{state}: {reason}"
+    return Job(id, STATES.get(state, "ended"), reason)
 
 
 def settled(sweep: Sweep, runs: Sequence[Planned]) -> dict[str, Job]:
@@ -379,7 +388,7 @@ def settled(sweep: Sweep, runs: Sequence[Planned]) -> dict[str, Job]:
     end = time.monotonic() + SETTLE
     while True:
         found = known(sweep, runs, squeue())
-        if time.monotonic() > end or not any(each.reason.startswith("COMPLETING") for each in found.values()):
+        if time.monotonic() > end or not any(job.state == "ending" for job in found.values()):
             return found
         time.sleep(1)
 

@@ -22,12 +22,12 @@ class Job:
 
     Attributes:
         id: what the queue calls it, for its own commands.
-        state: whether it is yet to begin, at work, or over, however it ended.
+        state: whether it is yet to begin, at work, at its end but not gone yet, or over, however it ended.
         reason: the queue's own word for that.
     """
 
     id: str
-    state: Literal["queued", "running", "ended"]
+    state: Literal["queued", "running", "ending", "ended"]
     reason: str
 
 

@@ -99,7 +99,7 @@ def merged(status: dict[str, Any], job: Job | None) -> str:
         if job.state == "running" or not silent or status["host"] == socket.gethostname():
             return str(state)
         return "queued" if job.state == "queued" else "lost"  # its machine is gone
-    if state in OVER or (state and job.state == "ended"):
+    if state in OVER or (state and job.state in ("ending", "ended")):
         return str(state)
     if job.state == "ended":
         return "interrupted" if job.reason.lower().startswith("cancelled") else "failed"

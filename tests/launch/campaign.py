@@ -27,6 +27,7 @@ from typing import Any
 from rlbench import cli
 from rlbench.checkpoint import Checkpoints
 from rlbench.conformance import same
+from rlbench.errors import RunError
 from rlbench.launch import slurm, start
 from rlbench.launch.job import execute
 from rlbench.launch.sweep import Planned, Sweep, find
@@ -160,7 +161,7 @@ class Campaign:
             for run in cli.cells(cli.request(words, "", ""))[::4]:
                 run.directory.mkdir(parents=True)
                 subprocess.run(["mount", "-t", "tmpfs", "-o", TINY, "tmpfs", run.directory], check=True)
-                stack.callback(partial(subprocess.run, ["umount", run.directory], check=True))
+                stack.callback(partial(subprocess.run, ["umount", "--lazy", run.directory], check=True))
                 self.small.append(run.directory)
             with silence():
                 assert cli.main([*words, "--name", name]) == 0
@@ -181,7 +182,7 @@ class Campaign:
             for task in [task for task in self.due if task[0] <= time.monotonic()]:
                 self.due.remove(task)
                 task[1]()
-            if not self.headless:
+            with suppress(RunError):  # SLURM is slow to answer
                 self.look()
             if time.monotonic() > end:
                 return
@@ -191,6 +192,8 @@ class Campaign:
         self.due.append((time.monotonic() + self.random.uniform(0, most), task))
 
     def look(self) -> None:
+        if self.headless:
+            return
         times: Counter[str] = Counter()
         for name, entries in slurm.squeue().items():
             if array := slurm.Array.of(name):

@@ -354,7 +354,7 @@ def test_what_slurm_put_back_in_vain_is_submitted_anew(cluster: Practice, mine: 
     spool.rename(spool.with_name("away"))
     spool.touch()  # where the node's slurmd would put the job's script
     sweep = submit("vain", [*snail(mine, 5, "1"), "hardware.slurm.extra={nodelist: n1}"])
-    wait_for(lambda: states(sweep) == {1: "PENDING: launch failed requeued held"})
+    wait_for(lambda: states(sweep) == {1: "launch failed requeued held"})
     spool.unlink()
     spool.with_name("away").rename(spool)
     cluster.up()

@@ -48,6 +48,7 @@ def status(state: str, age: float = 0.0, host: str | None = None) -> dict[str, A
         (("lost",), QUEUED, "queued"),
         (("interrupted",), QUEUED, "queued"),
         (("interrupted",), RUNNING, "starting"),
+        (("interrupted",), Job("1", "ending", "COMPLETING"), "interrupted"),
         (("interrupted",), ENDED, "interrupted"),
         (("failed",), QUEUED, "queued"),
         (("failed",), ENDED, "failed"),
