@@ -156,10 +156,11 @@ class Others:
         try:
             with self.output(rank).open("ab") as file:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "rlbench.processes"],
+                    [sys.executable, "-P", "-m", "rlbench.processes"],
                     stdin=subprocess.PIPE,
                     stdout=file,
                     stderr=subprocess.STDOUT,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # the modules are ours
                 )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -178,10 +179,8 @@ class Others:
         while True:
             for rank, process in enumerate(self.processes, 1):
                 if (code := process.poll()) is not None:
-                    lines = self.output(rank).read_text(errors="replace").strip().splitlines()
-                    how = (
-                        f"was killed by {signal.Signals(-code).name}" if code < 0 else "failed: " + "".join(lines[-1:])
-                    )
+                    said = self.output(rank).read_text(errors="replace").strip().rpartition("\n")[2]
+                    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed: {said}"
                     return f"process {rank + 1} of {len(self.processes) + 1} {how} ({self.output(rank)})"
             if time.monotonic() >= end:
                 return None
@@ -219,12 +218,10 @@ class Others:
     def end(self) -> None:
         """End them, and the process group."""
         if self.sound:
-            self.entered = time.monotonic()
+            self.ended.set()
             with suppress(RuntimeError):
                 dist.broadcast_object_list([LEAVING, ()], group=self.line)
-        if dist.is_initialized():
             dist.destroy_process_group()
-        self.ended.set()
         for process in self.processes:
             assert process.stdin is not None
             with suppress(BrokenPipeError):
@@ -235,6 +232,10 @@ class Others:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if dist.is_initialized():  # what one of them has left, alone
+            self.entered = time.monotonic()
+            dist.destroy_process_group()
+        self.ended.set()
         self.meeting.cleanup()
 
 
@@ -256,18 +257,15 @@ def follow() -> None:
     """Do what the leader does, until it is gone."""
     asked = json.loads(sys.stdin.readline())
     threading.Thread(target=end_with_leader, daemon=True).start()
-    cfg, rank = (
-        config.checked_anew(OmegaConf.create(asked["config"]), Path("the leader's configuration")),
-        asked["rank"],
-    )
-    count, device = cfg.hardware.processes, asked["device"]
+    rank, device = asked["rank"], asked["device"]
+    cfg = config.checked_anew(OmegaConf.create(asked["config"]), Path("the leader's configuration"))
     if device == "cuda":
         OmegaConf.update(cfg, "hardware.device", f"cuda:{rank}")
         torch.cuda.set_device(rank)
     cpu.settle(cfg.hardware.threads)
     torch.set_float32_matmul_precision(asked["matmul"])
     here(asked["meeting"], rank).touch()
-    line = join(asked["meeting"], rank, count, device)
+    line = join(asked["meeting"], rank, cfg.hardware.processes, device)
     algorithm, _ = build(cfg)
     while True:
         call: list[Any] = [None, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -39,11 +40,16 @@ def meant(word: str) -> Sweep | Path:
     found: list[Sweep | Path] = [sweep for sweep in known if sweep.name.startswith(word)]
     found += sorted(directories)
     if len(found) == 1:
-        return found[0]
+        return found[0] if isinstance(found[0], Sweep) else run_directory(found[0])
     if found:
         listed = "\n  ".join(str(each.name if isinstance(each, Sweep) else each) for each in found)
         raise UsageError(f"{word!r} means more than one run or sweep; more letters tell them apart:\n  {listed}")
     raise UsageError(f"no run and no sweep {word!r} in {root}\n`rlbench runs` and `rlbench sweep ls` list them")
+
+
+def run_directory(path: Path) -> Path:
+    """The directory itself, where a path is a trial's link to its run."""
+    return Path(os.path.normpath(path.parent / path.readlink())) if path.is_symlink() else path
 
 
 def run_of(directory: Path) -> tuple[Sweep | None, State]:

@@ -67,10 +67,8 @@ def trials(words: Sequence[str], content: dict[str, Any], config_dirs: Sequence[
             "without search= all of them are run"
         )
     first = config.run_directory(content)
-    asked = {
-        key: value for key, value in search.items() if key != "trials"
-    }  # more of them go on where the others ended
-    facts = [first.name, asked, [asdict(dimension) for dimension in space]]
+    # Not how many trials there are: more of them go on where the others ended.
+    facts = [first.name, {**search, "trials": None}, [asdict(dimension) for dimension in space]]
     id = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
     folder = Path("searches", *first.parts[-3:-1], id)
     dirs = [str(Path(each).expanduser().absolute()) for each in config_dirs]
@@ -85,7 +83,11 @@ def trials(words: Sequence[str], content: dict[str, Any], config_dirs: Sequence[
 
 
 def require() -> None:
-    """Raises: UsageError: Optuna is not installed."""
+    """Refuse to search without Optuna.
+
+    Raises:
+        UsageError: it is not installed.
+    """
     try:
         import optuna  # noqa: F401
     except ImportError as error:
