@@ -168,7 +168,10 @@ def load(path: Path) -> DictConfig:
     Raises:
         UsageError: it cannot be run any more.
     """
-    return checked_anew(cast(DictConfig, OmegaConf.load(path)), path)
+    cfg = cast(DictConfig, OmegaConf.load(path))
+    if "_target_" not in cfg.algo:
+        raise UsageError(f"{path.parent} was pulled from W&B, and not made by rlbench: it can be read, and not be run")
+    return checked_anew(cfg, path)
 
 
 def checked_anew(cfg: DictConfig, path: Path) -> DictConfig:
