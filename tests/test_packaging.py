@@ -19,7 +19,7 @@ import rlbench
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-EXTRAS = ("video", "onnx", "minari", "robotics", "ogbench", "minigrid", "search", "dashboard")
+EXTRAS = ("video", "onnx", "minari", "robotics", "ogbench", "minigrid", "search", "dashboard", "views")
 
 
 def declared(*extras: str) -> dict[str, Requirement]:

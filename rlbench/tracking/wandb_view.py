@@ -27,7 +27,7 @@ def save(project: str, entity: str | None) -> str:
     try:
         from wandb_workspaces.workspaces import Workspace  # noqa: F401
     except ImportError as error:
-        raise RunError("views need a package: pip install wandb-workspaces") from error
+        raise RunError("views need a package: pip install 'rlbench[views]'") from error
     try:
         saved = view(project, entity or str(wandb.Api().default_entity)).save()  # type: ignore[no-untyped-call]
     except (wandb.Error, ValueError) as error:
