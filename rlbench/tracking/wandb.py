@@ -214,7 +214,7 @@ def _follow(run_dir: Path) -> int:
     except wandb.Error as error:
         if not online:
             raise
-        _say(f"{reason(error)}, so the run is mirrored offline; when it has ended, {_remedy(run_dir)}")
+        _say(f"{_reason(error)}, so the run is mirrored offline; when it has ended, {_remedy(run_dir)}")
         wandb.teardown()  # or the id counts as in use
         online = False
         runs = open_runs(request, online, anew=not ledger)
@@ -377,7 +377,7 @@ def size_of(run_dir: Path) -> int:
     return metrics.stat().st_size if metrics.exists() else 0
 
 
-def reason(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return f"no server can be used ({str(error).partition(chr(10))[0]})"
 
 

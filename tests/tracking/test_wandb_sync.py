@@ -26,7 +26,7 @@ IQL = ["algo=iql", "tracking=offline"]
 IMPATIENT = """\
 import sys
 import rlbench.tracking.wandb as mirrors, rlbench.tracking.wandb_sync as sync
-mirrors.INIT_SECONDS, sync.FINISH_SECONDS, sync.AT_ONCE = 5, 5, 1
+mirrors.INIT_SECONDS, sync.FINISH_SECONDS, sync.AT_ONCE = 4, 4, 1
 from rlbench.cli import main
 sys.exit(main(sys.argv[1:]))
 """
