@@ -88,7 +88,7 @@ class Campaign:
         seed: of all choices.
         snails: runs of the first sweep.
         clones: runs of the second.
-        steps: of a snail, a tenth of a second each; a clone has a hundred times as many.
+        steps: of a snail, a tenth of a second each; a clone has fifty times as many.
         pause: seconds between two faults, on average.
         say: told what happens.
     """
@@ -103,7 +103,7 @@ class Campaign:
         self.say = say
         self.words = {
             "snails": ["-m", *SNAIL, f"seed=range({snails})", f"steps={steps}", f"eval.every={steps}"],
-            "clones": ["-m", *CLONE, f"seed=range({clones})", f"steps={100 * steps}"],
+            "clones": ["-m", *CLONE, f"seed=range({clones})", f"steps={50 * steps}"],
         }
         self.sweeps: list[Sweep] = []
         self.small: list[Path] = []
@@ -147,6 +147,7 @@ class Campaign:
                 if time.monotonic() > user and not self.headless:
                     self.resume()
                     user = time.monotonic() + LOOK
+            self.note(f"no more faults, {len(self.unfinished())} runs are not finished")
             self.finish()
             self.outcome.seconds = time.monotonic() - self.began
             self.judge()
@@ -423,10 +424,10 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("python -m tests.launch.campaign", description=__doc__)
     parser.add_argument("--faults", type=int, default=250)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--snails", type=int, default=48)
+    parser.add_argument("--snails", type=int, default=96)
     parser.add_argument("--clones", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=300, help="of a snail: a tenth of a second each (%(default)s)")
-    parser.add_argument("--pause", type=float, default=2.0, help="seconds between two faults (%(default)s)")
+    parser.add_argument("--steps", type=int, default=600, help="of a snail: a tenth of a second each (%(default)s)")
+    parser.add_argument("--pause", type=float, default=1.0, help="seconds between two faults (%(default)s)")
     parser.add_argument("--plain", action="store_true", help="no accounts, and SIGTERM before others pass")
     parser.add_argument("--out", type=Path, help="where the report goes, behind what is there")
     asked = parser.parse_args(argv)
