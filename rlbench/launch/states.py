@@ -53,8 +53,10 @@ class State:
         Raises:
             RunError: the directory is damaged.
         """
+        import yaml
+
         run = RunDir.open(directory)
-        return cls.of(Planned(run.overrides(), {"steps": run.status()["steps"]}, str(directory)))
+        return cls.of(Planned(run.overrides(), yaml.safe_load(run.config()), str(directory)))
 
     @property
     def step(self) -> int:
