@@ -13,7 +13,7 @@ SMALL = [
 ]  # fmt: skip
 SHORT = [*SMALL, "steps=60", "eval.every=30", "log.every=30"]
 # Long enough to be struck in the middle: some 2,000 updates a second.
-LONG = [*SMALL, "steps=6000", "eval.every=3000", "log.every=500", "checkpoint.every_seconds=0.2"]
+LONG = [*SMALL, "steps=5000", "eval.every=2500", "log.every=500", "checkpoint.every_seconds=0.2"]
 
 MODULE = '''
 """An algorithm that trains nothing, says where it runs, and dies as asked."""
