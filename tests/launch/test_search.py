@@ -324,8 +324,8 @@ def steps(of: Search) -> int:
 
 
 def test_the_hopeless_are_stopped_and_the_best_is_found(capsys: pytest.CaptureFixture[str]) -> None:
-    whole = searched("search=random", X, Y, "algo.colour=red", trials=30)
-    halved = searched("search=asha", X, Y, trials=30)
+    whole = searched("search=random", X, Y, "algo.colour=red", trials=16)
+    halved = searched("search=asha", X, Y, trials=16)
     assert [each.values for each in halved.trials()] == [each.values for each in whole.trials()]
     (best, score), (best_of_all, highest) = best_of(halved), best_of(whole)
     assert (best.values, score) == (best_of_all.values, highest)
@@ -336,7 +336,7 @@ def test_the_hopeless_are_stopped_and_the_best_is_found(capsys: pytest.CaptureFi
     assert {ended[number] for number, state in states.items() if state == "pruned"} <= {1, 4}
     # Stopped early is over for the search, and not for who asks for the run itself.
     stopped = next(each for each in halved.trials() if each.state == "pruned")
-    searched("search=asha", X, Y, trials=30)
+    searched("search=asha", X, Y, trials=16)
     assert stopped.state == "pruned"
     capsys.readouterr()
     assert cli.main(["resume", stopped.run.directory.name]) == 0
