@@ -4,6 +4,7 @@ Without root or SLURM the tests that need a cluster are skipped. Every process h
 that kills daemons disturbs no test beside it.
 """
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,12 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty results folder."""
     monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path / "results"))
     return tmp_path / "results"
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A user's folder, with the plug-in snail."""
+    return Path(shutil.copytree(Path(__file__).parent / "snail", tmp_path / "mine"))
 
 
 def brought_up(*options: str) -> Iterator[Practice]:
