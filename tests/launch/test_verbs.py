@@ -18,7 +18,7 @@ from rlbench.launch import start as launch
 from rlbench.launch.journal import Journal
 from rlbench.launch.states import states
 from rlbench.launch.sweep import Planned, Sweep, sweeps
-from tests.launch.cases import SHORT, cells, mortal, witnesses
+from tests.launch.cases import SHORT, cells, mortal, rows, witnesses
 
 pytestmark = pytest.mark.usefixtures("results")
 
@@ -193,11 +193,12 @@ def test_logs_follow_through_a_second_life_to_the_end(sweep: Sweep) -> None:
 
 
 def test_cancel_and_resume_of_a_queue(tmp_path: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["-m", *mortal(tmp_path), "seed=range(0,4)", "algo.pause=0.2", "steps=1000", "hardware=local"]
-    queue = start(*words, "hardware.pack=1", "hardware.workers=2", "--name", "mine")
-    wait_for(lambda: sweeps() and [each.name for each in states(sweeps()[0])].count("running") == 2)
+    words = ["-m", *mortal(tmp_path), "seed=range(0,4)", "algo.pause=0.2", "steps=1000", "log.every=1"]
+    queue = start(*words, "hardware=local", "hardware.pack=1", "hardware.workers=2", "--name", "mine")
+    wait_for(lambda: set(rows(results)) >= {0, 1})  # both have a step behind them
     (sweep,) = sweeps()
     runs = sweep.runs()
+    assert [each.name for each in states(sweep)] == ["running", "running", "queued", "queued"]
 
     # One that runs and one that waits: the queue goes on with the others.
     text = said("cancel", runs[0].directory.name, capsys=capsys)
@@ -205,6 +206,7 @@ def test_cancel_and_resume_of_a_queue(tmp_path: Path, results: Path, capsys: pyt
     assert f"`rlbench resume {runs[0].directory.name}` goes on" in text
     assert "taken from the queue" in said("cancel", runs[3].directory.name, capsys=capsys)
     wait_for(lambda: [each.name for each in states(sweep)] == ["interrupted", "running", "running", "interrupted"])
+    wait_for(lambda: 2 in rows(results))
     assert queue.poll() is None
     assert not runs[3].directory.exists()
     assert said("cancel", runs[0].directory.name, capsys=capsys) == "nothing to cancel: 1 interrupted\n"
