@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,17 @@ def goes_on(file: Path) -> bool:
 def lives(file: Path) -> set[str]:
     """The processes that a counting job has had."""
     return set(file.read_text().split())
+
+
+def test_several_come_up_at_once(short_path: Path) -> None:
+    clusters = [Practice(short_path / name) for name in "abcd"]
+    first = free_port()
+    with ThreadPoolExecutor(len(clusters)) as threads:
+        ports = range(first, first + 25 * len(clusters), 25)
+        words = [("up", "--accounting", "--nodes", "1", "--port", str(port)) for port in ports]
+        done = list(threads.map(lambda each, words: each.script(*words), clusters, words))
+        list(threads.map(lambda each: each.down("--wipe"), clusters))
+    assert [(each.returncode, each.stderr) for each in done] == [(0, "")] * len(clusters)
 
 
 def test_every_node_runs_with_its_gpu(cluster: Practice) -> None:
