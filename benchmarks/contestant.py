@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("seconds", type=float)
     parser.add_argument("overrides", nargs="*")
     given = parser.parse_args()
-    build_side = {
+    build_side: dict[str, Callable[[], tuple[Callable[[int], object], float]]] = {
         "rlbench": partial(rlbench, given.algo, given.overrides),
         "plain": partial(plain_loop, given.algo),
         "limit": products,

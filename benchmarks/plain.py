@@ -70,7 +70,7 @@ class SquashedGaussian(nn.Module):
 
     def __init__(self, d: int, a: int, hidden: list[int]) -> None:
         super().__init__()
-        self.trunk = nn.Sequential(*mlp(d, hidden, 1)[:-1])
+        self.trunk = nn.Sequential(*list(mlp(d, hidden, 1))[:-1])
         self.mean, self.log_std = nn.Linear(hidden[-1], a), nn.Linear(hidden[-1], a)
 
     def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,7 +136,7 @@ def td3_bc(data: Batch) -> Step:
         nonlocal count
         count += 1
         s, a, r, s2, done = buffer.sample()
-        log = {}
+        log: dict[str, float] = {}
         with torch.no_grad():
             noise = (torch.randn_like(a) * 0.2).clamp(-0.5, 0.5)
             a2 = (target_actor(s2) + noise).clamp(-1, 1)
@@ -163,18 +163,18 @@ def iql(data: Batch) -> Step:
     """IQL (Kostrikov et al., 2022)."""
     d, a = data[0].shape[1], data[1].shape[1]
     buffer = Buffer(data)
-    actor = Actor(d, a, [256, 256])
-    actor.log_std = nn.Parameter(torch.zeros(a))
+    actor, log_std = Actor(d, a, [256, 256]), nn.Parameter(torch.zeros(a))
     value = mlp(d, [256, 256], 1)
     critics = nn.ModuleList([Critic(d, a, [256, 256]), Critic(d, a, [256, 256])])
     targets = deepcopy(critics).requires_grad_(False)
-    value_adam, critic_adam, actor_adam = adam(value), adam(critics), adam(actor)
+    value_adam, critic_adam = adam(value), adam(critics)
+    actor_adam = torch.optim.Adam([*actor.parameters(), log_std], lr=3e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(actor_adam, 1_000_000)
 
     def step() -> dict[str, float]:
         s, a, r, s2, done = buffer.sample()
         r, done = r.squeeze(-1), done.squeeze(-1)
-        log = {}
+        log: dict[str, float] = {}
         with torch.no_grad():
             next_v = value(s2).squeeze(-1)
             q = torch.min(targets[0](s, a), targets[1](s, a)).squeeze(-1)
@@ -183,12 +183,12 @@ def iql(data: Batch) -> Step:
         log["value_loss"] = value_loss.item()
         descend(value_loss, value_adam)
         target = r + (1 - done) * GAMMA * next_v.detach()
-        critic_loss = sum(F.mse_loss(critic(s, a).squeeze(-1), target) for critic in critics) / 2
+        critic_loss = torch.stack([F.mse_loss(critic(s, a).squeeze(-1), target) for critic in critics]).mean()
         log["q_loss"] = critic_loss.item()
         descend(critic_loss, critic_adam)
         follow(targets, critics)
         weight = torch.exp(3.0 * advantage.detach()).clamp(max=100.0)
-        policy = torch.distributions.Normal(actor(s), torch.exp(actor.log_std.clamp(-20, 2)))
+        policy = torch.distributions.Normal(actor(s), torch.exp(log_std.clamp(-20, 2)))
         actor_loss = torch.mean(-policy.log_prob(a).sum(-1) * weight)
         log["actor_loss"] = actor_loss.item()
         descend(actor_loss, actor_adam)
@@ -219,7 +219,7 @@ def cql(data: Batch) -> Step:
 
     def step() -> dict[str, float]:
         s, a, r, s2, done = buffer.sample()
-        log = {}
+        log: dict[str, float] = {}
         new, log_prob = actor(s)
         alpha_loss = -(log_alpha * (log_prob - a.shape[1]).detach()).mean()
         alpha = log_alpha.exp()
@@ -237,7 +237,7 @@ def cql(data: Batch) -> Step:
             then, then_log_prob = actor(many(s2))
         density = torch.full((len(s), count), a.shape[1] * torch.tensor(0.5).log().item())
         kinds = (uniform, density), (then, then_log_prob.squeeze(-1)), (now, now_log_prob.squeeze(-1))
-        gaps = []
+        gaps: list[Tensor] = []
         for critic, q in ((critic_1, q_1), (critic_2, q_2)):
             each = [values(critic, s, actions) - log_density for actions, log_density in kinds]
             log |= {f"q{len(gaps)}_{i}": value.mean().item() for i, value in enumerate(each)}
@@ -283,7 +283,7 @@ def soft_ensemble(data: Batch, members: int, eta: float) -> Step:
 
     def step() -> dict[str, float]:
         s, a, r, s2, done = buffer.sample()
-        log = {}
+        log: dict[str, float] = {}
         with torch.no_grad():
             _, log_prob = actor(s)
         alpha_loss = -(log_alpha * (log_prob - a.shape[1])).mean()
@@ -337,7 +337,7 @@ def rebrac(data: Batch) -> Step:
         count += 1
         s, a, r, s2, done = buffer.sample()
         next_action = following[torch.randint(0, len(following), (1024,))]
-        log = {}
+        log: dict[str, float] = {}
         with torch.no_grad():
             noise = (torch.randn_like(a) * 0.2).clamp(-0.5, 0.5)
             a2 = (target_actor(s2) + noise).clamp(-1, 1)

@@ -7,6 +7,7 @@ from copy import deepcopy
 import gymnasium
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,7 +23,7 @@ class Replay:
         self.arrays = [np.zeros((CAPACITY, width), dtype=np.float32) for width in (d, a, 1, d, 1)]
         self.count = 0
 
-    def add(self, *values: object) -> None:
+    def add(self, *values: ArrayLike) -> None:
         for array, value in zip(self.arrays, values, strict=True):
             array[self.count % CAPACITY] = value
         self.count += 1
@@ -37,10 +38,9 @@ class Acting:
 
     def __init__(self, env: str) -> None:
         self.envs = gymnasium.vector.SyncVectorEnv([lambda: gymnasium.make(env)])
-        shape = self.envs.single_observation_space.shape, self.envs.single_action_space.shape
-        self.dims = shape[0][0], shape[1][0]
-        self.replay = Replay(*self.dims)
         self.state, _ = self.envs.reset(seed=0)
+        self.dims = self.state.shape[-1], self.envs.action_space.sample().shape[-1]
+        self.replay = Replay(*self.dims)
 
     def step(self, action: np.ndarray) -> None:
         following, reward, terminated, _, _ = self.envs.step(action)

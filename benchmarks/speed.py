@@ -117,15 +117,10 @@ def curves(rounds: int, seconds: float) -> None:
             train, gflop = rlbench(algo, words)
             count = max(1, round(seconds / cost(train, 2)))
             pairs = [(cost(train, count), cost(bare, 10)) for _ in range(rounds)]
-            one = {
-                "value": value,
-                "overrides": words,
-                "seconds": statistics.median(mine for mine, _ in pairs),
-                "gflop": gflop,
-                "share": statistics.median(gflop / mine / (gflop_bare / other) for mine, other in pairs),
-            }
-            found[name].append(one)
-            print(f"{name} {value}: {1e3 * one['seconds']:.2f} ms, {one['share']:.0%} of the limit", flush=True)
+            took = statistics.median(mine for mine, _ in pairs)
+            share = statistics.median(gflop / mine / (gflop_bare / other) for mine, other in pairs)
+            found[name].append({"value": value, "overrides": words, "seconds": took, "gflop": gflop, "share": share})
+            print(f"{name} {value}: {1e3 * took:.2f} ms, {share:.0%} of the limit", flush=True)
         write(RESULTS / "curves.json", {"curves": found, "machine": here()})
     draw(found)
 

@@ -62,7 +62,7 @@ def read(folder: Path) -> Run:
     data = meta.get("dataset")
     return {
         "run": "/".join(folder.parts[-3:]),
-        "command": " ".join(["rlbench", *OmegaConf.to_container(OmegaConf.load(folder / "overrides.yaml"))]),  # type: ignore[list-item]
+        "command": " ".join(["rlbench", *OmegaConf.load(folder / "overrides.yaml")]),
         "steps": config.steps,
         "seeds": config.seeds,
         "data": round(100 * (data["return"]["mean"] - low) / (high - low), 1) if data else None,

@@ -1,13 +1,17 @@
 """Updates as compiled graphs: the losses of the eager ones, from the same random numbers, and nothing of their own."""
 
+from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from rlbench.nets.capture import obstacle
+from tests.algos import modelled
 from tests.algos.helpers import build, synthetic
+from tests.algos.point import POINT
 
 pytestmark = [
     pytest.mark.skipif(obstacle() is not None, reason=str(obstacle())),
@@ -25,12 +29,32 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-def pair(name: str, seeds: tuple[int, ...]) -> tuple[Any, Any]:
-    """The algorithm twice, eager and compiled."""
-    changes: dict[str, Any] = {"hidden_dims": [64, 64], "batch_size": 64} | CHANGES[name]
-    eager, compiled = (build(name, synthetic(), seeds, **changes) for _ in range(2))
+MODELLED = {
+    "mopo": [f"algo.{word}" for word in modelled.ROLLOUTS],
+    "mobile": [f"algo.{word}" for word in modelled.ROLLOUTS],
+    "cocoa": [*modelled.COCOA, "algo.base.hidden_dims=[32,32]"],
+}
+
+
+def pair(made: Callable[[], Any]) -> tuple[Any, Any]:
+    """An algorithm twice, eager and compiled."""
+    eager, compiled = made(), made()
     compiled.compile()
     return eager, compiled
+
+
+def offline(name: str) -> Callable[[], Any]:
+    changes: dict[str, Any] = {"hidden_dims": [64, 64], "batch_size": 64} | CHANGES[name]
+    return lambda: build(name, synthetic(), (3, 7), **changes)
+
+
+def online(name: str) -> Callable[[], Any]:
+    return lambda: build(name, POINT, (3, 7), hidden_dims=[64, 64], batch_size=64, start_steps=100)
+
+
+def model_based(name: str, cache: Path) -> Callable[[], Any]:
+    cfg = modelled.composed(f"algo={name}", *modelled.TINY, *MODELLED[name])
+    return lambda: modelled.build(cfg, cache, (3, 7))
 
 
 def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
@@ -40,21 +64,41 @@ def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> 
     )
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_losses_are_the_eager_ones(name: str) -> None:
-    eager, compiled = pair(name, (3, 7))
+def agree(eager: Any, compiled: Any) -> None:
+    """Every loss of 100 updates."""
     for _ in range(UPDATES // 10):
         metrics = eager.train(10)
         assert worst(compiled.train(10), metrics) < 1e-4
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_losses_are_the_eager_ones(name: str) -> None:
+    eager, compiled = pair(offline(name))
+    agree(eager, compiled)
+    assert compiled.step == UPDATES
+
+
+@pytest.mark.parametrize("name", ["sac", "td3"])
+def test_losses_are_the_eager_ones_where_the_data_are_gathered_meanwhile(name: str) -> None:
+    eager, compiled = pair(online(name))
+    for algorithm in (eager, compiled):
+        algorithm.train(100)  # random actions, no updates
+    agree(eager, compiled)
+
+
+@pytest.mark.parametrize("name", MODELLED)
+def test_losses_are_the_eager_ones_where_a_model_comes_first(name: str, tmp_path: Path) -> None:
+    eager, compiled = pair(model_based(name, tmp_path))
+    agree(eager, compiled)
     assert compiled.step == UPDATES
 
 
 def test_resumes_to_the_bit() -> None:
-    _, whole = pair("td3_bc", (3, 7))
+    _, whole = pair(offline("td3_bc"))
     expected = whole.train(13)
-    _, parts = pair("td3_bc", (3, 7))
+    _, parts = pair(offline("td3_bc"))
     parts.train(5)
-    _, resumed = pair("td3_bc", (3, 7))
+    _, resumed = pair(offline("td3_bc"))
     resumed.load_state_dict(deepcopy(parts.state_dict()))
     for other in (parts, resumed):
         metrics = other.train(8)
@@ -66,8 +110,7 @@ def test_resumes_to_the_bit() -> None:
 
 def test_schedules_reach_the_graph() -> None:
     """A rate that was fixed at the capture would leave the actor where a fixed rate takes it."""
-    eager, compiled = (build("iql", synthetic(), (0,), steps=20, hidden_dims=[16], batch_size=32) for _ in range(2))
-    compiled.compile()
+    eager, compiled = pair(lambda: build("iql", synthetic(), (0,), steps=20, hidden_dims=[16], batch_size=32))
     eager.train(20)
     compiled.train(20)
     assert float(compiled.actor_optimizer.rate) == float(eager.actor_optimizer.rate) < 1e-5
