@@ -19,6 +19,7 @@ from rlbench.algos.offline.bc import BC
 from rlbench.checkpoint import Checkpoints
 from rlbench.conformance import same
 from rlbench.errors import RunError
+from rlbench.nets.capture import obstacle
 from rlbench.run import run
 from rlbench.tracking.rundir import RunDir, alone, find_runs, resolve
 
@@ -66,15 +67,18 @@ def outcome(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return state["algorithm"], rows
 
 
+def whole(words: list[str], results: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What comes of a run that nothing befalls, in a results folder of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RLBENCH_RESULTS", str(results))
+        cfg = config.compose(words)
+        assert run(cfg, words) == 0
+        return outcome(config.run_directory(cfg))
+
+
 @pytest.fixture(scope="session")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    before = os.environ["RLBENCH_RESULTS"]
-    os.environ["RLBENCH_RESULTS"] = str(tmp_path_factory.mktemp("whole"))
-    cfg = config.compose(LONG)
-    assert run(cfg, LONG) == 0
-    path = config.run_directory(cfg)
-    os.environ["RLBENCH_RESULTS"] = before
-    return outcome(path)
+    return whole(LONG, tmp_path_factory.mktemp("whole"))
 
 
 def test_rows_status_and_meta() -> None:
@@ -115,8 +119,21 @@ def test_finished_is_found_without_torch(capsys: pytest.CaptureFixture[str]) -> 
 def test_struck_run_goes_on_to_the_same_bits(
     signum: signal.Signals, code: int, results: Path, uninterrupted: tuple[dict[str, Any], list[dict[str, Any]]]
 ) -> None:
-    path = config.run_directory(config.compose(LONG))
-    process = start(LONG, results)
+    strike(LONG, signum, code, results, uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
+def test_struck_run_of_compiled_updates_goes_on_to_the_same_bits(results: Path, tmp_path: Path) -> None:
+    words = [*LONG, "compile=on"]
+    strike(words, signal.SIGKILL, -9, results, whole(words, tmp_path / "whole"))
+
+
+def strike(
+    words: list[str], signum: signal.Signals, code: int, results: Path, uninterrupted: tuple[dict[str, Any], list[Any]]
+) -> None:
+    path = config.run_directory(config.compose(words))
+    process = start(words, results)
     wait_for(lambda: checkpointed(path) > 500 or process.poll() is not None)
     struck = time.monotonic()
     process.send_signal(signum)
@@ -132,7 +149,7 @@ def test_struck_run_goes_on_to_the_same_bits(
         assert RunDir(path).status()["state"] == "interrupted"
         assert "rlbench resume" in errors
         assert reported[-1]["step"] <= step
-    assert run(config.compose(LONG), LONG) == 0
+    assert run(config.compose(words), words) == 0
     state, rows = outcome(path)
     same(state, uninterrupted[0], f"states, interrupted at {step}")
     assert rows == uninterrupted[1]
