@@ -51,7 +51,10 @@ def iqm(scores: Scores) -> np.ndarray:
 
 
 def optimality_gap(scores: Scores, target: float) -> np.ndarray:
-    """How far scores fall short of a target on average; what lies above it makes up for nothing."""
+    """How far scores fall short of a target on average; what lies above it makes up for nothing.
+
+    Of costs, negate both.
+    """
     return target - mean([np.minimum(each, target) for each in scores])
 
 
