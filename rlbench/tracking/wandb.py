@@ -348,7 +348,7 @@ class Mirror:
                 run.finish(exit_code=0 if state in ("finished", "pruned") else 1)
             except TimeoutError:
                 return False
-            return True
+            return not _gave_up(run)
 
         with ThreadPoolExecutor(len(self._runs)) as pool:
             complete = all(pool.map(finish, self._runs.values()))
@@ -361,6 +361,15 @@ class Mirror:
             self._ledger["sent"] = {"size": size_of(self._run_dir), "state": state}
         self._write_ledger()
         return True
+
+
+def _gave_up(run: wandb.Run) -> bool:
+    """Whether wandb-core stopped sending because the server refused a request.
+
+    It then writes that to its log alone, takes all further rows for nothing, and ends as if the server had them.
+    """
+    log = Path(run.settings.log_internal)
+    return log.exists() and b"filestream: fatal error" in log.read_bytes()
 
 
 def _time_of(folder: Path) -> str:

@@ -132,7 +132,7 @@ def _outcome(run: _Closing, future: Future[bool]) -> Outcome:
     if (error := future.exception()) is not None:
         return Outcome(run.path, "failed", _why(error))
     if not future.result():
-        return Outcome(run.path, "failed", f"the server did not take all rows within {FINISH_SECONDS} s")
+        return Outcome(run.path, "failed", "the server did not take all rows")
     if run.mirror.handed == 0:
         return Outcome(run.path, "up to date", "up to date")
     return Outcome(run.path, "sent", f"sent {run.mirror.handed:,} row" + "s" * (run.mirror.handed != 1))
