@@ -30,6 +30,7 @@ import yaml
 from rlbench import metrics
 from rlbench.analysis.filters import Filter
 from rlbench.errors import RunError, UsageError
+from rlbench.files import parse_yaml
 from rlbench.identity import essence
 from rlbench.tracking.rundir import RunDir, judged, run_paths
 
@@ -342,7 +343,7 @@ def flat(text: str) -> dict[str, Any]:
 @cache
 def flat_section(text: str) -> dict[str, Any]:
     """One key at the top of a configuration, and what stands below it."""
-    content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    content = parse_yaml(text)
     if not isinstance(content or {}, dict):
         raise ValueError("no keys and values")
     return dict(dotted(essence(content or {}), ""))
