@@ -199,7 +199,7 @@ def permutation_test(x: Scores, y: Scores, permutations: int = PERMUTATIONS, see
 @lru_cache(maxsize=32)
 def shuffles(first: int, second: int, permutations: int, seed: int, stream: int) -> np.ndarray:
     """`[permutations, first + second]`: 1 where a seed is labelled as the first arm's, 0 as the second's."""
-    labels = np.repeat(np.array([1, 0], np.float32), [first, second])
+    labels = np.repeat([1.0, 0.0], [first, second])  # doubles, as what they are multiplied with
     rng = np.random.default_rng([seed, stream])
     return rng.permuted(np.broadcast_to(labels, (permutations, first + second)), axis=1)
 
