@@ -34,7 +34,7 @@ def declared(*sources: Ways) -> dict[str, Way]:
     merged = {metric: way for source in sources for metric, way in source.items()}
     for metric, way in merged.items():
         if way not in get_args(Way):
-            raise UsageError(f"directions: {metric} is {way!r}\nsay which values are better: lower or higher")
+            raise UsageError(f"metric_directions: {metric} is {way!r}\nsay which values are better: lower or higher")
     return merged
 
 
@@ -43,7 +43,7 @@ def is_cost(metric: str, declared: Ways) -> bool:
 
     Args:
         metric: its name.
-        declared: what its run declares (`directions` in its meta.json); of other metrics, their names decide.
+        declared: what its run declares (`metric_directions` in its meta.json); of other metrics, their names decide.
     """
     if metric in declared:
         return declared[metric] == "lower"

@@ -263,7 +263,9 @@ class Training:
                 self.directory = self.directory.replace(self.path)
             facts["compiled"] = self.compile(facts)
             facts |= {"threads": threads, "device": str(task.device), "simulator": task.env.simulator()}
-            facts["directions"] = declared(task.env.directions, getattr(self.algorithm, "directions", {}))
+            facts["metric_directions"] = declared(
+                task.env.metric_directions, getattr(self.algorithm, "metric_directions", {})
+            )
             if task.data is not None:
                 facts["dataset"] = {"fingerprint": task.data.fingerprint, **task.data.card}
             self.directory.write_meta(facts)

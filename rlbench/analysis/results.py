@@ -66,7 +66,7 @@ FACTS: dict[str, Any] = {
     "began": pl.String,
     "commit": pl.String,
     "device": pl.String,
-    "directions": pl.String,
+    "metric_directions": pl.String,
 }
 Signature = tuple[tuple[int, int, int], ...]
 
@@ -108,7 +108,7 @@ class Run:
             "began": self.meta.get("began"),
             "commit": (self.meta.get("git") or {}).get("commit"),
             "device": self.meta.get("device"),
-            "directions": json.dumps(self.meta.get("directions") or {}),
+            "metric_directions": json.dumps(self.meta.get("metric_directions") or {}),
         }
 
 
@@ -126,7 +126,7 @@ class Results:
             values of one key are not of one type. `run` is a number that stays the run's own for as long as this
             object lives, and joins the two tables. `experiment` is equal for runs that differ in nothing but their
             seeds and in what changes no result (hardware, tracking, ...): see `rlbench.config.experiment_id`. `score`
-            is the mean over seeds of the last evaluation. `directions` is JSON text (see `is_cost`).
+            is the mean over seeds of the last evaluation. `metric_directions` is JSON text (see `is_cost`).
         metrics: `run`, `seed`, `step` (each three once), then a float64 column a metric, null where a row has it not.
             The rows of one run and seed are in the order of their steps.
         damaged: directories that were left out, and why.
@@ -303,7 +303,7 @@ def is_cost(runs: pl.DataFrame, metric: str) -> bool:
     Raises:
         UsageError: they do not agree.
     """
-    found = {metrics.is_cost(metric, json.loads(text)) for text in runs["directions"].unique()}
+    found = {metrics.is_cost(metric, json.loads(text)) for text in runs["metric_directions"].unique()}
     if len(found) > 1:
         raise UsageError(f"low values of {metric} are good in some of the runs, high ones in others: compare one kind")
     return found == {True}

@@ -20,7 +20,7 @@ class Problem:
 
     name: str
     """The word after `env=`."""
-    directions: ClassVar[Ways] = {}
+    metric_directions: ClassVar[Ways] = {}
     """Which values of its metrics are better, where their names say the wrong thing (see `rlbench.metrics`)."""
 
     def require(self) -> None:

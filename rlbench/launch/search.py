@@ -324,7 +324,7 @@ class Search:
         for trial in self.trials():
             if (score := trial.run.status().get("score")) is not None:
                 metric = self.settings["metric"] or score["metric"]
-                return -1 if is_cost(metric, RunDir(trial.run.directory).directions()) else 1
+                return -1 if is_cost(metric, RunDir(trial.run.directory).metric_directions()) else 1
         return 1
 
     def scores(self, trial: Trial) -> dict[int, float]:

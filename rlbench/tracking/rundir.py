@@ -99,9 +99,9 @@ class RunDir:
     def meta(self) -> dict[str, Any]:
         return self._json("meta.json")
 
-    def directions(self) -> Ways:
+    def metric_directions(self) -> Ways:
         """By metric, which values are better, where the run declares it (see `rlbench.metrics.is_cost`)."""
-        return self.meta().get("directions", {})
+        return self.meta().get("metric_directions", {})
 
     def write_meta(self, meta: dict[str, Any]) -> None:
         write_atomically(self.path / "meta.json", json.dumps(meta, indent=1, default=str) + "\n")

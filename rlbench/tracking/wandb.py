@@ -45,7 +45,7 @@ EARLIER_LIFE_SECONDS = 30  # for the mirror of a killed life to end
 DEFAULTS: dict[str, str | None] = {"mode": "offline", "project": "rlbench", "entity": None}
 FOREIGN = {f"WANDB_{key}" for key in ("SERVICE", "RUN_ID", "RESUME", "RESUME_FROM", "FORK_FROM", "SWEEP_ID")}
 """What belongs to another W&B run around this one, and must not reach ours."""
-PROVENANCE = "experiment", "simulator", "directions", "dataset", "device", "versions", "git", "machine", "began"
+PROVENANCE = "experiment", "simulator", "metric_directions", "dataset", "device", "versions", "git", "machine", "began"
 """What W&B gets of meta.json: with it, a run that was pulled compares as one that was made here."""
 MODES = {"dryrun": "offline", "run": "online", "shared": "online"}  # W&B's other words for them
 

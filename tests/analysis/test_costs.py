@@ -110,15 +110,17 @@ def test_a_bandit_looks_for_the_lowest(tmp_path: Path) -> None:
 
 
 def test_a_declaration_counts_more_than_a_name(tmp_path: Path) -> None:
-    write(tmp_path / "up", {"bc": HIGH, "iql": LOW}, meta={"directions": {COST: "higher"}})
+    write(tmp_path / "up", {"bc": HIGH, "iql": LOW}, meta={"metric_directions": {COST: "higher"}})
     assert of(tmp_path / "up").arms == ["bc", "iql"]
-    write(tmp_path / "down", {"bc": HIGH, "iql": LOW}, "eval/delay", meta={"directions": {"eval/delay": "lower"}})
+    write(
+        tmp_path / "down", {"bc": HIGH, "iql": LOW}, "eval/delay", meta={"metric_directions": {"eval/delay": "lower"}}
+    )
     assert of(tmp_path / "down").arms == ["iql", "bc"]
 
 
 def test_runs_that_disagree_are_not_compared(tmp_path: Path) -> None:
     write(tmp_path, {"bc": HIGH})
-    write(tmp_path, {"iql": LOW}, meta={"directions": {COST: "higher"}})
+    write(tmp_path, {"iql": LOW}, meta={"metric_directions": {COST: "higher"}})
     with pytest.raises(UsageError, match="low values of eval/cost are good in some of the runs"):
         of(tmp_path)
 

@@ -280,7 +280,7 @@ def test_the_mean_over_seeds_counts_in_the_direction_asked_for() -> None:
         best, score = best_of(found)
         assert best.values == {"algo.x": top}
         assert score == -height(float(top), 0.01, 5)
-    assert RunDir(best.run.directory).directions() == {"eval/depth": "lower"}
+    assert RunDir(best.run.directory).metric_directions() == {"eval/depth": "lower"}
 
 
 @pytest.mark.parametrize("evaluations", [1, 4])

@@ -67,7 +67,7 @@ def runs(results: Results, words: Sequence[str]) -> Row:
 
 def judged_by_cost(row: Row) -> bool:
     """Whether a low score of a run is a good one."""
-    return is_cost(row["metric"] or "", json.loads(row["directions"]))
+    return is_cost(row["metric"] or "", json.loads(row["metric_directions"]))
 
 
 def learning_curves(results: Results, words: Sequence[str], metric: str, by: Sequence[str], over_tasks: bool) -> Row:

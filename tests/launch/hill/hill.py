@@ -31,7 +31,7 @@ class Hill:
         falls: the step at which it comes to grief.
     """
 
-    directions: ClassVar[Ways] = {"eval/depth": "lower"}
+    metric_directions: ClassVar[Ways] = {"eval/depth": "lower"}
 
     def __init__(
         self,
