@@ -11,6 +11,7 @@ import yaml
 
 from rlbench import paths
 from rlbench.errors import UsageError
+from rlbench.files import parse_yaml
 
 GROUPS = ("algo", "base", "env", "dataset", "hardware", "tracking", "search", "preset", "experiment")
 OPTIONAL = ("base", "search", "preset", "experiment")
@@ -77,7 +78,7 @@ def read(path: Path) -> dict[str, Any]:
         UsageError: it is not a mapping in YAML.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(content or {}, dict):

@@ -1,7 +1,15 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and YAML read fast."""
 
 import os
 from pathlib import Path
+from typing import Any
+
+
+def parse_yaml(text: str) -> Any:
+    """What a YAML text holds; with libyaml, where it is there, ten times as fast."""
+    import yaml
+
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def write_atomically(path: Path, data: bytes | memoryview | str) -> None:

@@ -20,17 +20,20 @@ from omegaconf import DictConfig, OmegaConf
 
 from rlbench import config
 from rlbench.errors import Interrupted, RunError, UsageError
+from rlbench.metrics import declared, headline
 from rlbench.signals import Stop
 from rlbench.tracking import meta
 from rlbench.tracking.progress import Progress, result
-from rlbench.tracking.rundir import RunDir, Score, alone, headline
+from rlbench.tracking.rundir import RunDir, Score, alone
+from rlbench.tracking.usage import Usage
 
 if TYPE_CHECKING:
     from rlbench.build import Algorithm
     from rlbench.tracking.wandb import WandbMirror
 
 CHUNK = 0.5  # seconds of training between two looks at the clock and for signals
-HEARTBEAT = 10.0  # seconds between two writes of status.json
+HEARTBEAT = 10.0  # seconds between two writes of status.json, and between two looks at what the machine gives
+GLANCE = 1.0  # seconds below which such a look says little
 CHECKPOINT_SHARE = 0.02  # largest share of the time that checkpoints may take
 DISK_FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 Metrics = dict[str, list[float]]
@@ -149,6 +152,7 @@ class Training:
         """Seconds that earlier lives took."""
         self.began = time.monotonic()
         self.heard = -math.inf
+        self.usage = Usage()
         self.saved, self.saving = self.began, 0.0
         """When the last checkpoint was written, and how long that took."""
         self.clock = Clock()
@@ -218,6 +222,8 @@ class Training:
             seconds=self.seconds(), speed=self.speed(), score=self.score and asdict(self.score), error=error,
             diverged=self.diverged,
         )  # fmt: skip
+        if self.usage.age() > GLANCE:
+            self.directory.append_usage(step=self.step, **self.usage.row())
 
     def seconds(self) -> float:
         """Since the run began, all lives together."""
@@ -257,6 +263,9 @@ class Training:
                 self.directory = self.directory.replace(self.path)
             facts["compiled"] = self.compile(facts)
             facts |= {"threads": threads, "device": str(task.device), "simulator": task.env.simulator()}
+            facts["metric_directions"] = declared(
+                task.env.metric_directions, getattr(self.algorithm, "metric_directions", {})
+            )
             if task.data is not None:
                 facts["dataset"] = {"fingerprint": task.data.fingerprint, **task.data.card}
             self.directory.write_meta(facts)

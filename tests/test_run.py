@@ -100,6 +100,26 @@ def test_rows_status_and_meta() -> None:
     assert checkpointed(directory.path) == 250
 
 
+def test_what_it_takes_of_the_machine_lies_beside_its_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlbench.run.GLANCE", 0.0)
+    monkeypatch.setattr("rlbench.run.HEARTBEAT", 0.0)
+    cfg = config.compose(SHORT)
+    assert run(cfg, SHORT) == 0
+    directory = RunDir.open(config.run_directory(cfg))
+    usage = directory.usage()
+    steps = [row["step"] for row in usage]
+    assert (steps[0], steps[-1]) == (0, 250)
+    assert steps == sorted(steps)
+    assert [row["at"] for row in usage] == sorted(row["at"] for row in usage)
+    assert all(row["system/memory_mib"] > 50 and row["system/processes"] >= 1 for row in usage)
+    assert not [name for row in directory.rows() for name in row if name.startswith("system/")]
+    with directory.system.open("a") as file:
+        file.write('{"at": 1, "sys')  # a kill
+    directory.append_usage(step=0)
+    directory.append_usage(step=7)
+    assert [row["step"] for row in directory.usage()] == [*steps, 7]  # the line behind the half one is lost with it
+
+
 def test_finished_is_found_without_torch(capsys: pytest.CaptureFixture[str]) -> None:
     run(config.compose(SHORT), SHORT)
     first = capsys.readouterr().out

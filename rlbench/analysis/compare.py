@@ -15,10 +15,11 @@ import polars as pl
 from rlbench.analysis import arms, statistics
 from rlbench.analysis.arms import Place
 from rlbench.analysis.protocols import Protocol, kept_episodes
-from rlbench.analysis.results import Results
+from rlbench.analysis.results import Results, is_cost
 from rlbench.analysis.statistics import Interval, Scores
 from rlbench.errors import RunError, UsageError
-from rlbench.tracking.rundir import SCORES, decimals, headline
+from rlbench.metrics import SCORES, headline
+from rlbench.tracking.rundir import decimals
 
 TARGETS = {"eval/normalized_score": 100.0, "eval/success": 1.0}
 """Metrics that mean the same on every task, and the score that the optimality gap is measured from."""
@@ -69,12 +70,13 @@ class Aggregate:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two arms on the tasks that both have, or on one of them; the first has the higher mean (or wins more often).
+    """Two arms on the tasks that both have, or on one of them; the first has the better mean (or wins more often).
 
     Attributes:
         tasks: how many.
-        difference: of the means over tasks of the means over seeds; None where tasks have scales of their own.
-        improvement: the probability that a seed of `arm` scores higher than one of `other`.
+        difference: by how much the mean over tasks of the means over seeds of `arm` is better (of a cost: lower); None
+            where tasks have scales of their own.
+        improvement: the probability that a seed of `arm` scores better than one of `other`.
         p: of a permutation test of `difference`; over all tasks, raised for the number of pairs by Holm's method.
         needed: seeds a side that would tell such a difference.
         digits: decimals of scores that are shown.
@@ -126,8 +128,9 @@ class Comparison:
     """Everything that `rlbench compare` says.
 
     Attributes:
-        metric: what is compared; higher is better.
+        metric: what is compared.
         protocol: what counts as the score of a seed.
+        cost: whether low values of the metric are good.
         arms: in the order of their means, best first.
         tasks: in alphabetical order.
         cells: those that there are.
@@ -143,6 +146,7 @@ class Comparison:
 
     metric: str
     protocol: Protocol
+    cost: bool
     arms: list[str]
     tasks: list[str]
     cells: dict[tuple[str, str], Cell]
@@ -160,9 +164,23 @@ class Comparison:
         """Decimals of scores that are shown."""
         return decimals(cell.mean.value for cell in self.cells.values())
 
+    @property
+    def name(self) -> str:
+        """The metric, and which way it goes where that is not the usual one."""
+        return f"{self.metric} (lower is better)" if self.cost else self.metric
+
+    @property
+    def sign(self) -> int:
+        """Scores times this are the better, the higher they are."""
+        return -1 if self.cost else 1
+
     def scores(self, arm: str, tasks: Sequence[str] | None = None) -> Scores:
         """The scores of an arm, an array a task."""
         return [self.cells[arm, task].scores for task in (self.common if tasks is None else tasks)]
+
+    def merits(self, arm: str, tasks: Sequence[str] | None = None) -> Scores:
+        """The same, the higher the better."""
+        return [self.sign * scores for scores in self.scores(arm, tasks)]
 
 
 def compare(
@@ -188,19 +206,28 @@ def compare(
     """
     runs, notes = usable(results, at)
     metric = metric or common_metric(results, runs)
+    cost = is_cost(runs, metric)
     evaluations = evaluated(results, runs, metric, at)
     rows = runs.to_dicts()
     places, found = arms.places(rows, by, pooled=protocol.kind == "bandit")
     notes += found
     where = {row["run"]: place for row, place in zip(rows, places, strict=True)}
     if protocol.kind == "bandit":
-        cells = bandit_cells(rows, where, metric, protocol, seed)
+        cells = bandit_cells(rows, where, metric, protocol, cost, seed)
     else:
         lengths = runs.select("run", pl.lit(at, pl.Int64).fill_null(pl.col("steps")).alias("steps"))
-        scores = protocol.scores(evaluations, lengths)
+        scores = protocol.scores(evaluations, lengths, cost)
         cells = seed_cells(scores, where, protocol, seed, notes)
     comparison = Comparison(
-        metric, protocol, *ordered(cells), cells, notes=notes, runs=runs, evaluations=evaluations, where=where
+        metric,
+        protocol,
+        cost,
+        *ordered(cells, cost),
+        cells,
+        notes=notes,
+        runs=runs,
+        evaluations=evaluations,
+        where=where,
     )
     aggregate(comparison, seed)
     if protocol.kind != "bandit":
@@ -300,7 +327,7 @@ def cell_of(arm: str, task: str, seeds: dict[int, float], seed: int) -> Cell:
 
 
 def bandit_cells(
-    rows: Sequence[dict[str, Any]], where: dict[int, Place], metric: str, protocol: Protocol, seed: int
+    rows: Sequence[dict[str, Any]], where: dict[int, Place], metric: str, protocol: Protocol, cost: bool, seed: int
 ) -> dict[tuple[str, str], Cell]:
     """What the bandit makes of the policies of every arm on every task."""
     episodes = kept_episodes(rows, metric)
@@ -312,13 +339,14 @@ def bandit_cells(
         if len({len(scores) for scores in candidates}) > 1:
             raise RunError(f"the policies of {place.arm} on {place.task} have different numbers of episodes kept")
         table = np.array(candidates)
-        trials = statistics.bandit(table, max_pulls=protocol.amount, seed=seed)
-        value = Interval(float(trials.value[-1]), float(trials.low[-1]), float(trials.high[-1]))
+        trials = statistics.bandit(-table if cost else table, max_pulls=protocol.amount, seed=seed)
+        found = [float(each[-1]) for each in (trials.value, trials.low, trials.high)]
+        value = Interval(-found[0], -found[2], -found[1]) if cost else Interval(*found)
         cells[place.arm, place.task] = Cell(place.arm, place.task, {}, table.mean(1), value)
     return cells
 
 
-def ordered(cells: dict[tuple[str, str], Cell]) -> tuple[list[str], list[str]]:
+def ordered(cells: dict[tuple[str, str], Cell], cost: bool) -> tuple[list[str], list[str]]:
     """Arms, the best first, by the mean over their tasks of the difference to the task's mean; tasks by name."""
     tasks = sorted({task for _, task in cells})
     middle = {task: np.mean([cell.mean.value for (_, t), cell in cells.items() if t == task]) for task in tasks}
@@ -326,7 +354,7 @@ def ordered(cells: dict[tuple[str, str], Cell]) -> tuple[list[str], list[str]]:
         arm: np.mean([cell.mean.value - middle[task] for (a, task), cell in cells.items() if a == arm])
         for arm in sorted({arm for arm, _ in cells})
     }
-    return sorted(lead, key=lambda arm: -lead[arm]), tasks
+    return sorted(lead, key=lambda arm: lead[arm] if cost else -lead[arm]), tasks
 
 
 # -- over tasks --------------------------------------------------------------------------------------------------------
@@ -346,7 +374,7 @@ def aggregate(comparison: Comparison, seed: int) -> None:
         return
     if not comparison.common or comparison.protocol.kind == "bandit":
         return
-    target = TARGETS[comparison.metric]
+    target = comparison.sign * TARGETS[comparison.metric]
     for arm in comparison.arms:
         scores = comparison.scores(arm)
         comparison.aggregates.append(
@@ -356,7 +384,7 @@ def aggregate(comparison: Comparison, seed: int) -> None:
                 stated(statistics.mean, scores, seed),
                 stated(statistics.median, scores, seed),
                 stated(statistics.iqm, scores, seed),
-                stated(lambda each: statistics.optimality_gap(each, target), scores, seed),
+                stated(lambda each: statistics.optimality_gap(each, target), comparison.merits(arm), seed),
             )
         )
     counts = {len(cell.scores) for cell in cells.values() if cell.task in comparison.common}
@@ -378,7 +406,7 @@ def contrast(comparison: Comparison, seed: int) -> None:
 
 
 def pair_of(comparison: Comparison, first: str, second: str, tasks: Sequence[str], seed: int) -> Pair:
-    x, y = comparison.scores(first, tasks), comparison.scores(second, tasks)
+    x, y = comparison.merits(first, tasks), comparison.merits(second, tasks)
     scaled = len(tasks) == 1 or comparison.metric in TARGETS
     if not scaled:  # ranks within a task have no scale
         ranked = [ranks(a, b) for a, b in zip(x, y, strict=True)]

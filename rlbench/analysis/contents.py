@@ -14,6 +14,7 @@ def contents(comparison: Comparison) -> dict[str, Any]:
     return defined(
         {
             "metric": comparison.metric,
+            "lower_is_better": comparison.cost,
             "protocol": str(comparison.protocol),
             "arms": comparison.arms,
             "tasks": comparison.tasks,

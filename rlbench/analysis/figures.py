@@ -98,7 +98,7 @@ def learning_curves(comparison: Comparison, seed: int = 0) -> Figure:
     for task, axes in panel.items():
         axes.set_title(task)
         steps_axis(axes)
-    label(figure, "steps", comparison.metric)
+    label(figure, "steps", comparison.name)
     looks.legend(figure)
     return figure
 
@@ -112,13 +112,13 @@ def sample_efficiency(comparison: Comparison, seed: int = 0) -> Figure:
         looks.line(axes, each.arm, each.steps, each.value, each.low, each.high)
     axes.set_title(f"IQM over {len(tasks)} tasks" if len(tasks) > 1 else tasks[0])
     steps_axis(axes)
-    label(figure, "steps", comparison.metric)
+    label(figure, "steps", comparison.name)
     looks.legend(figure)
     return figure
 
 
 def profiles(comparison: Comparison, seed: int = 0) -> Figure:
-    """Performance profiles: the share of seeds, mean over tasks, that score above each threshold."""
+    """Performance profiles: the share of seeds, mean over tasks, that score better than each threshold."""
     tasks = require_common(comparison)
     looks = Looks(comparison.arms)
     every = np.concatenate([score for arm in comparison.arms for score in comparison.scores(arm, tasks)])
@@ -126,11 +126,11 @@ def profiles(comparison: Comparison, seed: int = 0) -> Figure:
     thresholds = np.linspace(every.min() - margin, every.max() + margin, POINTS)
     figure, (axes,) = grid(1)
     for arm in comparison.arms:
-        scores = comparison.scores(arm, tasks)
-        band = statistics.profile_band(scores, thresholds, seed=seed)
-        looks.line(axes, arm, thresholds, statistics.profile(scores, thresholds), *band)
+        merits, bars = comparison.merits(arm, tasks), comparison.sign * thresholds
+        band = statistics.profile_band(merits, bars, seed=seed)
+        looks.line(axes, arm, thresholds, statistics.profile(merits, bars), *band)
     axes.set_ylim(-0.02, 1.02)
-    label(figure, f"{comparison.metric} $\\tau$", "share of seeds above $\\tau$")
+    label(figure, f"{comparison.name} $\\tau$", f"share of seeds {'below' if comparison.cost else 'above'} $\\tau$")
     looks.legend(figure)
     return figure
 
@@ -177,7 +177,7 @@ def intervals(comparison: Comparison, _seed: int = 0) -> Figure:
                 dot(axes, means[arm], row, looks.colour[arm], looks.marker[arm])
         axes.set_title(title)
         rows_axis(axes, order)
-    label(figure, comparison.metric, "")
+    label(figure, comparison.name, "")
     return figure
 
 

@@ -78,12 +78,13 @@ class Protocol:
             "bandit": f"policy chosen by a bandit that spends {self.amount} episodes online",
         }[self.kind]
 
-    def scores(self, evaluations: pl.DataFrame, lengths: pl.DataFrame) -> pl.DataFrame:
+    def scores(self, evaluations: pl.DataFrame, lengths: pl.DataFrame, cost: bool = False) -> pl.DataFrame:
         """The score of every seed.
 
         Args:
             evaluations: `run`, `seed`, `step`, `value`; the steps of a run and seed in order.
             lengths: `run` and `steps`, after which its training counts as ended.
+            cost: whether low values are good.
 
         Returns:
             `run`, `seed`, `score`: null where a seed has not as many evaluations as the rule asks for.
@@ -91,7 +92,7 @@ class Protocol:
         value = pl.col("value")
         rules: dict[str, pl.Expr] = {
             "last": pl.when(value.len() >= self.amount).then(value.tail(self.amount).mean()),
-            "best": value.max(),
+            "best": value.min() if cost else value.max(),
             "tail": value.filter(pl.col("step") > pl.col("steps") * (1 - self.amount / 100)).mean(),
         }
         seeds = evaluations.join(lengths, on="run", maintain_order="left").group_by("run", "seed", maintain_order=True)

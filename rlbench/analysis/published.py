@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from rlbench.files import parse_yaml
 
 NUMBER = r"-?\d*\.?\d+"
 CELL = re.compile(
@@ -83,7 +83,7 @@ def load() -> tuple[Published, ...]:
 def read() -> dict[str, Any]:
     """The file as it is."""
     text = (Path(__file__).parent / "published.yaml").read_text(encoding="utf-8")
-    content: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    content: dict[str, Any] = parse_yaml(text)
     return content
 
 

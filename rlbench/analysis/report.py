@@ -20,7 +20,7 @@ FIGURES = {
     "curves": "Learning curves: mean over seeds",
     "efficiency": "Sample efficiency: interquartile mean over tasks and seeds",
     "bars": "Scores at the end: interval, and every seed as a tick",
-    "profile": "Performance profile: how many seeds score above a threshold",
+    "profile": "Performance profile: how many seeds score better than a threshold",
     "improvement": "Probability that a seed of one beats a seed of the other",
 }
 MANY_PANELS = 24  # tasks up to which each has a curve of its own in the page

@@ -27,8 +27,10 @@ import numpy as np
 import polars as pl
 import yaml
 
+from rlbench import metrics
 from rlbench.analysis.filters import Filter
-from rlbench.errors import RunError
+from rlbench.errors import RunError, UsageError
+from rlbench.files import parse_yaml
 from rlbench.identity import essence
 from rlbench.tracking.rundir import RunDir, judged, run_paths
 
@@ -64,6 +66,7 @@ FACTS: dict[str, Any] = {
     "began": pl.String,
     "commit": pl.String,
     "device": pl.String,
+    "metric_directions": pl.String,
 }
 Signature = tuple[tuple[int, int, int], ...]
 
@@ -105,6 +108,7 @@ class Run:
             "began": self.meta.get("began"),
             "commit": (self.meta.get("git") or {}).get("commit"),
             "device": self.meta.get("device"),
+            "metric_directions": json.dumps(self.meta.get("metric_directions") or {}),
         }
 
 
@@ -122,7 +126,7 @@ class Results:
             values of one key are not of one type. `run` is a number that stays the run's own for as long as this
             object lives, and joins the two tables. `experiment` is equal for runs that differ in nothing but their
             seeds and in what changes no result (hardware, tracking, ...): see `rlbench.config.experiment_id`. `score`
-            is the mean over seeds of the last evaluation.
+            is the mean over seeds of the last evaluation. `metric_directions` is JSON text (see `is_cost`).
         metrics: `run`, `seed`, `step` (each three once), then a float64 column a metric, null where a row has it not.
             The rows of one run and seed are in the order of their steps.
         damaged: directories that were left out, and why.
@@ -293,6 +297,18 @@ class Results:
         self.runs = pl.concat([table, self._configs[1]], how="horizontal")
 
 
+def is_cost(runs: pl.DataFrame, metric: str) -> bool:
+    """Whether low values of a metric are good, as these rows of the table of runs have it.
+
+    Raises:
+        UsageError: they do not agree.
+    """
+    found = {metrics.is_cost(metric, json.loads(text)) for text in runs["metric_directions"].unique()}
+    if len(found) > 1:
+        raise UsageError(f"low values of {metric} are good in some of the runs, high ones in others: compare one kind")
+    return found == {True}
+
+
 def is_young(path: Path) -> bool:
     """Whether a directory may still be on its way into being, or is gone."""
     try:
@@ -327,7 +343,7 @@ def flat(text: str) -> dict[str, Any]:
 @cache
 def flat_section(text: str) -> dict[str, Any]:
     """One key at the top of a configuration, and what stands below it."""
-    content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    content = parse_yaml(text)
     if not isinstance(content or {}, dict):
         raise ValueError("no keys and values")
     return dict(dotted(essence(content or {}), ""))

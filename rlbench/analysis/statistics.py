@@ -51,7 +51,10 @@ def iqm(scores: Scores) -> np.ndarray:
 
 
 def optimality_gap(scores: Scores, target: float) -> np.ndarray:
-    """How far scores fall short of a target on average; what lies above it makes up for nothing."""
+    """How far scores fall short of a target on average; what lies above it makes up for nothing.
+
+    Of costs, negate both.
+    """
     return target - mean([np.minimum(each, target) for each in scores])
 
 
@@ -196,7 +199,7 @@ def permutation_test(x: Scores, y: Scores, permutations: int = PERMUTATIONS, see
 @lru_cache(maxsize=32)
 def shuffles(first: int, second: int, permutations: int, seed: int, stream: int) -> np.ndarray:
     """`[permutations, first + second]`: 1 where a seed is labelled as the first arm's, 0 as the second's."""
-    labels = np.repeat(np.array([1, 0], np.float32), [first, second])
+    labels = np.repeat([1.0, 0.0], [first, second])  # doubles, as what they are multiplied with
     rng = np.random.default_rng([seed, stream])
     return rng.permuted(np.broadcast_to(labels, (permutations, first + second)), axis=1)
 

@@ -18,7 +18,7 @@ from rlbench.analysis.compare import common_metric, evaluated
 from rlbench.analysis.filters import Filter
 from rlbench.analysis.protocols import Protocol
 from rlbench.analysis.published import Published, load
-from rlbench.analysis.results import Results, dotted
+from rlbench.analysis.results import Results, dotted, is_cost
 from rlbench.errors import UsageError
 from rlbench.identity import essence
 
@@ -190,7 +190,8 @@ class Scores:
     def by_run(self, measure: str, metric: str) -> dict[int, dict[int, float]]:
         if (measure, metric) not in self.known:
             lengths = self.finished.select("run", "steps")
-            rows = Protocol.of(measure).scores(evaluated(self.results, self.finished, metric, None), lengths)
+            found = evaluated(self.results, self.finished, metric, None)
+            rows = Protocol.of(measure).scores(found, lengths, is_cost(self.finished, metric))
             table: dict[int, dict[int, float]] = {}
             for run, seed, score in rows.drop_nulls().iter_rows():
                 table.setdefault(run, {})[seed] = score

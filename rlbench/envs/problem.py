@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rlbench.metrics import Ways
 
 if TYPE_CHECKING:
     from rlbench.task import Task
@@ -18,6 +20,8 @@ class Problem:
 
     name: str
     """The word after `env=`."""
+    metric_directions: ClassVar[Ways] = {}
+    """Which values of its metrics are better, where their names say the wrong thing (see `rlbench.metrics`)."""
 
     def require(self) -> None:
         """Raise `RunError` if a package that it needs is not installed; the message says how to install it."""

@@ -26,7 +26,8 @@ from rlbench.config import Dimension
 from rlbench.errors import RunError, UsageError
 from rlbench.files import write_atomically
 from rlbench.launch.sweep import Planned
-from rlbench.tracking.rundir import RunDir, headline
+from rlbench.metrics import headline, is_cost
+from rlbench.tracking.rundir import RunDir
 
 if TYPE_CHECKING:
     import optuna
@@ -264,7 +265,7 @@ class Search:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(sampler=sampler, direction=self.settings["direction"])
+        study = optuna.create_study(sampler=sampler, direction="maximize" if self.sign() > 0 else "minimize")
         study.add_trials(history)
         drawn = study.ask(self.distributions()).params
         return {dimension.key: rounded(drawn[dimension.key], dimension) for dimension in self.space}
@@ -316,6 +317,16 @@ class Search:
             value=final(scores) if state == TrialState.COMPLETE else None,
         )
 
+    def sign(self) -> int:
+        """1 where high scores are good, -1 where low ones are; before there is one, it makes no difference."""
+        if self.settings["direction"] != "auto":
+            return 1 if self.settings["direction"] == "maximize" else -1
+        for trial in self.trials():
+            if (score := trial.run.status().get("score")) is not None:
+                metric = self.settings["metric"] or score["metric"]
+                return -1 if is_cost(metric, RunDir(trial.run.directory).metric_directions()) else 1
+        return 1
+
     def scores(self, trial: Trial) -> dict[int, float]:
         """What a trial is judged by, by the step of the evaluation: the mean over its seeds."""
         score = trial.run.status().get("score")
@@ -328,7 +339,7 @@ class Search:
 
     def judge(self, trial: Trial) -> Callable[[int, Metrics], bool]:
         """What is asked after every evaluation of a trial: whether it goes on."""
-        factor, sign = self.settings["reduction_factor"], 1 if self.settings["direction"] == "maximize" else -1
+        factor = self.settings["reduction_factor"]
 
         def goes_on(step: int, metrics: Metrics) -> bool:
             metric = self.settings["metric"] or headline(metrics)
@@ -338,6 +349,7 @@ class Search:
                 return True
             others = [each for each in self.trials() if each.number != trial.number]
             reached = [scores[step] for each in others if step in (scores := self.scores(each))]
+            sign = self.sign()
             return is_ahead(sign * fmean(metrics[metric]), [sign * score for score in reached], factor)
 
         return goes_on
@@ -354,7 +366,7 @@ class Search:
 
     def best(self) -> tuple[Trial, float] | None:
         """The finished trial that came to the highest score, or the lowest, and the score."""
-        sign = 1 if self.settings["direction"] == "maximize" else -1
+        sign = self.sign()
         finished = [(trial, self.scores(trial)) for trial in self.trials() if trial.state == "finished"]
         scored = [(trial, final(scores)) for trial, scores in finished if scores]
         return max(scored, key=lambda each: sign * each[1], default=None)

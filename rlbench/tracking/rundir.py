@@ -9,7 +9,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,24 +18,25 @@ from filelock import FileLock, Timeout
 
 from rlbench.errors import RunError, UsageError
 from rlbench.files import write_atomically
+from rlbench.metrics import Ways, headline
 
 ID = re.compile(r"[0-9a-f]{10}")
 SILENT = 600.0  # seconds without a heartbeat after which a run on another machine counts as lost
-SCORES = "eval/normalized_score", "eval/return"
 EPISODES = "episodes.json"  # scores of single episodes of the trained policies, where `rlbench eval --keep` was asked
 Row = dict[str, Any]
 
 
 class RunDir:
-    """One directory: config.yaml, overrides.yaml, meta.json, metrics.jsonl, status.json, log.txt and ckpt/.
+    """One directory: config.yaml, overrides.yaml, meta.json, metrics.jsonl, system.jsonl, status.json, log.txt, ckpt/.
 
-    Every file but the two that grow is replaced whole; of those, a half-written last line is no line yet.
+    Every file but the three that grow is replaced whole; of those, a half-written last line is no line yet.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoints = path / "ckpt"
         self.metrics = path / "metrics.jsonl"
+        self.system = path / "system.jsonl"
 
     @classmethod
     def create(cls, path: Path, config: str, overrides: Sequence[str], meta: dict[str, Any]) -> RunDir:
@@ -98,6 +99,10 @@ class RunDir:
     def meta(self) -> dict[str, Any]:
         return self._json("meta.json")
 
+    def metric_directions(self) -> Ways:
+        """By metric, which values are better, where the run declares it (see `rlbench.metrics.is_cost`)."""
+        return self.meta().get("metric_directions", {})
+
     def write_meta(self, meta: dict[str, Any]) -> None:
         write_atomically(self.path / "meta.json", json.dumps(meta, indent=1, default=str) + "\n")
 
@@ -123,9 +128,7 @@ class RunDir:
 
     def append(self, rows: Iterable[Row]) -> None:
         """Add rows to metrics.jsonl; when this returns, no kill of this process can take them back."""
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        with self.metrics.open("ab") as file:
-            file.write(text.encode())
+        _append(self.metrics, rows)
 
     def size(self) -> int:
         """Bytes of metrics.jsonl, safe on the disk: what a checkpoint remembers, and `truncate` goes back to."""
@@ -163,6 +166,18 @@ class RunDir:
             except ValueError as error:
                 raise RunError(f"{self.metrics}: line {number} is damaged ({error})") from error
 
+    def append_usage(self, **usage: float) -> None:
+        """Add a row to system.jsonl; the moment is added."""
+        _append(self.system, [{"at": round(time.time(), 1), **usage}])
+
+    def usage(self) -> list[Row]:
+        """What the run took of its machine (see `rlbench.tracking.usage`), all lives together."""
+        found = []
+        for line in self.system.read_bytes().splitlines() if self.system.exists() else ():
+            with suppress(ValueError):  # a kill may have cut one short, which the next life then wrote behind
+                found.append(json.loads(line))
+        return found
+
     def score(self) -> Score | None:
         """What the last evaluation found."""
         rows = [row for row in self.rows() if headline(row) is not None]
@@ -187,6 +202,12 @@ class RunDir:
         return RunDir(path)
 
 
+def _append(path: Path, rows: Iterable[Row]) -> None:
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    with path.open("ab") as file:
+        file.write(text.encode())
+
+
 @dataclass(frozen=True)
 class Score:
     """One evaluation of every seed."""
@@ -199,12 +220,6 @@ class Score:
         mean, spread = mean_and_spread(list(self.values.values()))
         digits = decimals([mean])
         return f"{mean:.{digits}f}" if len(self.values) == 1 else f"{mean:.{digits}f} ± {spread:.{digits}f}"
-
-
-def headline(metrics: Iterable[str]) -> str | None:
-    """The one metric that a run is judged by: of `SCORES`, else the first that `evaluate()` names; None: not judged."""
-    names = [name for name in metrics if name.startswith("eval/")]
-    return next((name for name in SCORES if name in names), names[0] if names else None)
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:

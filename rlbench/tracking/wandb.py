@@ -45,7 +45,7 @@ EARLIER_LIFE_SECONDS = 30  # for the mirror of a killed life to end
 DEFAULTS: dict[str, str | None] = {"mode": "offline", "project": "rlbench", "entity": None}
 FOREIGN = {f"WANDB_{key}" for key in ("SERVICE", "RUN_ID", "RESUME", "RESUME_FROM", "FORK_FROM", "SWEEP_ID")}
 """What belongs to another W&B run around this one, and must not reach ours."""
-PROVENANCE = "experiment", "simulator", "dataset", "device", "versions", "git", "machine", "began"
+PROVENANCE = "experiment", "simulator", "metric_directions", "dataset", "device", "versions", "git", "machine", "began"
 """What W&B gets of meta.json: with it, a run that was pulled compares as one that was made here."""
 MODES = {"dryrun": "offline", "run": "online", "shared": "online"}  # W&B's other words for them
 
@@ -65,7 +65,8 @@ class WandbMirror:
     def __init__(self, cfg: DictConfig, run_dir: Path, run_id: str) -> None:
         self._run_dir = run_dir.resolve()
         self._process: subprocess.Popen[str] | None = None
-        request = request_of(cfg, self._run_dir, run_id)
+        content: Any = OmegaConf.to_container(cfg, resolve=True)
+        request = request_of(content, self._run_dir, run_id)
         if request["mode"] == "disabled":
             return
         if importlib.util.find_spec("wandb") is None:
@@ -133,10 +134,11 @@ def _spawn(run_dir: Path) -> subprocess.Popen[str]:
     )
 
 
-def request_of(cfg: DictConfig, run_dir: Path, run_id: str) -> dict[str, Any]:
-    """What the mirror is asked to do."""
+def request_of(content: dict[str, Any], run_dir: Path, run_id: str) -> dict[str, Any]:
+    """What the mirror is asked to do, by a run's configuration."""
+    settings = content["wandb"]
     asked = {
-        key: os.environ.get(f"WANDB_{key.upper()}") or default if cfg.wandb[key] == default else cfg.wandb[key]
+        key: os.environ.get(f"WANDB_{key.upper()}") or default if settings[key] == default else settings[key]
         for key, default in DEFAULTS.items()
     }
     algorithm, problem = run_dir.parent.parent.name, run_dir.parent.name
@@ -145,15 +147,15 @@ def request_of(cfg: DictConfig, run_dir: Path, run_id: str) -> dict[str, Any]:
         "mode": MODES.get(str(asked["mode"]), asked["mode"]),
         "project": asked["project"],
         "entity": asked["entity"],
-        "group": cfg.wandb.group or f"{algorithm}-{problem}",
-        "tags": list(cfg.wandb.tags),
+        "group": settings["group"] or f"{algorithm}-{problem}",
+        "tags": settings["tags"],
         "dir": str(folder_of(run_dir)),
         "runs": {
             str(seed): {"id": f"{run_id}-s{seed}", "name": f"{algorithm}-{problem}-s{seed}-{run_id}"}
-            for seed in range(cfg.seed, cfg.seed + cfg.seeds)
+            for seed in range(content["seed"], content["seed"] + content["seeds"])
         },
         "config": {
-            **OmegaConf.to_container(cfg, resolve=True),  # type: ignore[dict-item]
+            **content,
             "rlbench": {
                 "run": f"{algorithm}/{problem}/{run_id}",
                 **{key: facts[key] for key in PROVENANCE if key in facts},
@@ -348,7 +350,7 @@ class Mirror:
                 run.finish(exit_code=0 if state in ("finished", "pruned") else 1)
             except TimeoutError:
                 return False
-            return True
+            return not _gave_up(run)
 
         with ThreadPoolExecutor(len(self._runs)) as pool:
             complete = all(pool.map(finish, self._runs.values()))
@@ -361,6 +363,15 @@ class Mirror:
             self._ledger["sent"] = {"size": size_of(self._run_dir), "state": state}
         self._write_ledger()
         return True
+
+
+def _gave_up(run: wandb.Run) -> bool:
+    """Whether wandb-core stopped sending because the server refused a request.
+
+    It then writes that to its log alone, takes all further rows for nothing, and ends as if the server had them.
+    """
+    log = Path(run.settings.log_internal)
+    return log.exists() and b"filestream: fatal error" in log.read_bytes()
 
 
 def _time_of(folder: Path) -> str:

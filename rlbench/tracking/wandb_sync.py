@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from filelock import BaseFileLock, Timeout
-from omegaconf import OmegaConf
 
+from rlbench.files import parse_yaml
 from rlbench.tracking import wandb as mirrors
 from rlbench.tracking.wandb import Mirror
 
@@ -68,11 +68,16 @@ def _settled(path: Path, state: str) -> Outcome | None:
         return Outcome(path, "left", "was pulled from W&B")
     if state in ("building", "running"):
         return Outcome(path, "left", "at work: its own mirror has it until it ends")
-    if not ledger and OmegaConf.load(path / "config.yaml").wandb.mode == "disabled":
+    if not ledger and _content(path)["wandb"]["mode"] == "disabled":
         return Outcome(path, "left", "made with tracking=disabled")
     if ledger.get("sent") == {"size": mirrors.size_of(path), "state": state}:
         return Outcome(path, "up to date", "up to date")
     return None
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """A run's configuration."""
+    return parse_yaml((path / "config.yaml").read_text())
 
 
 def _send(runs: Mapping[Path, str]) -> Iterator[Outcome]:
@@ -111,7 +116,7 @@ def _send(runs: Mapping[Path, str]) -> Iterator[Outcome]:
 def _handed_over(path: Path) -> Mirror:
     """Open a run's W&B runs, and hand over the rows that the server has not."""
     ledger = mirrors.read_json(path / "wandb.json")
-    request = ledger.get("request") or mirrors.request_of(OmegaConf.load(path / "config.yaml"), path, path.name)  # type: ignore[arg-type]
+    request = ledger.get("request") or mirrors.request_of(_content(path), path, path.name)
     if not Path(request["dir"]).is_dir():  # the run was made on another machine
         request["dir"] = str(mirrors.folder_of(path))
     runs = mirrors.open_runs(request, online=True, anew=False, finish_seconds=FINISH_SECONDS)
@@ -132,7 +137,7 @@ def _outcome(run: _Closing, future: Future[bool]) -> Outcome:
     if (error := future.exception()) is not None:
         return Outcome(run.path, "failed", _why(error))
     if not future.result():
-        return Outcome(run.path, "failed", f"the server did not take all rows within {FINISH_SECONDS} s")
+        return Outcome(run.path, "failed", "the server did not take all rows")
     if run.mirror.handed == 0:
         return Outcome(run.path, "up to date", "up to date")
     return Outcome(run.path, "sent", f"sent {run.mirror.handed:,} row" + "s" * (run.mirror.handed != 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rlbench.errors import RunError
-from rlbench.tracking.rundir import SCORES
+from rlbench.metrics import SCORES
 from rlbench.tracking.wandb import alone_and_quiet
 
 if TYPE_CHECKING:

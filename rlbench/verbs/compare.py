@@ -103,8 +103,8 @@ def lines(comparison: Comparison) -> Iterator[list[str]]:
         for name, value in (("mean", each.mean), ("median", each.median), ("iqm", each.iqm), ("gap", each.gap)):
             if value is not None:
                 yield line("*", each.arm, "", span(each.seeds), name, value)
-    for pair in [*comparison.task_pairs, *comparison.pairs]:
-        task = "*" if pair in comparison.pairs else pair.task or ""
+    single = ((pair.task or "", pair) for pair in comparison.task_pairs)
+    for task, pair in [*single, *(("*", pair) for pair in comparison.pairs)]:
         here = task, pair.arm, pair.other, f"{span(pair.seeds)}/{span(pair.other_seeds)}"
         if pair.difference is not None:
             yield line(*here, "difference", pair.difference)
@@ -129,7 +129,7 @@ def show(comparison: Comparison) -> None:
     from rlbench.console import Wide
 
     console = Wide()
-    console.print(f"[bold]{escape(comparison.metric)}[/]: {comparison.protocol.title}", highlight=False)
+    console.print(f"[bold]{escape(comparison.name)}[/]: {comparison.protocol.title}", highlight=False)
     console.print(cells_table(comparison))
     if comparison.aggregates:
         console.print(aggregates_table(comparison))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from rlbench.analysis.results import Results
 from rlbench.cli import main
 from rlbench.tracking.rundir import RunDir
 from tests.analysis.synthetic import Experiment, thousand, write_many
+from tests.analysis.test_costs import write as write_costs
 from tests.browser import page
 
 pytest.importorskip("plotly", reason="plotly is not installed: pip install 'rlbench[dashboard]'")
@@ -68,9 +70,11 @@ def test_the_table_sorts_filters_groups_and_keeps_its_view_in_the_address(folder
         browser.wait_for_selector("#runs tr[data-id]")
         assert browser.locator("#runs tr[data-id]").count() == 12
         browser.click("#runs th[data-key=score]")
-        browser.wait_for_selector("#runs th[data-key=score][aria-sort=ascending]")
+        browser.wait_for_selector("#runs th[data-key=score][aria-sort=descending]")  # the best first
         scores = [float(each) for each in browser.locator("#runs tr[data-id] td:nth-child(7)").all_inner_texts()]
-        assert scores == sorted(scores)
+        assert scores == sorted(scores, reverse=True)
+        browser.click("#runs th[data-key=score]")
+        browser.wait_for_selector("#runs th[data-key=score][aria-sort=ascending]")
         browser.fill("#filter", "algo=iql medium")
         browser.wait_for_function("document.querySelectorAll('#runs tr[data-id]').length == 3")
         browser.select_option("#choice-group", "problem")
@@ -82,6 +86,22 @@ def test_the_table_sorts_filters_groups_and_keeps_its_view_in_the_address(folder
         browser.wait_for_selector("#runs tr.group")
         assert browser.locator("#runs tr[data-id]").count() == 3
         assert browser.locator("th[data-key=score]").get_attribute("aria-sort") == "ascending"
+
+
+@pytest.mark.browser
+def test_of_costs_the_lowest_comes_first(folder: Path) -> None:
+    shutil.rmtree(folder)
+    write_costs(folder, {"bc": [4.0, 5.0], "iql": [1.0, 2.0]})
+    with served(folder) as (address, _), page() as browser:
+        browser.goto(address)
+        browser.click("#runs th[data-key=score]")
+        browser.wait_for_selector("#runs th[data-key=score][aria-sort=ascending]")
+        assert browser.locator("#runs tr[data-id] td:nth-child(2)").all_inner_texts() == ["iql", "iql", "bc", "bc"]
+        assert browser.locator("#runs span[title='eval/cost, lower is better']").count() == 4
+        browser.click("nav a[data-view=compare]")
+        browser.wait_for_selector("#verdicts li")
+        assert browser.inner_text("#verdicts li").startswith("iql is ahead of bc by 3.00 [")
+        assert "eval/cost (lower is better), last evaluation" in browser.inner_text("main")
 
 
 @pytest.mark.browser
@@ -157,6 +177,28 @@ def test_keys_lead_through_runs_and_differences(folder: Path) -> None:
         browser.keyboard.press("/")
         browser.keyboard.type("algo=nobody")
         browser.wait_for_function("location.hash.includes('nobody')")
+
+
+@pytest.mark.browser
+def test_a_run_shows_what_it_takes_of_the_machine(folder: Path) -> None:
+    (run, other, *_) = sorted(folder.glob("runs/iql/hopper-medium/*"))
+    for place in range(1200):
+        usage = {"system/cpu_cores": 0.5 + place % 2, "system/memory_mib": 700.0 + place}
+        RunDir(run).append_usage(step=place, **usage)
+    with served(folder) as (address, _), page() as browser:
+        browser.goto(address + f"#run/{run.name}")
+        browser.wait_for_function("document.querySelectorAll('#system .js-plotly-plot .lines path').length == 2")
+        titles = browser.locator("#system .gtitle").all_text_contents()
+        assert titles == ["CPU cores", "memory MiB"]
+        drawn = browser.evaluate("[...document.querySelectorAll('#system .chart')].map(each => each.data[0].y)")
+        assert {len(each) for each in drawn} == {views.LOOKS}
+        assert (drawn[1][0], drawn[1][-1]) == (700, 1899)
+        assert browser.locator("#system .chart").first.bounding_box()["height"] < 200
+        assert browser.locator(".panels:not(#system) .chart").count() == 5  # what it reports, and nothing of the above
+        browser.goto(address + f"#run/{other.name}")
+        browser.wait_for_selector("#main .js-plotly-plot")
+        browser.wait_for_function(f"document.querySelector('#main').innerText.includes('{other.name}')")
+        assert browser.locator("#system").count() == 0
 
 
 @pytest.mark.browser

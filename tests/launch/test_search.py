@@ -269,14 +269,18 @@ def test_the_same_search_again_does_nothing_and_a_longer_one_goes_on(results: Pa
 
 
 def test_the_mean_over_seeds_counts_in_the_direction_asked_for() -> None:
+    """Or else in the one that the algorithm declares for the metric."""
     found = searched("search=random", "algo.x=choice(0,0.3)", "algo.tilt=-1", "seeds=3", "seed=1", "steps=2", trials=2)
     best, score = best_of(found)
     assert best.values == {"algo.x": "0.3"}
     assert score == pytest.approx(1 - (1 + 2 + 3) / 3)
-    down = searched("search=random", "algo.x=choice(0,0.3)", "steps=2", "search.metric=eval/depth",
-                    "search.direction=minimize", trials=2)  # fmt: skip
-    best, score = best_of(down)
-    assert (best.values, score) == ({"algo.x": "0.3"}, -1.0)
+    for direction, top in (("auto", "0.3"), ("minimize", "0.3"), ("maximize", "0")):
+        found = searched("search=random", "algo.x=choice(0,0.3)", "steps=2", "search.metric=eval/depth",
+                         f"search.direction={direction}", trials=2)  # fmt: skip
+        best, score = best_of(found)
+        assert best.values == {"algo.x": top}
+        assert score == -height(float(top), 0.01, 5)
+    assert RunDir(best.run.directory).metric_directions() == {"eval/depth": "lower"}
 
 
 @pytest.mark.parametrize("evaluations", [1, 4])

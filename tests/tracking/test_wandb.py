@@ -122,6 +122,11 @@ def plain(rows: list[Row]) -> list[Row]:
     return [{key: value for key, value in row.items() if key not in OWN} for row in rows]
 
 
+def core_log(run: Run) -> str:
+    """What wandb-core wrote down of all lives."""
+    return "".join(path.read_text() for path in run.results.glob("wandb/run-*/logs/debug-internal.log"))
+
+
 def kill(mirror: WandbMirror) -> None:
     """The machine dies: the mirror and wandb-core with it."""
     assert mirror._process is not None
@@ -260,6 +265,37 @@ def test_outage(server: WandbServer, tmp_path: Path, capfd: pytest.CaptureFixtur
     # W&B's own sync would put the rows of this folder behind those that are there.
     sync("--include-online", tmp_path / "wandb")
     assert_on_server(server, run, 1000)
+
+
+def test_a_refusal_is_no_success(server: WandbServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """wandb-core sends nothing more after one, and says so to nobody."""
+    run = Run(tmp_path, "online")
+    mirror = run.life()
+    run.write(mirror, range(50))
+    wait_for(lambda: len(server.runs) == 2)
+    server.refusing = 404
+    run.write(mirror, range(50, 100))
+    wait_for(lambda: "filestream: fatal error" in core_log(run))
+    server.refusing = None
+    run.write(mirror, range(100, 200))
+    mirror.finish("finished")
+    run.end("finished")
+    assert "`rlbench wandb sync 0123456789` sends what the server lacks" in capfd.readouterr().err
+    assert "sent" not in json.loads((run.path / "wandb.json").read_text())
+
+    sent = run.by_hand()
+    assert (sent.returncode, sent.stdout.splitlines()[-1:]) == (0, ["1 sent"])
+    assert_on_server(server, run, 200)
+
+    server.refusing = 404
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in run.rows(range(200, 210)))
+    sent = run.by_hand()
+    assert sent.returncode == 1
+    assert "failed: the server did not take all rows" in sent.stdout
+    server.refusing = None
+    assert run.by_hand().returncode == 0
+    assert_on_server(server, run, 210)
 
 
 @pytest.mark.parametrize("missing", ["server", "account"])

@@ -40,13 +40,17 @@ class StoredRun:
 
 
 class WandbServer:
-    """Listens on 127.0.0.1 while the context is open; `failing = True` answers every request with 500."""
+    """Listens on 127.0.0.1 while the context is open.
+
+    `failing = True` answers every request with 500, `refusing = 404` those that bring rows with 404.
+    """
 
     def __init__(self) -> None:
         self.runs: dict[str, StoredRun] = {}
         self.views: list[dict[str, Any]] = []
         self.requests = 0
         self.failing = False
+        self.refusing: int | None = None
         self.port = 0
         self._http: _Listener | None = None
 
@@ -212,6 +216,8 @@ class _Handler(BaseHTTPRequestHandler):
             operation = request.get("operationName") or (named[1] if named else "")
             return self._answer(200, {"data": self.server.wandb.graphql(operation, request.get("variables") or {})})
         if stream := re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", self.path):
+            if refusal := self.server.wandb.refusing:
+                return self._answer(refusal, {"error": "refused"})
             self.server.wandb.stream(stream[1], json.loads(body))
             return self._answer(200, {})
         return self._answer(404, {})

@@ -78,7 +78,8 @@ const COLUMNS = {
   seeds: {title: "seeds", value: run => run.seed, show: run => run.seeds > 1 ? `${run.seed} to ${run.seed + run.seeds - 1}` : run.seed, number: true},
   state: {title: "state", show: run => element("span", {class: run.state, title: run.error ?? ""}, run.state)},
   progress: {title: "progress", value: run => run.step / (run.steps || 1), show: run => element("progress", {value: run.step / (run.steps || 1), title: `${number(run.step)} of ${number(run.steps)}`})},
-  score: {title: "score", number: true, show: run => element("span", {title: run.metric ?? ""}, number(run.score))},
+  score: {title: "score", number: true, show: run => element("span", {title: (run.metric ?? "") + (run.lower_is_better ? ", lower is better" : "")}, number(run.score)),
+    first: () => table.runs.some(run => run.lower_is_better) ? 1 : -1},
   seconds: {title: "time", number: true, show: run => duration(run.seconds)},
   host: {title: "host"},
   heartbeat: {title: "last sign", show: run => ago(run.heartbeat)},
@@ -104,7 +105,7 @@ async function drawRuns(main, state) {
   const names = table.settings.filter(key => !(key in COLUMNS));
   const head = element("tr", {}, ...columns.map(key => element("th", {
     class: column(key).number ? "number" : "", "data-key": key, "aria-sort": key === sort ? (way > 0 ? "ascending" : "descending") : false,
-    onclick: () => set({sort: key, way: key === sort ? -way : 1}),
+    onclick: () => set({sort: key, way: key === sort ? -way : column(key).first?.() ?? 1}),
   }, column(key).title + (key === sort ? (way > 0 ? " ▲" : " ▼") : ""))));
   const rows = [];
   const groups = new Map();
@@ -304,7 +305,7 @@ async function drawCompare(main, state) {
   });
   const over = found.aggregates.length ? [element("h2", {}, `Over ${found.common.length} tasks`),
     rows(["", "mean", "median of tasks", "IQM", "optimality gap"], found.aggregates.map(each => [each.arm, interval(each.mean), interval(each.median), interval(each.iqm), interval(each.gap)]))] : [];
-  main.replaceChildren(controls, element("p", {}, `${found.metric}, ${found.title}; intervals: 95 %, bootstrap over seeds within each task`),
+  main.replaceChildren(controls, element("p", {}, `${found.metric}${found.lower_is_better ? " (lower is better)" : ""}, ${found.title}; intervals: 95 %, bootstrap over seeds within each task`),
     element("ul", {id: "verdicts"}, ...found.pairs.map(pair => element("li", {class: pair.enough ? "finished" : "quiet"}, pair.words))), ...over,
     element("h2", {}, "Task by task"),
     rows(["task", "", "n", "mean", "IQM", "sd", "each seed"], [...found.cells].sort((a, b) => a.task.localeCompare(b.task) || found.arms.indexOf(a.arm) - found.arms.indexOf(b.arm)).map(each => [each.task, each.arm, each.n, interval(each.mean), interval(each.iqm), each.sd, Object.values(each.seeds).map(score => number(score)).join("  ")])),
@@ -318,6 +319,7 @@ async function drawRun(main, state, id) {
   const facts = Object.entries(found.facts).filter(([, fact]) => fact != null);
   const names = Object.keys(found.series).sort((a, b) => !a.startsWith("eval/") - !b.startsWith("eval/") || a.localeCompare(b));
   const charts = names.map(() => element("div", {class: "chart"}));
+  const taken = Object.entries(found.system), small = taken.map(() => element("div", {class: "chart small"}));
   const opened = new Set([...main.querySelectorAll("details[open]")].map(each => each.id));
   const part = (name, title, ...content) => element("details", {id: name, open: opened.has(name)}, element("summary", {}, element("b", {}, title)), ...content);
   main.replaceChildren(
@@ -326,6 +328,7 @@ async function drawRun(main, state, id) {
     element("dl", {}, ...facts.flatMap(([key, fact]) => [element("dt", {}, key), element("dd", {}, key === "heartbeat" ? ago(fact) : key === "seconds" ? duration(fact) : String(fact))])),
     ...found.videos.map(name => element("video", {controls: true, src: "/file?" + new URLSearchParams({id, name})})),
     element("div", {class: "panels"}, ...charts),
+    ...(taken.length ? [element("h2", {}, "What it takes of the machine"), element("div", {class: "panels", id: "system"}, ...small)] : []),
     element("details", {id: "log", open: opened.size ? opened.has("log") : true}, element("summary", {}, element("b", {}, "log")), element("pre", {}, found.log || "nothing yet")),
     part("config", "configuration", element("pre", {}, found.config)),
     part("meta", "where it comes from", element("pre", {}, JSON.stringify(found.meta, null, 1))),
@@ -335,7 +338,12 @@ async function drawRun(main, state, id) {
     plot(charts[place], Object.entries(found.series[name]).map(([seed, line]) => ({x: line.steps, y: line.values, name: "seed " + seed,
       mode: line.steps.length > 1 ? "lines" : "markers", line: {...drawn[seed], width: 1.6}, hovertemplate: `seed ${seed}: %{y:.4g} at %{x}<extra></extra>`})), look(name, "step", ""));
   });
+  taken.forEach(([name, line], place) => plot(small[place], [{x: line.at.map(at => new Date(1000 * at)), y: line.values, line: {color: COLOURS[0], width: 1.4},
+    mode: line.at.length > 1 ? "lines" : "markers", hovertemplate: "%{y:.4g} at %{x|%H:%M:%S}<extra></extra>"}],
+    {...look(took(name), "", ""), margin: {l: 44, r: 8, t: 26, b: 22}, yaxis: {...look("", "", "").yaxis, rangemode: "tozero"}}));
 }
+
+const took = name => name.replace("system/", "").replaceAll("_", " ").replace("mib per second", "MiB a second").replace("mib", "MiB").replace("cpu", "CPU").replace("gpu", "GPU");
 
 async function drawDiff(main, state, ids) {
   const found = await ask("diff", {ids});

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,17 @@ import yaml
 from rlbench.analysis import arms, figures, statistics
 from rlbench.analysis.compare import compare, evaluated
 from rlbench.analysis.contents import contents, defined
-from rlbench.analysis.curves import curves
+from rlbench.analysis.curves import curves, thinned
 from rlbench.analysis.filters import Filter
 from rlbench.analysis.protocols import Protocol
 from rlbench.analysis.results import FACTS, Results, flat
 from rlbench.errors import UsageError
+from rlbench.metrics import is_cost
 from rlbench.paths import results_root
 from rlbench.tracking.rundir import RunDir
 
 LOG = 1 << 16  # bytes of the end of a log that a page shows
+LOOKS = 500  # at the machine, of which a chart is drawn
 VIDEOS = ".mp4", ".webm"
 SHOWN = "id", "algo", "problem", "state", "step", "steps", "score", "metric", "seconds", "heartbeat", "host", "error"
 NAMING = "_target_", "name", "level"
@@ -46,7 +49,10 @@ def runs(results: Results, words: Sequence[str]) -> Row:
     rows = table.to_dicts()
     settings = [key for key in table.columns if key not in FACTS and key.rpartition(".")[2] not in NAMING]
     keys = [key for key in settings if table[key].n_unique() > 1]
-    listed = [{key: row[key] for key in (*SHOWN, "seed", "seeds", *keys)} for row in rows]
+    listed = [
+        {**{key: row[key] for key in (*SHOWN, "seed", "seeds", *keys)}, "lower_is_better": judged_by_cost(row)}
+        for row in rows
+    ]
     metrics = [name for name in results.metrics.columns if "/" in name]
     return {
         "runs": listed,
@@ -57,6 +63,11 @@ def runs(results: Results, words: Sequence[str]) -> Row:
         "damaged": {str(path): why for path, why in results.damaged.items()},
         "folder": str(results.root),
     }
+
+
+def judged_by_cost(row: Row) -> bool:
+    """Whether a low score of a run is a good one."""
+    return is_cost(row["metric"] or "", json.loads(row["metric_directions"]))
 
 
 def learning_curves(results: Results, words: Sequence[str], metric: str, by: Sequence[str], over_tasks: bool) -> Row:
@@ -148,11 +159,24 @@ def run(results: Results, id: str) -> Row:
             "meta": directory.meta(),
             "config": directory.config(),
             "series": series,
+            "system": system(directory),
             "log": log(path),
             "files": {str(each.relative_to(path)): each.stat().st_size for each in files},
             "videos": [str(each.relative_to(path)) for each in files if each.suffix in VIDEOS],
         }
     )
+
+
+def system(directory: RunDir) -> dict[str, Row]:
+    """What a run took of its machine: each quantity against the time of day, in seconds since 1970."""
+    rows = directory.usage()
+    rows = [rows[place] for place in thinned(np.arange(len(rows)), LOOKS)]
+    names = sorted({name for row in rows for name in row if name.startswith("system/")})
+    having = {name: [row for row in rows if name in row] for name in names}
+    return {
+        name: {"at": [row["at"] for row in each], "values": [row[name] for row in each]}
+        for name, each in having.items()
+    }
 
 
 def row_of(results: Results, id: str) -> Row:

@@ -2,11 +2,12 @@
 
 import math
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from rlbench.metrics import Ways
 from rlbench.task import Task
 from rlbench.types import Count, NonNegative, Positive
 
@@ -29,6 +30,8 @@ class Hill:
         seconds: how long a step takes.
         falls: the step at which it comes to grief.
     """
+
+    metric_directions: ClassVar[Ways] = {"eval/depth": "lower"}
 
     def __init__(
         self,

@@ -1,0 +1,42 @@
+"""Which way a metric goes."""
+
+import pytest
+
+from rlbench.errors import UsageError
+from rlbench.metrics import declared, headline, is_cost
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["eval/cost", "eval/cost_per_period", "eval/regret", "eval/bound_regret", "eval/optimality_gap", "train/loss",
+     "train/critic_loss", "eval/model_error", "eval/rmse", "cost/holding"],
+)  # fmt: skip
+def test_costs_by_name(name: str) -> None:
+    assert is_cost(name, {})
+    assert not is_cost(name, {name: "higher"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["eval/normalized_score", "eval/return", "eval/success", "eval/mean_reward", "eval/length", "eval/costume",
+     "eval/glossary", "eval/singapore", "time/updates_per_second"],
+)  # fmt: skip
+def test_all_others_are_gains(name: str) -> None:
+    assert not is_cost(name, {})
+    assert is_cost(name, {name: "lower"})
+    assert not is_cost(name, {"eval/other": "lower"})
+
+
+def test_what_judges_a_run() -> None:
+    assert headline(["train/loss", "eval/cost", "eval/return"]) == "eval/return"
+    assert headline(["train/loss", "eval/cost", "eval/length"]) == "eval/cost"
+    assert headline(["train/loss"]) is None
+
+
+def test_later_declarations_win_and_wrong_ones_are_refused() -> None:
+    assert declared({"eval/a": "lower", "eval/b": "lower"}, {"eval/b": "higher"}) == {
+        "eval/a": "lower",
+        "eval/b": "higher",
+    }
+    with pytest.raises(UsageError, match="eval/a is 'down'"):
+        declared({"eval/a": "down"})  # type: ignore[dict-item]
