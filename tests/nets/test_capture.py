@@ -30,7 +30,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 STEADY = {"cocoa": 30}
-"""Updates where rounding grows: layer normalisation leaves gradients of nothing else, and Adam divides by their size."""
+"""Updates where rounding grows: layer normalisation leaves gradients of nothing else; Adam divides by their size."""
 MODELLED: dict[str, list[str]] = {
     "mopo": [f"algo.{word}" for word in modelled.ROLLOUTS],
     "mobile": [f"algo.{word}" for word in modelled.ROLLOUTS],
