@@ -40,6 +40,7 @@ SMALL: dict[str, Any] = {
     "rollout_every": 40,
     "imagination_length": 2,
     "start_steps": 30,
+    "updates_per_step": 2,
     "buffer_size": 150,
     "size": 2000,
     "rows": 2000,

@@ -50,7 +50,10 @@ class Online(ControlAlgorithm):
                 metrics = self.learn()
             else:
                 self.step += 1
-        return {**metrics, "train/return": torch.from_numpy(self.envs.last_returns.copy())}
+        lived = {"train/return": self.envs.last_returns}
+        if not np.isnan(self.envs.successes).all():
+            lived["train/successes"] = self.envs.successes
+        return metrics | {name: torch.from_numpy(values.copy()) for name, values in lived.items()}
 
     @torch.no_grad()
     def collect(self) -> None:

@@ -7,6 +7,8 @@ only one, within 0.1 of (0.9, 0), or after 100 steps.
 
 from __future__ import annotations
 
+from collections import deque
+from itertools import product
 from typing import Any
 
 import gymnasium
@@ -47,6 +49,24 @@ def blocked(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def arrived(state: np.ndarray) -> np.ndarray:
     """Whether states `[N, 2]` are at the goal, bool `[N]`."""
     return np.asarray(np.linalg.norm(state - GOAL, axis=1) <= RADIUS)
+
+
+def shortest() -> dict[tuple[int, int], int]:
+    """Least number of steps to the goal from every point (i, j) of the grid (0.1 i, 0.1 j), by breadth-first search.
+
+    A step goes to one of the eight neighbours, which is what actions of -1, 0 and 1 do.
+    """
+    points = product(range(-10, 11), repeat=2)
+    lengths = {point: 0 for point in points if np.hypot(point[0] - 9, point[1]) <= 1}
+    queue = deque(lengths)
+    while queue:
+        x, y = point = queue.popleft()
+        for before in product((x - 1, x, x + 1), (y - 1, y, y + 1)):
+            a, b = STEP * np.array([[before], [point]], dtype=np.float64)
+            if before not in lengths and max(map(abs, before)) <= 10 and not blocked(a, b)[0]:
+                lengths[before] = lengths[point] + 1
+                queue.append(before)
+    return lengths
 
 
 class PointMaze(gymnasium.Env[np.ndarray, np.ndarray]):
