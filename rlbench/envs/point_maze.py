@@ -56,8 +56,8 @@ def shortest() -> dict[tuple[int, int], int]:
 
     A step goes to one of the eight neighbours, which is what actions of -1, 0 and 1 do.
     """
-    points = product(range(-10, 11), repeat=2)
-    lengths = {point: 0 for point in points if np.hypot(point[0] - 9, point[1]) <= 1}
+    grid = range(-10, 11)
+    lengths = {(x, y): 0 for x, y in product(grid, grid) if np.hypot(x - 9, y) <= 1}
     queue = deque(lengths)
     while queue:
         x, y = point = queue.popleft()
