@@ -84,9 +84,7 @@ def episodes(rng: np.random.Generator, rows: int, act: Callable[[np.ndarray, np.
             action = act(state, WAYPOINTS[towards]).astype(np.float32)
             following = move(state, action.astype(np.float64))
             there = arrived(following)
-            steps[time] = np.concatenate(
-                [state, action, there[:, None], following, there[:, None], there[:, None] & False], 1
-            )
+            steps[time, :, :-1] = np.concatenate([state, action, there[:, None], following, there[:, None]], 1)
             lengths[running & there] = time + 1
             running &= ~there
             state = following
