@@ -43,6 +43,7 @@ SMALL: dict[str, Any] = {
     "bc_steps": 30,
     "warmup_steps": 30,
     "reward_steps": 30,
+    "updates_per_step": 2,
     "buffer_size": 150,
     "pairs": 500,
     "size": 2000,

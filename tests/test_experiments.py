@@ -141,6 +141,9 @@ def test_the_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
         "cpl_reacher": 5,
         "hopper_embedded": 24,
         "hopper_short": 1,
+        "moorl_d4rl": 500,
+        "moorl_pendulum": 5,
+        "moorl_pointmaze": 6,
         "recovering_bandit_full": 1,
     }
 

@@ -33,10 +33,10 @@ def test_the_page_does_what_it_says(tmp_path: Path) -> None:
             done = command(text, tmp_path)
             assert done.returncode == 0, f"{text}{done.stdout}{done.stderr}"
             ran.append(done)
-    first, conformance, pendulum, walk, shared = ran
+    first, conformance, car, walk, shared = ran
     assert "eval/return at step 5,000" in first.stdout
     assert conformance.stdout.count("passed") == 4
-    assert "600 of 600 steps" in pendulum.stdout
+    assert "600 of 600 steps" in car.stdout
     assert "disc2d-walk" in walk.stdout
     assert shared.stdout.splitlines()[:2] == first.stdout.splitlines()[:2]  # the same score as of one process
     again = command("rlbench --config-dir mine algo=linear env=disc2d dataset=disc", tmp_path)

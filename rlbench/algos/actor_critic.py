@@ -69,7 +69,10 @@ class ControlAlgorithm:
         """The next update."""
         self.step += 1
         self.schedule()
-        rows = self.next_batch()
+        return self.learn_rows(self.next_batch())
+
+    def learn_rows(self, rows: Tensor) -> dict[str, Tensor]:
+        """An update on these rows."""
         return self.update_rows(rows) if self.captured is None else self.captured(rows)
 
     def update_rows(self, rows: Tensor) -> dict[str, Tensor]:
@@ -151,6 +154,7 @@ class SoftActorCritic(ControlAlgorithm):
         alpha_max: the learned temperature is clipped to [0, alpha_max]; None: not clipped.
         entropy_in_target: whether the critics' target holds the entropy term.
         log_std_min, log_std_max: bounds of the policy's log-std.
+        critic_options: as `MLP`'s.
     """
 
     def __init__(
@@ -169,6 +173,7 @@ class SoftActorCritic(ControlAlgorithm):
         entropy_in_target: bool,
         log_std_min: float,
         log_std_max: float,
+        critic_options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(task)
         self.gamma, self.tau = gamma, tau
@@ -178,7 +183,7 @@ class SoftActorCritic(ControlAlgorithm):
         self.entropy_in_target = entropy_in_target
         self.policy = TanhGaussian(log_std_min, log_std_max)
         self.actor = task.networks.state(hidden_dims, 2 * task.networks.action_dim)
-        self.critic = task.networks.state_action(hidden_dims, 1, members=num_critics)
+        self.critic = task.networks.state_action(hidden_dims, 1, members=num_critics, **(critic_options or {}))
         start = task.streams("parameters")
         self.params["actor"] = self.actor.init(start)
         self.params["critic"] = self.critic.init(start)
@@ -209,11 +214,19 @@ class SoftActorCritic(ControlAlgorithm):
         output = self.actor(params or self.params["actor"], observation)
         return self.policy.sample(output, self.noise.normal(*observation.shape[1:-1], self.task.networks.action_dim))
 
+    def target_value(self, q: Tensor) -> Tensor:
+        """What the target critics' values of the next state count for: `[S * M, B, 1]` to `[S, B, 1]`."""
+        return least(q, self.num_critics)
+
+    def actor_value(self, q: Tensor) -> Tensor:
+        """What the actor maximises of the critics' values: `[S * M, B, 1]` to `[S, B, 1]`."""
+        return least(q, self.num_critics)
+
     @torch.no_grad()
     def target(self, batch: Batch) -> Tensor:
         """y, `[S, B, 1]`."""
         action, log_prob = self.sample(batch.next_observation)
-        value = least(self.critic(self.params["target"], batch.next_observation, action), self.num_critics)
+        value = self.target_value(self.critic(self.params["target"], batch.next_observation, action))
         if self.entropy_in_target:
             value = value - self.alpha * log_prob
         return batch.reward + self.gamma * (1 - batch.terminated) * value
@@ -228,7 +241,7 @@ class SoftActorCritic(ControlAlgorithm):
     def actor_loss(self, params: Params, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         seeds = len(self.task.seeds)
         action, log_prob = self.sample(batch.observation, params)
-        q = least(self.critic(self.params["critic"], batch.observation, action), self.num_critics)
+        q = self.actor_value(self.critic(self.params["critic"], batch.observation, action))
         loss = per_seed(self.alpha * log_prob - q, seeds)
         return loss, {"train/actor_loss": loss, "train/entropy": -per_seed(log_prob, seeds)}
 
@@ -252,8 +265,12 @@ class SoftActorCritic(ControlAlgorithm):
             self.alpha_optimizer.step(grads)
         return {**metrics, "train/alpha": self.alpha.flatten()}
 
+    def follow(self) -> None:
+        """Move the target critics towards the critics."""
+        polyak(self.params["target"], self.params["critic"], self.tau)
+
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One step of critics, actor, temperature and targets."""
         metrics = {**self.update_critic(batch), **self.update_actor(batch)}
-        polyak(self.params["target"], self.params["critic"], self.tau)
+        self.follow()
         return metrics

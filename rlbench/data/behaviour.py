@@ -115,6 +115,12 @@ class Behaviour:
         entry: dict[str, Any] = self.manifest["policies"][name]
         return entry
 
+    @property
+    def levels(self) -> list[str]:
+        """The levels that there are."""
+        own = {RANDOM, *self.manifest["levels"]}
+        return [level for level in LEVELS if level in own or (level == "medium_expert" and {"medium", "expert"} <= own)]
+
     def mix(self, level: str) -> dict[str, float]:
         """The policies of a level, in order, with their shares of the rows.
 
@@ -123,12 +129,14 @@ class Behaviour:
         """
         if level == RANDOM:
             return {RANDOM: 1.0}
-        if level == "medium_expert":
+        if level == "medium_expert" and level in self.levels:
             return {name: 0.5 * share for half in ("medium", "expert") for name, share in self.mix(half).items()}
         names = self.manifest["levels"].get(level)
         if not names:
-            raise UsageError(f"there is no dataset={level} for env={self.folder.name}; there are: {', '.join(LEVELS)}")
-        return {name: 1 / len(names) for name in names}
+            raise UsageError(
+                f"there is no dataset={level} for env={self.folder.name}; there are: {', '.join(self.levels)}"
+            )
+        return dict(names) if isinstance(names, dict) else {name: 1 / len(names) for name in names}
 
     def hashes(self, level: str) -> dict[str, str | None]:
         """sha256 of each policy file of a level; None for random actions."""

@@ -86,10 +86,11 @@ class Embedded:
         observation_dim, action_dim = self.env.dims()
         for name, rows in zip(self.mix, recorded, strict=True):
             self.check(name, Transitions(rows, observation_dim, action_dim))
+        notes = NOTES | self.behaviour.manifest.get("notes", {})
         card = {
             "id": self.id,
             "level": self.level,
-            "about": f"{NOTES[self.level]}; recorded by rlbench itself",
+            "about": f"{notes[self.level]}; recorded by rlbench itself",
             "source": "rlbench",
             "licence": "MIT",
             "env": self.env.id,

@@ -43,6 +43,8 @@ class TrainingEnvs:
         """Return so far of the running episodes."""
         self.last_returns = np.full(len(seeds), np.nan)
         """Return of each seed's last finished episode, NaN before the first."""
+        self.successes = np.full(len(seeds), np.nan)
+        """Finished episodes that ended in success, NaN as long as the simulator says nothing about it."""
 
     def _reset(self, i: int) -> np.ndarray:
         self.actions[i] = []
@@ -55,11 +57,13 @@ class TrainingEnvs:
         terminated, truncated = np.zeros((2, len(self.envs)), dtype=bool)
         following = np.empty_like(self.observation)
         for i, env in enumerate(self.envs):
-            observation, value, terminated[i], truncated[i], _ = env.step(actions[i])
+            observation, value, terminated[i], truncated[i], info = env.step(actions[i])
             following[i] = np.asarray(observation, dtype=np.float32).reshape(-1)
             reward[i] = value
             self.returns[i] += float(value)
             self.actions[i].append(np.array(actions[i], dtype=np.float32))
+            if (terminated[i] or truncated[i]) and "success" in info:
+                self.successes[i] = np.nan_to_num(self.successes[i]) + bool(info["success"])
         self.observation = following.copy()
         for i in np.flatnonzero(terminated | truncated):
             self.last_returns[i], self.returns[i] = self.returns[i], 0.0
@@ -73,6 +77,7 @@ class TrainingEnvs:
             "actions": [[a.tolist() for a in actions] for actions in self.actions],
             "returns": self.returns.tolist(),
             "last_returns": self.last_returns.tolist(),
+            "successes": self.successes.tolist(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -85,3 +90,4 @@ class TrainingEnvs:
                 self.actions[i].append(action)
         self.returns = np.array(state["returns"])
         self.last_returns = np.array(state["last_returns"])
+        self.successes = np.array(state["successes"])

@@ -95,7 +95,7 @@ def show_list(as_json: bool) -> int:
         {"env": env, "level": level, "policies": list(known.mix(level)), "score": expected_score(known, level)}
         for env in behaviour.environments()
         for known in [behaviour.Behaviour.of(env)]
-        for level in behaviour.LEVELS
+        for level in known.levels
     ]
     cached: list[dict[str, Any]] = []
     for folder in store.stored():

@@ -27,9 +27,14 @@ NOWHERE = Control("nowhere", "Nowhere-v0")
 
 
 def build(
-    name: str, data: Transitions | Control, seeds: tuple[int, ...] = (0,), steps: int = 1000, **changes: Any
+    name: str,
+    data: Transitions | Control,
+    seeds: tuple[int, ...] = (0,),
+    steps: int = 1000,
+    env: Control | None = None,
+    **changes: Any,
 ) -> Any:
-    """The algorithm with its own YAML file's values, apart from `changes`, on a dataset or in an environment."""
+    """The algorithm with its own YAML file's values, apart from `changes`, on a dataset, in an environment, or both."""
     config = yaml.safe_load((CONF / f"{name}.yaml").read_text())
     module, cls = config["_target_"].rsplit(".", 1)
     values = {k: v for k, v in config.items() if k not in ("defaults", "_target_", "name", "about", "budget")}
@@ -43,7 +48,7 @@ def build(
         seeds=seeds,
         steps=steps,
         device=torch.device("cpu"),
-        env=NOWHERE if isinstance(data, Transitions) else data,
+        env=env or (NOWHERE if isinstance(data, Transitions) else data),
         data=data if isinstance(data, Transitions) else None,
         eval_episodes=4,
         artefacts=None,  # type: ignore[arg-type]  # none of these algorithms trains shared stages
@@ -123,10 +128,12 @@ class Columns(NamedTuple):
     row: Tensor = torch.empty(0)
 
 
-def minibatches(data: Transitions, seed: int, size: int, kept: np.ndarray | None = None) -> Iterator[Columns]:
+def minibatches(
+    data: Transitions, seed: int, size: int, kept: np.ndarray | None = None, purpose: str = "minibatches"
+) -> Iterator[Columns]:
     """The minibatches that a seed is to draw, 32 at a time, from the rows `kept` (all)."""
     rows = torch.arange(len(data)) if kept is None else torch.as_tensor(kept)
-    stream = SeedStreams((seed,), "minibatches")
+    stream = SeedStreams((seed,), purpose)
     columns = [data.observation, data.action, data.reward[:, None], data.next_observation, data.terminated[:, None]]
     tensors = [torch.tensor(column) for column in columns]
     while True:

@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from rlbench.data.transitions import Transitions
 from rlbench.envs.control import Control
 
 
@@ -26,3 +27,12 @@ class Point(gymnasium.Env[np.ndarray, np.ndarray]):
 
 gymnasium.register("Point-v0", f"{__name__}:Point", max_episode_steps=8)
 POINT = Control("point", f"{__name__}:Point-v0")
+
+
+def recorded(rows: int = 300) -> Transitions:
+    """What uniformly random actions do at uniformly random places, every row an episode."""
+    rng = np.random.default_rng(0)
+    state, action = rng.uniform(-1, 1, (2, rows, 1))
+    following = state + action / 2
+    over = np.abs(following[:, 0]) > 1.2
+    return Transitions.of_columns(state, action, 1 - following[:, 0] ** 2, following, over, ~over)

@@ -21,7 +21,7 @@ from torch import Tensor
 from rlbench.algos.actor_critic import Offline, SoftActorCritic, per_seed
 from rlbench.data.sampling import Batch, training_rows
 from rlbench.nets.mlp import stack
-from rlbench.nets.optim import Params, polyak
+from rlbench.nets.optim import Params
 from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegative, Positive
 
@@ -115,7 +115,7 @@ class CQL(SoftActorCritic, Offline):
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One step of actor, temperature, critics and targets."""
         metrics = {**self.update_actor(batch), **self.update_critic(batch)}
-        polyak(self.params["target"], self.params["critic"], self.tau)
+        self.follow()
         return metrics
 
 

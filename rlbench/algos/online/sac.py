@@ -6,15 +6,12 @@ a step after `start_steps` of uniformly random actions. The losses stand in `rlb
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from rlbench.algos.actor_critic import SoftActorCritic
-from rlbench.algos.online.learning import Online
+from rlbench.algos.interaction import SoftOnline
 from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegativeInt, Positive
 
 
-class SAC(SoftActorCritic, Online):
+class SAC(SoftOnline):
     """Soft actor-critic, online; the unit of work is one environment step (and one update).
 
     Args:
@@ -51,20 +48,14 @@ class SAC(SoftActorCritic, Online):
         super().__init__(
             task,
             hidden_dims=hidden_dims,
-            num_critics=2,
             gamma=gamma,
             tau=tau,
+            batch_size=batch_size,
             actor_learning_rate=actor_learning_rate,
             critic_learning_rate=critic_learning_rate,
             alpha_learning_rate=alpha_learning_rate,
-            alpha=None,
-            alpha_max=None,
-            entropy_in_target=True,
+            buffer_size=buffer_size,
+            start_steps=start_steps,
             log_std_min=log_std_min,
             log_std_max=log_std_max,
         )
-        self.learn_by_acting(batch_size=batch_size, buffer_size=buffer_size, start_steps=start_steps)
-
-    def explore(self, features: Tensor) -> Tensor:
-        output = self.actor(self.params["actor"], features)
-        return self.policy.sample(output, self.exploration.normal(1, self.dims[1]))[0]

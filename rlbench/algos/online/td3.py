@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from rlbench.algos.online.learning import Online
+from rlbench.algos.interaction import Online
 from rlbench.algos.twin_delayed import TwinDelayed
 from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegative, NonNegativeInt, Positive

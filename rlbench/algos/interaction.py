@@ -1,14 +1,17 @@
-"""What the online algorithms share: acting in the environments, remembering, and one update a step."""
+"""What algorithms that interact share: acting in the environments, remembering, and one update a step."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rlbench.algos.actor_critic import ControlAlgorithm
+from rlbench.algos.actor_critic import ControlAlgorithm, SoftActorCritic
 from rlbench.data.sampling import ReplayBuffer
 from rlbench.envs.training import TrainingEnvs
+from rlbench.task import ControlTask
 
 
 class Online(ControlAlgorithm):
@@ -47,7 +50,10 @@ class Online(ControlAlgorithm):
                 metrics = self.learn()
             else:
                 self.step += 1
-        return {**metrics, "train/return": torch.from_numpy(self.envs.last_returns.copy())}
+        lived = {"train/return": self.envs.last_returns}
+        if not np.isnan(self.envs.successes).all():
+            lived["train/successes"] = self.envs.successes
+        return metrics | {name: torch.from_numpy(values.copy()) for name, values in lived.items()}
 
     @torch.no_grad()
     def collect(self) -> None:
@@ -68,3 +74,33 @@ class Online(ControlAlgorithm):
     def features_of(self, observation: np.ndarray) -> Tensor:
         """`[S, d]` to `[S, 1, dim]`."""
         return self.task.features(torch.from_numpy(observation).to(self.task.device)[:, None])
+
+
+class SoftOnline(SoftActorCritic, Online):
+    """The soft actor-critic with a learned temperature, online: SAC, and what builds on it.
+
+    Args:
+        task: the problem.
+        batch_size, buffer_size, start_steps: see `Online.learn_by_acting`.
+        soft: see `SoftActorCritic`.
+    """
+
+    def __init__(
+        self,
+        task: ControlTask,
+        *,
+        batch_size: int,
+        buffer_size: int,
+        start_steps: int,
+        num_critics: int = 2,
+        entropy_in_target: bool = True,
+        **soft: Any,
+    ) -> None:
+        super().__init__(
+            task, num_critics=num_critics, entropy_in_target=entropy_in_target, alpha=None, alpha_max=None, **soft
+        )
+        self.learn_by_acting(batch_size=batch_size, buffer_size=buffer_size, start_steps=start_steps)
+
+    def explore(self, features: Tensor) -> Tensor:
+        output = self.actor(self.params["actor"], features)
+        return self.policy.sample(output, self.exploration.normal(1, self.dims[1]))[0]
