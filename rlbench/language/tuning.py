@@ -1,0 +1,146 @@
+"""Updates of language models: RMSprop with linear warm-up and clipped gradients, and supervised fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlbench.language.policy import Model, TextPolicy
+from rlbench.language.text import Epochs, Text, Texts, split
+from rlbench.rng import SeedStreams
+from rlbench.types import Count, NonNegativeInt, Positive
+
+
+class Tuner:
+    """Changes a model by gradients, each seed's clipped by itself.
+
+    Args:
+        model: the model.
+        learning_rate: after warm-up.
+        warmup_updates: w; the rate of update k (from 0) is that times min(1, (k + 1) / (w + 1)).
+        max_grad_norm: gradients are scaled down to this norm.
+    """
+
+    def __init__(self, model: Model, learning_rate: float, warmup_updates: int, max_grad_norm: float) -> None:
+        self.model = model
+        self.learning_rate, self.warmup_updates, self.max_grad_norm = learning_rate, warmup_updates, max_grad_norm
+        self.optimizer = torch.optim.RMSprop(model.parameters(), lr=learning_rate)
+        self.updates = 0
+
+    def step(self, losses: Iterable[Tensor]) -> Tensor:
+        """One update by the sum of losses `[S]`, whose graphs are freed one after another; the gradients' norms."""
+        self.optimizer.zero_grad()
+        for loss in losses:
+            loss.sum().backward()
+        norm = self.model.clip(self.max_grad_norm)
+        rate = self.learning_rate * min(1.0, (self.updates + 1) / (self.warmup_updates + 1))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.updates += 1
+        return norm
+
+    def state_dict(self) -> dict[str, Any]:
+        optimizer = self.optimizer.state_dict()
+        state = {
+            place: {name: each.clone() if isinstance(each, Tensor) else each for name, each in values.items()}
+            for place, values in optimizer["state"].items()
+        }
+        return {"model": self.model.state_dict(), "optimizer": {**optimizer, "state": state}, "updates": self.updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.updates = state["updates"]
+
+
+def likelihood_loss(policy: TextPolicy, text: Text) -> Tensor:
+    """Negative log-probability of a response, summed over its tokens, mean over the batch: `[S]`."""
+    return -policy.logp(text).mean(1)
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """How a model is fitted to texts before anything else.
+
+    Args:
+        epochs: passes over them; 0 leaves the model as it is.
+        batch_size: texts in a minibatch.
+        micro_batch: of these, how many are computed at a time (less memory); null: all.
+        learning_rate: step size of RMSprop.
+        warmup_updates: updates until it is reached.
+        max_grad_norm: gradients are scaled down to this norm.
+    """
+
+    epochs: NonNegativeInt
+    batch_size: Count
+    micro_batch: Count | None
+    learning_rate: Positive
+    warmup_updates: NonNegativeInt
+    max_grad_norm: Positive
+
+
+class Fit:
+    """A stage that trains a model for some passes over a collection; a unit is a tenth of a pass.
+
+    Args:
+        name: for progress, and separates random streams.
+        model: what is trained.
+        count: size of the collection.
+        loss: from places in it `[S, B]` to losses of a minibatch, in parts.
+        rng: one stream a seed.
+        training: hyperparameters.
+    """
+
+    PARTS = 10
+
+    def __init__(
+        self,
+        name: str,
+        model: Model,
+        count: int,
+        loss: Callable[[Tensor], Iterable[Tensor]],
+        rng: SeedStreams,
+        training: Finetuning,
+    ) -> None:
+        self.name, self.loss = name, loss
+        self.tuner = Tuner(model, training.learning_rate, training.warmup_updates, training.max_grad_norm)
+        self.batches = Epochs(count, training.batch_size, rng)
+        self.most = self.PARTS * training.epochs
+        self.updates = -(-training.epochs * count // training.batch_size)
+        self.part = 0
+
+    @property
+    def done(self) -> bool:
+        return self.part >= self.most
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        return self.part, self.most
+
+    def train(self, n: int) -> None:
+        self.part += n
+        while self.tuner.updates < self.updates * self.part // self.most:
+            self.tuner.step(self.loss(self.batches.next()))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"tuner": self.tuner.state_dict(), "batches": self.batches.state_dict(), "part": self.part}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.tuner.load_state_dict(state["tuner"])
+        self.batches.load_state_dict(state["batches"])
+        self.part = state["part"]
+
+
+def likelihood_losses(policy: TextPolicy, texts: Texts, micro_batch: int | None) -> Callable[[Tensor], Iterable[Tensor]]:
+    """The supervised loss of the texts in given places, in parts."""
+
+    def losses(index: Tensor) -> Iterable[Tensor]:
+        for part, share in split(index, micro_batch):
+            yield share * likelihood_loss(policy, texts.take(part))
+
+    return losses
