@@ -7,7 +7,7 @@ first `outputs` of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -20,6 +20,8 @@ from rlbench.language.text import Text
 from rlbench.nets.optim import Params, assign, clone
 from rlbench.rng import SeedStreams
 
+Past = list[tuple[Tensor, Tensor]]
+"""Keys and values of each layer at all tokens so far, `[S * B, heads, L, width / heads]`."""
 STD = 0.02  # of first weights; those that add to the residual stream have it divided by sqrt(2 layers)
 
 
@@ -96,25 +98,62 @@ class Trunk(Model):
 
     def hidden(self, text: Text) -> Tensor:
         """The last hidden layer at every token, `[S, B, L, width]`; what follows a token does not change it."""
-        tokens, mask = text.tokens, text.mask
-        S, B, L = tokens.shape
+        mask, L = text.mask, text.mask.shape[-1]
+        if bool(mask.all()):
+            return self.read(text.tokens, text.positions, None)[0]
+        causal = torch.ones(L, L, dtype=torch.bool, device=mask.device).tril()
+        own = torch.eye(L, dtype=torch.bool, device=mask.device)  # so that every row is a distribution
+        return self.read(text.tokens, text.positions, (causal & mask[..., None, :]) | own)[0]
+
+    def read(
+        self, tokens: Tensor, positions: Tensor, seen: Tensor | None, past: Past | None = None
+    ) -> tuple[Tensor, Past]:
+        """The last hidden layer at n further tokens, `[S, B, n, width]`, and what later ones need to remember.
+
+        Args:
+            tokens, positions: `[S, B, n]`.
+            seen: which of all tokens each of these attends to, bool `[S, B, n, L]`; None: all up to itself, of which
+                there are n, or all where n = 1.
+            past: what was remembered of those before.
+        """
+        S, B, n = tokens.shape
         seed = torch.arange(S, device=tokens.device)[:, None, None]
-        x = self.params["tokens"][seed, tokens] + self.params["positions"][seed, text.positions]
-        x = x.flatten(1, 2)
-        allowed = None
-        if not bool(mask.all()):  # a query in the filling sees itself, so that its row is a distribution
-            causal = torch.ones(L, L, dtype=torch.bool, device=mask.device).tril()
-            own = torch.eye(L, dtype=torch.bool, device=mask.device)
-            allowed = ((causal & mask[..., None, :]) | own).flatten(0, 1)[:, None]
+        x = (self.params["tokens"][seed, tokens] + self.params["positions"][seed, positions]).flatten(1, 2)
+        mask = None if seen is None else seen.flatten(0, 1)[:, None]
+        present = []
         for i in range(self.shape.layers):
             query, key, value = (
-                each.reshape(S * B, L, self.shape.heads, -1).transpose(1, 2)
+                each.reshape(S * B, n, self.shape.heads, -1).transpose(1, 2)
                 for each in self.linear(self.norm(x, f"{i}.attention_norm"), f"{i}.attention").chunk(3, -1)
             )
-            seen = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, is_causal=allowed is None)
-            x = x + self.linear(seen.transpose(1, 2).reshape(S, B * L, -1), f"{i}.attended")
+            if past is not None:
+                key, value = torch.cat([past[i][0], key], 2), torch.cat([past[i][1], value], 2)
+            present.append((key, value))
+            attended = F.scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None and n > 1)
+            x = x + self.linear(attended.transpose(1, 2).reshape(S, B * n, -1), f"{i}.attended")
             x = x + self.linear(F.gelu(self.linear(self.norm(x, f"{i}.mlp_norm"), f"{i}.up")), f"{i}.down")
-        return self.norm(x, "norm").unflatten(1, (B, L))
+        return self.norm(x, "norm").unflatten(1, (B, n)), present
+
+    def tree(self, prompts: Tensor, depth: int) -> Iterator[Tensor]:
+        """The last hidden layer after all responses of 0, 1, ..., `depth` tokens, each computed once.
+
+        Args:
+            prompts: `[S, B, P]`, without filling.
+            depth: tokens of the longest.
+
+        Yields:
+            `[S, B, V^t, width]` for t = 0, 1, ...: responses in lexicographic order.
+        """
+        S, B, P = prompts.shape
+        V = self.shape.outputs
+        hidden, past = self.read(prompts, torch.arange(P, device=prompts.device).expand(S, B, -1), None)
+        yield hidden[..., -1:, :]
+        every = torch.arange(V, device=prompts.device)
+        for t in range(depth):
+            past = [(key.repeat_interleave(V, 0), value.repeat_interleave(V, 0)) for key, value in past]
+            tokens = every.repeat(B * V**t).expand(S, -1)[..., None]
+            hidden, past = self.read(tokens, torch.full_like(tokens, P + t), None, past)
+            yield hidden.reshape(S, B, V ** (t + 1), -1)
 
 
 class TinyPolicy(Trunk, TextPolicy):
@@ -160,16 +199,33 @@ class TinyPolicy(Trunk, TextPolicy):
         return self.linear(before.reshape(S, B * T, -1), "head").unflatten(1, (B, T))
 
     def continuation(self, prompts: Text) -> Callable[[Tensor], Tensor]:
-        response: Tensor | None = None
+        mask, past = prompts.prompt_mask, None
+        P = mask.shape[-1]
+        empty = prompts.prompt[..., :0]
+        positions = prompts.with_responses(empty, empty.bool()).positions
 
         def following(last: Tensor) -> Tensor:
-            nonlocal response
-            response = last[..., :0] if response is None else torch.cat([response, last], -1)
-            mask = torch.ones_like(response, dtype=torch.bool)
-            hidden = self.hidden(prompts.with_responses(response, mask))[..., -1, :]
-            return self.linear(hidden, "head")
+            nonlocal mask, past, positions
+            if past is None:
+                causal = torch.ones(P, P, dtype=torch.bool, device=mask.device).tril()
+                own = torch.eye(P, dtype=torch.bool, device=mask.device)
+                hidden, past = self.read(prompts.prompt, positions, (causal & mask[..., None, :]) | own)
+            else:
+                mask = torch.cat([mask, torch.ones_like(mask[..., :1])], -1)
+                positions = positions[..., -1:] + 1
+                hidden, past = self.read(last, positions, mask[..., None, :], past)
+            return self.linear(hidden[..., -1, :], "head")
 
         return following
+
+    def table(self, prompts: Tensor, length: int) -> Tensor:
+        """Log-probabilities of all responses of one length, in lexicographic order: `[S, B, V^length]`, float64."""
+        total = torch.zeros(*prompts.shape[:2], 1, dtype=torch.float64, device=prompts.device)
+        for hidden in self.tree(prompts, length - 1):
+            S, B, N, _ = hidden.shape
+            logits = self.linear(hidden.reshape(S, B * N, -1), "head").unflatten(1, (B, N))
+            total = (total[..., None] + logits.double().log_softmax(-1)).flatten(2)
+        return total
 
     def scorer(self, rng: SeedStreams) -> TinyScorer:
         params = self.detached()
@@ -185,3 +241,9 @@ class TinyScorer(Trunk, TextScorer):
         hidden = self.hidden(text)[..., text.prompt.shape[-1] - 1 :, :]
         S, B, T, _ = hidden.shape
         return self.linear(hidden.reshape(S, B * T, -1), "head").reshape(S, B, T)
+
+    def table(self, prompts: Tensor, length: int) -> Tensor:
+        """Scores of all responses of one length, in lexicographic order: `[S, B, V^length]`, float64."""
+        *_, hidden = self.tree(prompts, length)
+        S, B, N, _ = hidden.shape
+        return self.linear(hidden.reshape(S, B * N, -1), "head").reshape(S, B, N).double()

@@ -12,7 +12,6 @@ from torch import Tensor
 from rlbench.language.policy import Model, TextPolicy
 from rlbench.language.text import Epochs, Text, Texts, split
 from rlbench.rng import SeedStreams
-from rlbench.types import Count, NonNegativeInt, Positive
 
 
 class Tuner:
@@ -58,30 +57,23 @@ class Tuner:
         self.updates = state["updates"]
 
 
-def likelihood_loss(policy: TextPolicy, text: Text) -> Tensor:
-    """Negative log-probability of a response, summed over its tokens, mean over the batch: `[S]`."""
-    return -policy.logp(text).mean(1)
-
-
 @dataclass(frozen=True)
-class Finetuning:
-    """How a model is fitted to texts before anything else.
+class Fitting:
+    """How a model is fitted to a collection; the updates as `Tuner` makes them.
 
-    Args:
-        epochs: passes over them; 0 leaves the model as it is.
-        batch_size: texts in a minibatch.
-        micro_batch: of these, how many are computed at a time (less memory); null: all.
-        learning_rate: step size of RMSprop.
-        warmup_updates: updates until it is reached.
-        max_grad_norm: gradients are scaled down to this norm.
+    Attributes:
+        epochs: passes over it; 0 leaves the model as it is.
+        batch_size: of a minibatch.
+        micro_batch: of these, how many are computed at a time (less memory); None: all.
+        learning_rate, warmup_updates, max_grad_norm: as `Tuner`'s.
     """
 
-    epochs: NonNegativeInt
-    batch_size: Count
-    micro_batch: Count | None
-    learning_rate: Positive
-    warmup_updates: NonNegativeInt
-    max_grad_norm: Positive
+    epochs: int
+    batch_size: int
+    micro_batch: int | None
+    learning_rate: float
+    warmup_updates: int
+    max_grad_norm: float
 
 
 class Fit:
@@ -93,7 +85,7 @@ class Fit:
         count: size of the collection.
         loss: from places in it `[S, B]` to losses of a minibatch, in parts.
         rng: one stream a seed.
-        training: hyperparameters.
+        fitting: hyperparameters.
     """
 
     PARTS = 10
@@ -105,13 +97,13 @@ class Fit:
         count: int,
         loss: Callable[[Tensor], Iterable[Tensor]],
         rng: SeedStreams,
-        training: Finetuning,
+        fitting: Fitting,
     ) -> None:
         self.name, self.loss = name, loss
-        self.tuner = Tuner(model, training.learning_rate, training.warmup_updates, training.max_grad_norm)
-        self.batches = Epochs(count, training.batch_size, rng)
-        self.most = self.PARTS * training.epochs
-        self.updates = -(-training.epochs * count // training.batch_size)
+        self.tuner = Tuner(model, fitting.learning_rate, fitting.warmup_updates, fitting.max_grad_norm)
+        self.batches = Epochs(count, fitting.batch_size, rng)
+        self.most = self.PARTS * fitting.epochs
+        self.updates = -(-fitting.epochs * count // fitting.batch_size)
         self.part = 0
 
     @property
@@ -123,7 +115,7 @@ class Fit:
         return self.part, self.most
 
     def train(self, n: int) -> None:
-        self.part += n
+        self.part = min(self.part + n, self.most)
         while self.tuner.updates < self.updates * self.part // self.most:
             self.tuner.step(self.loss(self.batches.next()))
 
@@ -136,7 +128,14 @@ class Fit:
         self.part = state["part"]
 
 
-def likelihood_losses(policy: TextPolicy, texts: Texts, micro_batch: int | None) -> Callable[[Tensor], Iterable[Tensor]]:
+def likelihood_loss(policy: TextPolicy, text: Text) -> Tensor:
+    """Negative log-probability of a response, summed over its tokens, mean over the batch: `[S]`."""
+    return -policy.logp(text).mean(1)
+
+
+def likelihood_losses(
+    policy: TextPolicy, texts: Texts, micro_batch: int | None
+) -> Callable[[Tensor], Iterable[Tensor]]:
     """The supervised loss of the texts in given places, in parts."""
 
     def losses(index: Tensor) -> Iterable[Tensor]:

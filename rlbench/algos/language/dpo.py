@@ -2,8 +2,8 @@
 
 Rafailov et al. (NeurIPS 2023), in the form of the authors' code.
 
-Wanted is max_pi E[r(x, y)] - beta KL(pi || pi_ref). Its solution, pi*(y | x) = pi_ref(y | x) exp(r(x, y) / beta) / Z(x),
-solved for r, turns the Bradley-Terry model of comparisons into one of policies, in which Z(x) cancels:
+Wanted is max_pi E[r(x, y)] - beta KL(pi || pi_ref). Its solution, pi*(y | x) = pi_ref(y | x) exp(r(x, y) / beta) /
+Z(x), solved for r, turns the Bradley-Terry model of comparisons into one of policies, in which Z(x) cancels:
 
     P(y_w > y_l | x) = sigma(beta h),   h = [log pi(y_w) - log pi(y_l)] - [log pi_ref(y_w) - log pi_ref(y_l)],
 
