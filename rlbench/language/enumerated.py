@@ -201,6 +201,7 @@ def make(env: LmEnum, task: Task) -> EnumTask:
         pairs=language.pairs(logp, reward, recipe.pairs, task.streams("pairs")),
         held_out=language.pairs(logp, reward, recipe.held_out, task.streams("held out")),
         max_new=env.T,
+        key={**key, "pairs": recipe.pairs},
         language=language,
         logp_reference=logp,
         reward=reward,

@@ -28,6 +28,7 @@ class LanguageTask(Task):
         pairs: comparisons to learn from.
         held_out: comparisons of other prompts, or other draws, to be judged by.
         max_new: most tokens of a response that is sampled.
+        key: what determines the reference and the comparisons, seeds included, as JSON would hold it.
     """
 
     base: TextPolicy
@@ -36,6 +37,7 @@ class LanguageTask(Task):
     pairs: Pairs
     held_out: Pairs
     max_new: int
+    key: dict[str, Any]
 
     @abstractmethod
     def true_reward(self) -> Score:

@@ -7,17 +7,23 @@ training was interrupted.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from rlbench.language.policy import Model
 from rlbench.language.task import LanguageTask
 from rlbench.language.text import Epochs
-from rlbench.language.tuning import Tuner
 
 EVALUATED = 512  # comparisons that are judged at a time
+
+
+class Stateful(Protocol):
+    """Something that is kept in checkpoints."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 class ByExamples(ABC):
@@ -25,21 +31,18 @@ class ByExamples(ABC):
 
     Args:
         task: the problem.
-        tuner: changes the model.
         count: size of the collection.
         batch_size: examples in a minibatch.
+        kept: what else changes in an update.
     """
 
-    def __init__(self, task: LanguageTask, tuner: Tuner, count: int, batch_size: int) -> None:
-        self.task, self.tuner = task, tuner
+    def __init__(self, task: LanguageTask, count: int, batch_size: int, **kept: Stateful) -> None:
+        self.task = task
         self.batches = Epochs(count, batch_size, task.streams("minibatches"))
-        self.examples = 0
+        self.kept: dict[str, Stateful] = {"batches": self.batches, **kept}
+        self.examples, self.used = 0, 0
+        """Examples asked for, and minibatches used."""
         self.metrics: dict[str, Tensor] = {}
-
-    @property
-    def model(self) -> Model:
-        """What is trained."""
-        return self.tuner.model
 
     @abstractmethod
     def update(self, index: Tensor) -> dict[str, Tensor]:
@@ -51,22 +54,20 @@ class ByExamples(ABC):
 
     def train(self, n: int) -> dict[str, Tensor]:
         self.examples += n
-        while self.tuner.updates * self.batches.batch_size < self.examples:
-            self.metrics = self.update(self.batches.next())
+        while self.used * self.batches.batch_size < self.examples:
+            metrics = self.update(self.batches.next())
+            self.metrics = {f"train/{name}": value for name, value in metrics.items()}
+            self.used += 1
         return dict(self.metrics)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "tuner": self.tuner.state_dict(),
-            "batches": self.batches.state_dict(),
-            "examples": self.examples,
-            "metrics": dict(self.metrics),
-        }
+        counts = {"examples": self.examples, "used": self.used, "metrics": dict(self.metrics)}
+        return {**counts, **{name: part.state_dict() for name, part in self.kept.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.tuner.load_state_dict(state["tuner"])
-        self.batches.load_state_dict(state["batches"])
-        self.examples = state["examples"]
+        for name, part in self.kept.items():
+            part.load_state_dict(state[name])
+        self.examples, self.used = state["examples"], state["used"]
         self.metrics = {name: value.to(self.task.device) for name, value in state["metrics"].items()}
 
 

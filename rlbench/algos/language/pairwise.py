@@ -46,8 +46,8 @@ class Pairwise(ByExamples):
     ) -> None:
         self.policy: TextPolicy = task.reference.clone()
         self.beta, self.micro_batch = beta, micro_batch
-        tuner = Tuner(self.policy, learning_rate, warmup_updates, max_grad_norm)
-        super().__init__(task, tuner, len(task.pairs), batch_size)
+        self.tuner = Tuner(self.policy, learning_rate, warmup_updates, max_grad_norm)
+        super().__init__(task, len(task.pairs), batch_size, tuner=self.tuner)
 
     @abstractmethod
     def loss(self, logp: Tensor, reference: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class Pairwise(ByExamples):
     def update(self, index: Tensor) -> dict[str, Tensor]:
         means = Means()
         norm = self.tuner.step(self.losses(index, means))
-        return {f"train/{name}": value for name, value in {**means.sums, "gradient_norm": norm}.items()}
+        return {**means.sums, "gradient_norm": norm}
 
     def losses(self, index: Tensor, means: Means) -> Iterator[Tensor]:
         for part, share in split(index, self.micro_batch):

@@ -51,13 +51,13 @@ class RewardBT(ByExamples):
     ) -> None:
         self.scorer: TextScorer = task.reference.scorer(task.streams("reward head"))
         self.micro_batch = micro_batch
-        tuner = Tuner(self.scorer, learning_rate, warmup_updates, max_grad_norm)
-        super().__init__(task, tuner, len(task.pairs), batch_size)
+        self.tuner = Tuner(self.scorer, learning_rate, warmup_updates, max_grad_norm)
+        super().__init__(task, len(task.pairs), batch_size, tuner=self.tuner)
 
     def update(self, index: Tensor) -> dict[str, Tensor]:
         means = Means()
         norm = self.tuner.step(self.losses(index, means))
-        return {f"train/{name}": value for name, value in {**means.sums, "gradient_norm": norm}.items()}
+        return {**means.sums, "gradient_norm": norm}
 
     def losses(self, index: Tensor, means: Means) -> Iterator[Tensor]:
         for part, share in split(index, self.micro_batch):

@@ -7,15 +7,17 @@ it is the baseline Preferred-FT of Rafailov et al. (NeurIPS 2023).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from rlbench.algos.language.by_examples import ByExamples
+from rlbench.algos.language.by_examples import ByExamples, Means
 from rlbench.language.policy import TextPolicy
 from rlbench.language.task import LanguageTask
-from rlbench.language.tuning import Tuner, likelihood_losses
+from rlbench.language.text import split
+from rlbench.language.tuning import Tuner, likelihood_loss
 from rlbench.types import Count, NonNegativeInt, Positive
 
 
@@ -44,21 +46,22 @@ class SFT(ByExamples):
         warmup_updates: NonNegativeInt,
         max_grad_norm: Positive,
     ) -> None:
-        texts = task.demonstrations if data == "target" else task.pairs.chosen
+        self.texts = task.demonstrations if data == "target" else task.pairs.chosen
         self.policy: TextPolicy = (task.base if data == "target" else task.reference).clone()
-        self.losses = likelihood_losses(self.policy, texts, micro_batch)
-        tuner = Tuner(self.policy, learning_rate, warmup_updates, max_grad_norm)
-        super().__init__(task, tuner, len(texts), batch_size)
+        self.micro_batch = micro_batch
+        self.tuner = Tuner(self.policy, learning_rate, warmup_updates, max_grad_norm)
+        super().__init__(task, len(self.texts), batch_size, tuner=self.tuner)
 
     def update(self, index: Tensor) -> dict[str, Tensor]:
-        total = torch.zeros(len(index), device=index.device)
+        means = Means()
+        norm = self.tuner.step(self.losses(index, means))
+        return {**means.sums, "gradient_norm": norm}
 
-        def counted(loss: Tensor) -> Tensor:
-            total.add_(loss.detach())
-            return loss
-
-        norm = self.tuner.step(counted(loss) for loss in self.losses(index))
-        return {"train/loss": total, "train/gradient_norm": norm}
+    def losses(self, index: Tensor, means: Means) -> Iterator[Tensor]:
+        for part, share in split(index, self.micro_batch):
+            loss = likelihood_loss(self.policy, self.texts.take(part))
+            means.add(share, loss=loss)
+            yield share * loss
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, Any]:
