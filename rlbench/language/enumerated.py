@@ -125,6 +125,10 @@ class EnumTask(LanguageTask):
     logp_reference: Tensor
     reward: Tensor
 
+    @property
+    def decides(self) -> bool:
+        return True
+
     def true_reward(self) -> Score:
         def score(text: Text) -> Tensor:
             prompt, response = self.language.index(text)

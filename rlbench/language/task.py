@@ -39,6 +39,11 @@ class LanguageTask(Task):
     max_new: int
     key: dict[str, Any]
 
+    @property
+    @abstractmethod
+    def decides(self) -> bool:
+        """Whether `evaluate` names what policies are judged by; else held-out comparisons have to do."""
+
     @abstractmethod
     def true_reward(self) -> Score:
         """The reward behind the comparisons.

@@ -38,7 +38,7 @@ class DPO(Pairwise):
 
     Args:
         task: the problem.
-        beta: how strongly the policy is tied to the reference.
+        beta: how strongly the policy is tied to the reference; null: the problem's price of divergence.
         label_smoothing: eps, the share of comparisons taken to be labelled wrongly, below 0.5.
         reference_free: take a uniform reference in the loss.
         batch_size: comparisons in a minibatch.
@@ -52,7 +52,7 @@ class DPO(Pairwise):
         self,
         task: LanguageTask,
         *,
-        beta: Positive,
+        beta: Positive | None,
         label_smoothing: Fraction,
         reference_free: bool,
         batch_size: Count,

@@ -25,7 +25,8 @@ class Pairwise(ByExamples):
 
     Args:
         task: the problem.
-        beta: how strongly the policy is tied to the reference; scale of the implicit reward.
+        beta: how strongly the policy is tied to the reference; scale of the implicit reward;
+            null: the problem's price of divergence.
         batch_size: comparisons in a minibatch.
         micro_batch: of these, how many are computed at a time (less memory); null: all.
         learning_rate: step size of RMSprop.
@@ -37,7 +38,7 @@ class Pairwise(ByExamples):
         self,
         task: LanguageTask,
         *,
-        beta: Positive,
+        beta: Positive | None,
         batch_size: Count,
         micro_batch: Count | None,
         learning_rate: Positive,
@@ -45,7 +46,8 @@ class Pairwise(ByExamples):
         max_grad_norm: Positive,
     ) -> None:
         self.policy: TextPolicy = task.reference.clone()
-        self.beta, self.micro_batch = beta, micro_batch
+        self.beta: float = beta or task.env.beta
+        self.micro_batch = micro_batch
         self.tuner = Tuner(self.policy, learning_rate, warmup_updates, max_grad_norm)
         super().__init__(task, len(task.pairs), batch_size, tuner=self.tuner)
 
@@ -83,10 +85,10 @@ class Pairwise(ByExamples):
         reward = self.beta * (logp - reference).detach()
         margin = reward[0] - reward[1]
         each = {
+            "accuracy": (margin > 0).float(),
             "reward_chosen": reward[0],
             "reward_rejected": reward[1],
             "margin": margin,
-            "accuracy": (margin > 0).float(),
             "logp_chosen": logp[0].detach(),
             "logp_rejected": logp[1].detach(),
         }
@@ -99,5 +101,6 @@ class Pairwise(ByExamples):
         every = torch.arange(len(self.task.held_out), device=self.task.device).expand(len(self.task.seeds), -1)
         for part, share in split(every, self.micro_batch or EVALUATED):
             logp, reference = self.logps(self.task.held_out, part)
-            means.add(share, loss=self.loss(logp, reference).mean(1), **self.told(logp, reference))
-        return {**judged, **{f"eval/{name}": value for name, value in means.sums.items()}}
+            means.add(share, **self.told(logp, reference), loss=self.loss(logp, reference).mean(1))
+        compared = {f"eval/{name}": value for name, value in means.sums.items()}
+        return {**judged, **compared} if self.task.decides else {**compared, **judged}

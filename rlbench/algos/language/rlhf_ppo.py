@@ -38,7 +38,7 @@ class RlhfPPO(ByExamples):
         task: the problem.
         reward: what is maximised: learned, a reward model fitted to the comparisons first; ground_truth, the reward
             behind them, where it is known.
-        beta: price of the divergence from the reference, at first.
+        beta: price of the divergence from the reference, at first; null: the problem's.
         target_kl: divergence that beta adapts to; null: beta stays.
         kl_horizon: samples in which it adapts.
         gae_lambda: of the advantages.
@@ -61,7 +61,7 @@ class RlhfPPO(ByExamples):
         task: LanguageTask,
         *,
         reward: Literal["learned", "ground_truth"],
-        beta: Positive,
+        beta: Positive | None,
         target_kl: Positive | None,
         kl_horizon: Count,
         gae_lambda: Fraction,
@@ -86,7 +86,7 @@ class RlhfPPO(ByExamples):
         self.gae_lambda, self.clip = gae_lambda, clip
         self.epochs, self.minibatches, self.micro_batch = epochs, minibatches, micro_batch
         self.rng, self.order = task.streams("samples"), task.streams("order")
-        self.price = Price(torch.full((len(task.seeds),), beta, device=task.device))
+        self.price = Price(torch.full((len(task.seeds),), beta or task.env.beta, device=task.device))
         if reward == "ground_truth":
             self.score = task.true_reward()
         else:

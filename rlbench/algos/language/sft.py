@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from rlbench.algos.language.by_examples import ByExamples, Means
+from rlbench.algos.language.by_examples import EVALUATED, ByExamples, Means
 from rlbench.language.policy import TextPolicy
 from rlbench.language.task import LanguageTask
 from rlbench.language.text import split
@@ -65,4 +65,9 @@ class SFT(ByExamples):
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, Any]:
-        return self.task.evaluate(self.policy)
+        means, count = Means(), len(self.task.held_out)
+        every = torch.arange(count, device=self.task.device).expand(len(self.task.seeds), -1)
+        for part, share in split(every, self.micro_batch or EVALUATED):
+            means.add(share, loss=likelihood_loss(self.policy, self.task.held_out.chosen.take(part)))
+        judged, held_out = self.task.evaluate(self.policy), {"eval/loss": means.sums["loss"]}
+        return {**judged, **held_out} if self.task.decides else {**held_out, **judged}

@@ -19,7 +19,8 @@ class Unlikelihood(Pairwise):
     Args:
         task: the problem.
         alpha: weight of the rejected responses.
-        beta: scale of the implicit rewards in the metrics; the loss does not know it.
+        beta: scale of the implicit rewards in the metrics; the loss does not know it; null: the problem's price of
+            divergence.
         batch_size: comparisons in a minibatch.
         micro_batch: of these, how many are computed at a time (less memory); null: all.
         learning_rate: step size of RMSprop.
@@ -32,7 +33,7 @@ class Unlikelihood(Pairwise):
         task: LanguageTask,
         *,
         alpha: NonNegative,
-        beta: Positive,
+        beta: Positive | None,
         batch_size: Count,
         micro_batch: Count | None,
         learning_rate: Positive,
