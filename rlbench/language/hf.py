@@ -142,17 +142,17 @@ class HFPolicy(Listed, TextPolicy):
 
     Args:
         modules: one a seed.
-        end: the token that ends a response.
+        tokenizer: theirs.
         lora_rank: copies to be trained get adapters of this rank, and are otherwise as they were; None: no adapters.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], end: int, lora_rank: int | None = None) -> None:
+    def __init__(self, modules: Sequence[nn.Module], tokenizer: Any, lora_rank: int | None = None) -> None:
         super().__init__(modules)
-        self._end, self.lora_rank = end, lora_rank
+        self.tokenizer, self.lora_rank = tokenizer, lora_rank
 
     @property
-    def end(self) -> int | None:
-        return self._end
+    def end(self) -> int:
+        return int(self.tokenizer.eos_token_id)
 
     def clone(self) -> Self:
         if self.lora_rank is None:
@@ -188,7 +188,9 @@ class HFPolicy(Listed, TextPolicy):
                 given = inputs(plain(model), text, s)
                 if begun:
                     given = {name: v if name == "attention_mask" else v[:, -1:] for name, v in given.items()}
-                logits.append(model(**given, past_key_values=cache, use_cache=True).logits[:, -1])
+                taken = inspect.signature(plain(model).forward).parameters
+                place = "cache" if "cache" in taken else "past_key_values"  # as older versions call it
+                logits.append(model(**given, **{place: cache}, use_cache=True).logits[:, -1])
             begun = True
             return torch.stack(logits)
 
@@ -202,6 +204,7 @@ class HFPolicy(Listed, TextPolicy):
     def save(self, place: int, folder: Path) -> None:
         """One seed's model as `transformers` reads it; adapters are added to the weights."""
         merged(self.modules[place]).save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
 
 
 class Scored(nn.Module):

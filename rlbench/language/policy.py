@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -65,6 +66,10 @@ class TextPolicy(Model):
 
         The function is given the last tokens `[S, B, 1]` (at first, any) and returns logits `[S, B, V]`.
         """
+
+    @abstractmethod
+    def save(self, place: int, folder: Path) -> None:
+        """Write the model of the seed in one place for others to use."""
 
     def token_logp(self, text: Text) -> Tensor:
         """Log-probability of every token of the response, 0 in the filling: `[S, B, T]`, float32."""

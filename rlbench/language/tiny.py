@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -226,6 +227,12 @@ class TinyPolicy(Trunk, TextPolicy):
             logits = self.linear(hidden.reshape(S, B * N, -1), "head").unflatten(1, (B, N))
             total = (total[..., None] + logits.double().log_softmax(-1)).flatten(2)
         return total
+
+    def save(self, place: int, folder: Path) -> None:
+        """The size and the parameters, as `torch.load` reads them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        params = {name: value[place].clone() for name, value in self.detached().items()}
+        torch.save({"shape": asdict(self.shape), "params": params}, folder / "model.pt")
 
     def scorer(self, rng: SeedStreams) -> TinyScorer:
         params = self.detached()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -66,13 +65,10 @@ def hf_backend(env: Text, task: Task) -> Backend:
 
     model, tokenizer = hf.load(env.model, env.dtype, f"env={env.name}")
     model.to(task.device)
-    end = int(tokenizer.eos_token_id)
-    policy = hf.HFPolicy([model], end, env.lora_rank)
-    if len(task.seeds) > 1:
-        policy = policy.remade([hf.merged(model) for _ in task.seeds])
+    policy = hf.HFPolicy([model, *(hf.merged(model) for _ in task.seeds[1:])], tokenizer, env.lora_rank)
     return Backend(
         policy=policy,
-        end=end,
+        end=policy.end,
         encode=lambda texts: tokenizer(list(texts), add_special_tokens=False)["input_ids"],
         decode=lambda tokens: tokenizer.decode(list(tokens), skip_special_tokens=True),
         key={"model": env.model, "dtype": env.dtype, "lora_rank": env.lora_rank},
@@ -223,13 +219,6 @@ class TextTask(LanguageTask):
                 wins[s] += verdict == ("second" if swap else "first")
                 ties[s] += verdict == "tie"
         return wins, ties
-
-    def save(self, policy: TextPolicy, place: int, folder: Path) -> None:
-        """Write a policy as others read it."""
-        from rlbench.language.hf import HFPolicy
-
-        assert isinstance(policy, HFPolicy)
-        policy.save(place, folder)
 
 
 def make(env: Written, task: Task) -> TextTask:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -93,6 +94,10 @@ class Pairwise(ByExamples):
             "logp_rejected": logp[1].detach(),
         }
         return {name: value.mean(1) for name, value in each.items()}
+
+    def save(self, place: int, folder: Path) -> None:
+        """Write the policy of the seed in one place."""
+        self.policy.save(place, folder)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -171,6 +172,10 @@ class RlhfPPO(ByExamples):
             loss = 0.5 * (error * some.response_mask).sum((1, 2)) / tokens
             losses.add(share, critic_loss=loss)
             yield loss
+
+    def save(self, place: int, folder: Path) -> None:
+        """Write the policy of the seed in one place."""
+        self.policy.save(place, folder)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ it is the baseline Preferred-FT of Rafailov et al. (NeurIPS 2023).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -62,6 +63,10 @@ class SFT(ByExamples):
             loss = likelihood_loss(self.policy, self.texts.take(part))
             means.add(share, loss=loss)
             yield share * loss
+
+    def save(self, place: int, folder: Path) -> None:
+        """Write the policy of the seed in one place."""
+        self.policy.save(place, folder)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, Any]:
