@@ -11,7 +11,7 @@ from torch import Tensor
 from rlbench.data.enum_pairs import EnumPairs
 from rlbench.envs.problem import common
 from rlbench.language import exact
-from rlbench.language.policy import TextPolicy
+from rlbench.language.policy import TextPolicy, TextScorer
 from rlbench.language.task import LanguageTask, Score
 from rlbench.language.text import Pairs, Stacked, Text
 from rlbench.language.tiny import Shape, TinyPolicy, TinyScorer
@@ -137,8 +137,11 @@ class EnumTask(LanguageTask):
 
         return score
 
-    def table(self, score: Score) -> Tensor:
+    def table(self, score: Score | TextScorer) -> Tensor:
         """A score of all responses to all prompts, `[S, C, Y]`."""
+        if isinstance(score, TextScorer):
+            assert isinstance(score, TinyScorer)
+            return self.language.table(score)
         S, C, Y = self.reward.shape
         every = torch.arange(Y, device=self.device).expand(S, -1)
         return torch.stack([score(self.language.text(torch.full_like(every, c), every)).double() for c in range(C)], 1)
@@ -147,7 +150,7 @@ class EnumTask(LanguageTask):
         assert isinstance(policy, TinyPolicy)
         return self.judged(self.language.table(policy))
 
-    def evaluate_best(self, score: Score, n: int) -> dict[str, Any]:
+    def evaluate_best(self, score: Score | TextScorer, n: int) -> dict[str, Any]:
         with torch.no_grad():
             return self.judged(exact.best_of(self.logp_reference, self.table(score), n))
 

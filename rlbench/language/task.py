@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rlbench.language.policy import TextPolicy
+from rlbench.language.policy import TextPolicy, TextScorer
 from rlbench.language.text import Pairs, Text, Texts
 from rlbench.task import Task
 
@@ -57,5 +57,5 @@ class LanguageTask(Task):
         """Metrics `[S]` of a policy."""
 
     @abstractmethod
-    def evaluate_best(self, score: Score, n: int) -> dict[str, Any]:
-        """The same of answering with the best of `n` samples of the reference by `score`."""
+    def evaluate_best(self, score: Score | TextScorer, n: int) -> dict[str, Any]:
+        """The same of answering with the best of `n` samples of the reference by a score."""

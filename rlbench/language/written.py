@@ -13,7 +13,7 @@ from rlbench.data.preferences import Entry, Preferences
 from rlbench.envs.problem import common
 from rlbench.errors import UsageError
 from rlbench.language.judge import Judge
-from rlbench.language.policy import TextPolicy
+from rlbench.language.policy import TextPolicy, TextScorer
 from rlbench.language.task import LanguageTask, Score
 from rlbench.language.text import Pairs, Ragged
 from rlbench.language.text import Text as Tokens
@@ -166,12 +166,14 @@ class TextTask(LanguageTask):
             lambda prompts, rng: policy.generate(prompts, self.env.temperature, self.max_new, rng), policy
         )
 
-    def evaluate_best(self, score: Score, n: int) -> dict[str, Any]:
+    def evaluate_best(self, score: Score | TextScorer, n: int) -> dict[str, Any]:
+        scored = score.score if isinstance(score, TextScorer) else score
+
         def best(prompts: Tokens, rng: Any) -> Tokens:
             B = prompts.prompt.shape[1]
             many = prompts.map(lambda each: each.repeat_interleave(n, 1))
             text = self.reference.generate(many, self.env.temperature, self.max_new, rng)
-            first = score(text).unflatten(1, (B, n)).argmax(2)
+            first = scored(text).unflatten(1, (B, n)).argmax(2)
             place = torch.arange(B, device=self.device) * n + first
             seed = torch.arange(len(place), device=self.device)[:, None]
             return text.map(lambda each: each[seed, place])

@@ -50,7 +50,7 @@ class BestOfN(RewardBT):
             max_grad_norm=max_grad_norm,
         )
         self.n = n
-        self.score = self.scorer.score if reward == "learned" else task.true_reward()
+        self.score = self.scorer if reward == "learned" else task.true_reward()
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, Any]:
