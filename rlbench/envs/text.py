@@ -23,6 +23,7 @@ class Written(Problem):
         max_length: most tokens of a prompt with its response; longer ones are cut.
         max_prompt_length: most tokens that a prompt keeps where they are too long.
         max_new: most tokens of a response that is sampled.
+        held_out: most held-out comparisons that policies are judged by.
         temperature: at which responses are sampled to be judged; 0: the most probable tokens.
         judge: decides between a sample and the preferred response of the data, a plug-in; null: nobody does.
         sft_epochs: passes over the responses to be imitated in which the reference is fitted; 0: the model as it is.
@@ -37,6 +38,7 @@ class Written(Problem):
     max_length: Count
     max_prompt_length: Count
     max_new: Count
+    held_out: Count
     temperature: NonNegative
     judge: Any
     sft_epochs: NonNegativeInt

@@ -113,6 +113,10 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.responses)
 
+    def first(self, most: int) -> Ragged:
+        """The first of all."""
+        return Ragged(self.prompts[:most], self.responses[:most], self.device)
+
     def take(self, index: Tensor) -> Text:
         chosen = index.flatten().tolist()
         prompt, prompt_mask = padded([self.prompts[i] for i in chosen], left=True)

@@ -96,12 +96,13 @@ class Tokenised:
     """The comparisons of some prompts, as tokens.
 
     Attributes:
-        pairs: the comparisons.
+        chosen, rejected: the comparisons.
         demonstrations: the responses to be imitated.
         prompts: the prompts, as words and as tokens, with a preferred response of each in words.
     """
 
-    pairs: Pairs
+    chosen: Ragged
+    rejected: Ragged
     demonstrations: Ragged
     prompts: list[tuple[str, list[int], str]]
 
@@ -136,8 +137,8 @@ def tokenised(entries: Sequence[Entry], data: Preferences, backend: Backend, env
             prompts.append(
                 (entry.prompt, cut(prompt, env.max_new, env, data.keep)[0], entry.responses[entry.pairs[0][0]])
             )
-    pairs = Pairs(Ragged(asked, chosen, task.device), Ragged(asked, rejected, task.device))
-    return Tokenised(pairs, Ragged(target_prompts, targets, task.device), prompts)
+    each = Ragged(asked, chosen, task.device), Ragged(asked, rejected, task.device)
+    return Tokenised(*each, Ragged(target_prompts, targets, task.device), prompts)
 
 
 @dataclass(frozen=True)
@@ -259,8 +260,8 @@ def make(env: Written, task: Task) -> TextTask:
         base=backend.policy,
         reference=reference.clone_frozen(),
         demonstrations=train.demonstrations,
-        pairs=train.pairs,
-        held_out=test.pairs,
+        pairs=Pairs(train.chosen, train.rejected),
+        held_out=Pairs(test.chosen.first(env.held_out), test.rejected.first(env.held_out)),
         max_new=env.max_new,
         key=key,
         backend=backend,

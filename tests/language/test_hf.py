@@ -24,12 +24,13 @@ def saved(folder: Path, kind: str = "gpt2") -> Path:
     from tokenizers.pre_tokenizers import Whitespace
     from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<end>"))
-    tokenizer.pre_tokenizer = Whitespace()  # type: ignore[assignment]
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
+    tokenizer: Any = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<end>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    wrapped: Any = PreTrainedTokenizerFast
+    wrapped(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
     torch.manual_seed(0)
     size: dict[str, Any] = {"vocab_size": len(WORDS), "bos_token_id": 0, "eos_token_id": 0}
-    model = (
+    model: Any = (
         GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=32, **size))
         if kind == "gpt2"
         else GPTNeoXForCausalLM(
@@ -41,7 +42,7 @@ def saved(folder: Path, kind: str = "gpt2") -> Path:
     )  # fmt: skip
     with torch.no_grad():
         for value in model.parameters():
-            value *= 5  # so that whatever is seen has an effect
+            value.mul_(5)  # so that whatever is seen has an effect
     model.save_pretrained(folder)
     return folder
 

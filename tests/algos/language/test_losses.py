@@ -35,10 +35,10 @@ def minimised(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
     def closure() -> Tensor:
         optimizer.zero_grad()
         value = loss(x)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)
     return x.detach()
 
 
