@@ -15,12 +15,14 @@ with log pi(y) the SUM over the tokens of a response. eps is the share of labels
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor
 from torch.nn import functional as F
 
 from rlbench.algos.language.pairwise import Pairwise
 from rlbench.language.task import LanguageTask
-from rlbench.types import Count, Fraction, NonNegativeInt, Positive
+from rlbench.types import Count, NonNegativeInt, Positive, Range
 
 
 def log_ratio_margin(logp: Tensor, reference: Tensor) -> Tensor:
@@ -53,7 +55,7 @@ class DPO(Pairwise):
         task: LanguageTask,
         *,
         beta: Positive | None,
-        label_smoothing: Fraction,
+        label_smoothing: Annotated[float, Range(0, 0.5, open_high=True)],
         reference_free: bool,
         batch_size: Count,
         micro_batch: Count | None,
