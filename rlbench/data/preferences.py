@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rlbench.data.checksum import checksum
 from rlbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Source(ABC):
     def identity(self) -> dict[str, Any]:
         """The names and sizes of its files, and of a single file the content."""
         if self.path.is_file():
-            return {"source": self.word, "sha256": hashlib.sha256(self.path.read_bytes()).hexdigest()}
+            return {"source": self.word, "sha256": checksum(self.path)}
         files = [[str(path.relative_to(self.path)), path.stat().st_size] for path in self.files()]
         return {"source": self.word, "files": files}
 
@@ -163,7 +164,7 @@ class PrefFile(Source):
         entries: dict[str, Entry] = {}
         for number, row in enumerate(self.rows(), 1):
             where = f"row {number}"
-            if not isinstance(prompt := row.get("prompt"), str):
+            if not isinstance(prompt := row.get("prompt"), str) or not prompt:
                 raise self.bad(f"{where} has no prompt, a text")
             entry = entries.setdefault(prompt, Entry(prompt))
             first = len(entry.responses)

@@ -56,14 +56,3 @@ def best_of(reference: Tensor, score: Tensor, n: int) -> Tensor:
     power = cumulative**n
     probability = power.diff(dim=-1, prepend=torch.zeros_like(power[..., :1]))
     return torch.empty_like(power).scatter(-1, order, probability).log()
-
-
-def winners(reference: Tensor, reward: Tensor) -> Tensor:
-    """Log-probabilities of the preferred of two different responses of the reference, by Bradley and Terry's model."""
-    logp = torch.empty_like(reference)
-    for s, c in torch.cartesian_prod(torch.arange(len(reference)), torch.arange(reference.shape[1])).tolist():
-        p, r = reference[s, c].exp(), reward[s, c]
-        for rows in torch.arange(len(p)).split(512):
-            beaten = torch.sigmoid(r[rows, None] - r) @ p - p[rows] / 2  # but for itself
-            logp[s, c, rows] = (p[rows] * beaten).log()
-    return logp.log_softmax(-1)

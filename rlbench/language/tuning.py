@@ -77,7 +77,7 @@ class Fitting:
 
 
 class Fit:
-    """A stage that trains a model for some passes over a collection; a unit is a tenth of a pass.
+    """A stage that trains a model for some passes over a collection; a unit is an update.
 
     Args:
         name: for progress, and separates random streams.
@@ -87,8 +87,6 @@ class Fit:
         rng: one stream a seed.
         fitting: hyperparameters.
     """
-
-    PARTS = 10
 
     def __init__(
         self,
@@ -102,30 +100,26 @@ class Fit:
         self.name, self.loss = name, loss
         self.tuner = Tuner(model, fitting.learning_rate, fitting.warmup_updates, fitting.max_grad_norm)
         self.batches = Epochs(count, fitting.batch_size, rng)
-        self.most = self.PARTS * fitting.epochs
-        self.updates = -(-fitting.epochs * count // fitting.batch_size)
-        self.part = 0
+        self.most = -(-fitting.epochs * count // fitting.batch_size)
 
     @property
     def done(self) -> bool:
-        return self.part >= self.most
+        return self.tuner.updates >= self.most
 
     @property
     def progress(self) -> tuple[int, int]:
-        return self.part, self.most
+        return self.tuner.updates, self.most
 
     def train(self, n: int) -> None:
-        self.part = min(self.part + n, self.most)
-        while self.tuner.updates < self.updates * self.part // self.most:
+        for _ in range(n):
             self.tuner.step(self.loss(self.batches.next()))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"tuner": self.tuner.state_dict(), "batches": self.batches.state_dict(), "part": self.part}
+        return {"tuner": self.tuner.state_dict(), "batches": self.batches.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.tuner.load_state_dict(state["tuner"])
         self.batches.load_state_dict(state["batches"])
-        self.part = state["part"]
 
 
 def likelihood_loss(policy: TextPolicy, text: Text) -> Tensor:

@@ -16,6 +16,7 @@ from rlbench import config
 from rlbench.build import build
 from rlbench.language import exact
 from rlbench.language.enumerated import EnumTask
+from tests.language.winners import winners
 
 EXACT = 1e-6  # what rounding may put beyond the frontier
 
@@ -58,10 +59,10 @@ def test_dpo_closes_the_gap(beta: float, cache: Path, monkeypatch: pytest.Monkey
 def test_preferred_ft_finds_the_winners_and_not_the_optimum(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its target is known: for this seed, its gap closure is 0.41 and its divergence from the reference 0.07."""
     algorithm, task, metrics = trained(cache, monkeypatch, "algo=preferred_ft")
-    winners = exact.winners(task.logp_reference, task.reward)
-    assert mean(task.judged(winners)["eval/gap_closure"]) == pytest.approx(0.41, abs=0.05)
+    target = winners(task.logp_reference, task.reward)
+    assert mean(task.judged(target)["eval/gap_closure"]) == pytest.approx(0.41, abs=0.05)
     found = task.language.table(algorithm.policy)
-    assert mean(exact.divergence(found, winners)) < 0.06  # the reference's is 0.08
+    assert mean(exact.divergence(found, target)) < 0.06  # the reference's is 0.08
     assert 0.25 < mean(metrics["eval/gap_closure"]) < 0.5
 
 
