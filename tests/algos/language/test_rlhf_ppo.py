@@ -68,7 +68,7 @@ def test_a_sample_earns_its_reward_less_its_divergence(tmp_path: Path, monkeypat
 def test_the_learned_reward_is_standardised_and_knows_the_true_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    algorithm = built(tmp_path, monkeypatch, "dataset.pairs=3000", "algo.reward_learning_rate=1e-3")
+    algorithm = built(tmp_path, monkeypatch, "dataset.pairs=3000", "algo.reward_epochs=3")
     pairs = algorithm.task.pairs
     text = pairs.take(torch.arange(len(pairs))[None])
     score, truth = algorithm.score(text)[0], algorithm.task.true_reward()(text)[0]
