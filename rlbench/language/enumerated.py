@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rlbench.data.enum_pairs import EnumPairs
 from rlbench.envs.problem import common
+from rlbench.errors import UsageError
 from rlbench.language import exact
 from rlbench.language.policy import TextPolicy, TextScorer
 from rlbench.language.task import LanguageTask, Score
@@ -99,9 +100,16 @@ class Language:
             reward: `[S, C, Y]`.
             count: comparisons a seed.
             rng: one stream a seed.
+
+        Raises:
+            UsageError: most pairs of samples are one response twice.
         """
         prompt = rng.integers(self.C, 2 * count)
         first, second = (self.draw(logp, prompt, rng.uniform(2 * count)) for _ in range(2))
+        if bool(((first != second).sum(1) < count).any()):
+            raise UsageError(
+                "dataset.pairs: the reference hardly ever gives two different responses\nraise env.T or env.V"
+            )
         seed = torch.arange(len(prompt), device=prompt.device)[:, None]
         better = reward[seed, prompt, first] - reward[seed, prompt, second]
         swapped = rng.uniform(2 * count) > torch.sigmoid(better)

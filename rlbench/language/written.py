@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from rlbench.task import Task
 
 MAX_GRAD_NORM = 10.0
-SAMPLED = 16  # prompts that are answered at a time
+SAMPLED = 16  # responses that are sampled at a time
 BYTES = 256
 
 
@@ -71,8 +72,14 @@ def hf_backend(env: Text, task: Task) -> Backend:
         end=policy.end,
         encode=lambda texts: tokenizer(list(texts), add_special_tokens=False)["input_ids"],
         decode=lambda tokens: tokenizer.decode(list(tokens), skip_special_tokens=True),
-        key={"model": env.model, "dtype": env.dtype, "lora_rank": env.lora_rank},
+        key={"model": env.model, "files": files(env.model), "dtype": env.dtype, "lora_rank": env.lora_rank},
     )
+
+
+def files(model: str) -> list[Any]:
+    """The files of a model's folder, their sizes and times of change; nothing, of a name on the hub."""
+    found = sorted(path for path in Path(model).expanduser().glob("*") if path.is_file())
+    return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in found]
 
 
 def cut(prompt: list[int], longest: int, env: Written, keep: str) -> tuple[list[int], int]:
@@ -179,10 +186,12 @@ class TextTask(LanguageTask):
             seed = torch.arange(len(place), device=self.device)[:, None]
             return text.map(lambda each: each[seed, place])
 
-        return self.judged(best, None)
+        return self.judged(best, None, max(1, SAMPLED // n))
 
     @torch.no_grad()
-    def judged(self, answer: Callable[[Tokens, Any], Tokens], policy: TextPolicy | None) -> dict[str, Tensor]:
+    def judged(
+        self, answer: Callable[[Tokens, Any], Tokens], policy: TextPolicy | None, at_once: int = SAMPLED
+    ) -> dict[str, Tensor]:
         """Metrics of answers to the held-out prompts: `eval/win_rate` against the data's, ties apart, where judged.
 
         `eval/kl` is a sequence's divergence from the reference, estimated by the answers where they are plain samples.
@@ -194,8 +203,8 @@ class TextTask(LanguageTask):
         def add(name: str, value: Tensor) -> None:
             totals[name] = totals.get(name, torch.zeros(len(self.seeds), device=self.device)) + value / len(some)
 
-        for start in range(0, len(some), SAMPLED):
-            part = some[start : start + SAMPLED]
+        for start in range(0, len(some), at_once):
+            part = some[start : start + at_once]
             places = torch.arange(len(part), device=self.device).expand(len(self.seeds), -1)
             asked = Ragged([tokens for _, tokens, _ in part], [[]] * len(part), self.device).take(places)
             text = answer(asked, rng)

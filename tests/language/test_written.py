@@ -96,7 +96,7 @@ def test_a_reward_that_nobody_knows_is_refused(path: Path) -> None:
     "words",
     [
         ["algo=dpo", "algo.micro_batch=8"],
-        ["algo=rlhf_ppo", "algo.batch_size=16", "algo.reward_epochs=1", "steps=32"],
+        ["algo=rlhf_ppo", "algo.batch_size=16", "algo.micro_batch=6", "algo.reward_epochs=1", "steps=32"],
         ["algo=best_of_n", "algo.n=2"],
         ["algo=preferred_ft"],
     ],

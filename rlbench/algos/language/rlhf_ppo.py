@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from rlbench.algos.language.by_examples import EVALUATED, ByExamples, Means
 from rlbench.algos.language.reward_bt import bradley_terry
 from rlbench.language.policy import TextPolicy, TextScorer
 from rlbench.language.task import LanguageTask, Score
-from rlbench.language.text import Text, split
+from rlbench.language.text import Text, joined, split
 from rlbench.language.tuning import Fit, Fitting, Tuner
 from rlbench.types import Count, Fraction, NonNegativeInt, Positive
 
@@ -114,7 +115,7 @@ class RlhfPPO(ByExamples):
         )
 
     def update(self, index: Tensor) -> dict[str, Tensor]:
-        text, facts = self.sampled(self.task.pairs.chosen.take(index))
+        text, facts = self.sampled(index)
         metrics = {"reward": facts["reward"].mean(1), "kl": facts["kl"].mean(1), "beta": self.price.beta.clone()}
         losses = Means()
         for _ in range(self.epochs):
@@ -129,26 +130,32 @@ class RlhfPPO(ByExamples):
         return {**metrics, **losses.sums}
 
     @torch.no_grad()
-    def sampled(self, prompts: Text) -> tuple[Text, dict[str, Tensor]]:
-        """Responses to prompts, and what the losses need to know of them: `[S, B]` or `[S, B, T]` each."""
-        text = self.policy.generate(prompts, 1.0, self.task.max_new, self.rng)
-        mask = text.response_mask
-        logp, reference = self.policy.token_logp(text), self.task.reference.token_logp(text)
-        values = torch.where(mask, self.critic.values(text)[..., :-1], 0.0)
-        reward, ratio = self.score(text), logp - reference
+    def sampled(self, index: Tensor) -> tuple[Text, dict[str, Tensor]]:
+        """Responses to the prompts in places `[S, B]`, and what the losses need to know of them: `[S, B, ...]` each."""
+        places = [part for part, _ in split(index, self.micro_batch)]
+        prompts = (self.task.pairs.chosen.take(part) for part in places)
+        text = reduce(joined, (self.policy.generate(each, 1.0, self.task.max_new, self.rng) for each in prompts))
+        every = torch.arange(index.shape[1], device=index.device).expand(len(index), -1)
+        parts = [self.measured(text.map(partial(taken, places=part))) for part, _ in split(every, self.micro_batch)]
+        logp, reference, values, reward = (torch.cat(column, 1) for column in zip(*parts, strict=True))
+        mask, ratio = text.response_mask, logp - reference
         earned = -self.price.beta[:, None, None] * ratio
-        last = mask.sum(-1, keepdim=True) - 1
-        earned = earned.scatter_add(-1, last, reward[..., None])
+        earned = earned.scatter_add(-1, mask.sum(-1, keepdim=True) - 1, reward[..., None])
         advantage = advantages(earned, values, self.gae_lambda) * mask
         facts = {"logp": logp, "values": values, "returns": advantage + values, "reward": reward, "kl": ratio.sum(-1)}
         return text, {**facts, "advantage": whitened(advantage, mask)}
+
+    def measured(self, text: Text) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Log-probabilities under policy and reference, values before each token, and the reward of the whole."""
+        values = torch.where(text.response_mask, self.critic.values(text)[..., :-1], 0.0)
+        return self.policy.token_logp(text), self.task.reference.token_logp(text), values, self.score(text)
 
     def actor_losses(
         self, text: Text, facts: dict[str, Tensor], places: Tensor, losses: Means, share: float
     ) -> Iterator[Tensor]:
         tokens = taken(text.response_mask, places).sum((1, 2))
         for part, _ in split(places, self.micro_batch):
-            some = text.map(lambda each, part=part: taken(each, part))
+            some = text.map(partial(taken, places=part))
             ratio = (self.policy.token_logp(some) - taken(facts["logp"], part)).exp()
             advantage = taken(facts["advantage"], part)
             gain = torch.minimum(ratio * advantage, ratio.clamp(1 - self.clip, 1 + self.clip) * advantage)
@@ -161,7 +168,7 @@ class RlhfPPO(ByExamples):
     ) -> Iterator[Tensor]:
         tokens = taken(text.response_mask, places).sum((1, 2))
         for part, _ in split(places, self.micro_batch):
-            some = text.map(lambda each, part=part: taken(each, part))
+            some = text.map(partial(taken, places=part))
             values, before, returns = (
                 self.critic.values(some)[..., :-1],
                 taken(facts["values"], part),
