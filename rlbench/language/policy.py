@@ -85,11 +85,13 @@ class TextPolicy(Model):
         following = self.continuation(prompts)
         last = torch.zeros_like(prompts.prompt[..., 0])
         going = torch.ones_like(last, dtype=torch.bool)
+        # All at once: how many numbers a seed draws must not depend on when the others' responses end.
+        uniform = rng.uniform(max_new, last.shape[1])
         tokens, mask = [], []
-        for _ in range(max_new):
+        for t in range(max_new):
             logits = following(last[..., None]).float()
             if temperature > 0:
-                last = drawn((logits / temperature).softmax(-1), rng.uniform(last.shape[1]))
+                last = drawn((logits / temperature).softmax(-1), uniform[:, t])
             else:
                 last = logits.argmax(-1)
             tokens.append(torch.where(going, last, 0))

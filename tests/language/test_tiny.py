@@ -95,6 +95,23 @@ def test_samples_follow_the_probabilities(temperature: float) -> None:
     assert torch.allclose(pairs, expected[:5].float(), atol=0.02)
 
 
+def test_a_seed_samples_the_same_in_any_company() -> None:
+    """Twice in a row: what the first samples take from the streams does not depend on where others end."""
+    prompt = torch.tensor([[[6], [7], [8]]])
+    model, both, one = policy((0, 1)), SeedStreams((0, 1), "samples"), SeedStreams((1,), "samples")
+    alone = TinyPolicy(SHAPE, {name: value[1:].detach().clone() for name, value in model.params.items()})
+    for _ in range(3):
+        texts = [
+            each.generate(
+                Text(asked, torch.ones_like(asked).bool(), asked[..., :0], asked[..., :0].bool()), 1.0, 8, rng
+            )
+            for each, asked, rng in ((model, prompt.expand(2, -1, -1), both), (alone, prompt, one))
+        ]
+        T = texts[1].response.shape[-1]
+        assert torch.equal(texts[0].response[1, :, :T], texts[1].response[0])
+        assert int(texts[0].response_mask[1].sum()) == int(texts[1].response_mask.sum())
+
+
 def test_draws_never_have_probability_0() -> None:
     probability = torch.tensor([[0.0, 0.5, 0.5, 0.0]])
     assert drawn(probability, torch.tensor([0.0])).item() == 1
