@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from rlbench.envs.problem import Problem
+from rlbench.errors import RunError
 from rlbench.types import Count, NonNegative, NonNegativeInt, Positive
 
 if TYPE_CHECKING:
@@ -72,9 +74,9 @@ class Text(Written):
     lora_rank: Count | None
 
     def require(self) -> None:
-        from rlbench.language.hf import require
-
-        require(f"env={self.name}", "transformers", *(["peft"] if self.lora_rank else []))
+        packages = ["transformers", *(["peft"] if self.lora_rank else [])]
+        if missing := [package for package in packages if find_spec(package) is None]:
+            raise RunError(f"env={self.name} needs {', '.join(missing)}: pip install 'rlbench[language]'")
 
     def simulator(self) -> str:
         return f"{self.name}, {self.model}"

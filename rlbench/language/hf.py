@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,12 +20,6 @@ from rlbench.language.text import Text
 from rlbench.rng import SeedStreams
 
 STD = 0.02  # of a score's first weights
-
-
-def require(what: str, *packages: str) -> None:
-    """Raise `RunError` unless the packages are installed."""
-    if missing := [package for package in packages if find_spec(package) is None]:
-        raise RunError(f"{what} needs {', '.join(missing)}: pip install 'rlbench[language]'")
 
 
 def load(name: str, dtype: str, what: str) -> tuple[nn.Module, Any]:

@@ -1,6 +1,8 @@
 """Problems in words: what becomes of prompts and responses, and how answers are judged."""
 
+import importlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import torch
 
 from rlbench import config
 from rlbench.build import build
-from rlbench.errors import UsageError
+from rlbench.errors import RunError, UsageError
 from rlbench.language.judge import Judge, Verdict
 from rlbench.language.written import TextTask, cut
 
@@ -84,6 +86,16 @@ def test_the_judge_hears_both_answers_in_any_order(path: Path) -> None:
         assert 0.2 < judge.firsts / len(many) < 0.8
         assert next(iter(metrics)) == "eval/win_rate"
         assert abs(float(metrics["eval/kl"])) < 1e-4  # the reference's own samples
+
+
+def test_a_missing_package_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])  # nothing is found any more that was not imported before
+    for name in ("transformers", "peft"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    importlib.invalidate_caches()
+    cfg = config.compose(["algo=dpo", "env=text", "env.model=x", "env.lora_rank=4", f"dataset=pref_file:{path}"])
+    with pytest.raises(RunError, match=r"env=text needs transformers, peft: pip install 'rlbench\[language\]'"):
+        config.instantiate(cfg.env).require()
 
 
 def test_a_reward_that_nobody_knows_is_refused(path: Path) -> None:
