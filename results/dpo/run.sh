@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The runs behind this folder's tables and figure: some eight minutes of one CPU core. Finished runs are skipped.
+# The runs of the whole comparison: some eight minutes of one quiet CPU core, by estimate. Finished runs are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rlbench=${RLBENCH:-rlbench}
