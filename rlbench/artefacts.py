@@ -20,6 +20,7 @@ from rlbench.files import write_atomically
 from rlbench.signals import Stop
 
 SAVE_EVERY = 30.0  # seconds of training that a kill may cost
+SAVE_SHARE = 0.02  # largest share of the time that saving may take
 
 Report = Callable[[str, int, int], None]
 
@@ -120,13 +121,15 @@ class Artefacts:
         partial = saved.load(self.device)
         if partial is not None:
             stage.load_state_dict(partial["state"])
-        last = time.monotonic()
+        last, pause = time.monotonic(), SAVE_EVERY
         while not stage.done:
             self.report(stage.name, *stage.progress)
             stage.train(1)
-            if self.stop.signum is not None or time.monotonic() - last > SAVE_EVERY:
+            begun = time.monotonic()
+            if self.stop.signum is not None or begun - last > pause:
                 saved.save({"done": False, "state": stage.state_dict()}, stage.progress[0])
                 last = time.monotonic()
+                pause = max(SAVE_EVERY, (last - begun) / SAVE_SHARE)
             if self.stop.signum is not None:
                 raise Interrupted(self.stop.signum)
         self.report(stage.name, *stage.progress)

@@ -32,6 +32,8 @@ def words(group: str, name: str) -> list[str]:
     match group:
         case "algo":
             return [f"algo={name}"]
+        case "experiment" if name == "dpo_imdb":
+            return config.expand([f"experiment={name}", "dataset.path=reviews.jsonl"], multirun=True)[0]
         case "experiment" if "override /algo: " in (CONF / group / f"{name}.yaml").read_text():
             return [f"experiment={name}"]
         case "base":
@@ -54,6 +56,13 @@ def words(group: str, name: str) -> list[str]:
             return ["algo=sac", "env=ogbench/cube-single-singletask-v0"]
         case "dataset" if name == "pulls":
             return ["algo=ppp", "dataset=pulls:log.csv"]
+        case "dataset" if Choices().about(group, name)["is"] == "preferences":
+            path = ["dataset.path=pairs.jsonl"] if name != "enum_pairs" else []
+            return ["algo=dpo", f"env={'lm_enum' if name == 'enum_pairs' else 'text_tiny'}", f"dataset={name}", *path]
+        case "env" if Choices().about(group, name)["is"] == "language":
+            model, data = ["env.model=gpt2"], ["dataset=pref_file:pairs.jsonl"]
+            needed = {"text": [*model, *data], "text_tiny": data}
+            return ["algo=dpo", f"env={name}", *needed.get(name, [])]
         case "dataset":
             env = read(CONF / group / f"{name}.yaml")["about"].get("envs", ["hopper"])[0]
             return ["algo=bc", f"dataset={name}", f"env={env}"]

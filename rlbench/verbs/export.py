@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 HELP = """\
 Write the policy of each seed as one file that needs neither rlbench, Hydra nor W&B,
-and example.py, which loads and plays it. A planner's schedule becomes a table: schedule-seedK.csv."""
+and example.py, which loads and plays it. A planner's schedule becomes a table: schedule-seedK.csv;
+a language model a folder: model-seedK."""
 
 TORCHSCRIPT = '''\
 """Plays an exported policy; needs torch and gymnasium[mujoco], nothing else."""
@@ -96,6 +97,11 @@ def main(argv: Sequence[str]) -> int:
         for path, text in texts(algorithm, task.seeds, out):
             write_atomically(path, text)
             print(path)
+        return 0
+    if hasattr(algorithm, "save"):
+        for place, seed in enumerate(task.seeds):
+            algorithm.save(place, out / f"model-seed{seed}")
+            print(out / f"model-seed{seed}")
         return 0
     require_policy(algorithm, directory.path)
     out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,78 @@
+"""A reward model from comparisons: Bradley and Terry's model, L = -log sigma(r(x, y_w) - r(x, y_l)).
+
+Christiano et al. (NeurIPS 2017), Ouyang et al. (NeurIPS 2022): the reference model with a number in place of the
+distribution over tokens, read after the last token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rlbench.algos.language.by_examples import EVALUATED, ByExamples, Means
+from rlbench.language.policy import TextScorer
+from rlbench.language.task import LanguageTask
+from rlbench.language.text import Pairs, split
+from rlbench.language.tuning import Tuner
+from rlbench.types import Count, NonNegativeInt, Positive
+
+
+def bradley_terry(scorer: TextScorer, pairs: Pairs, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Losses and margins r(y_w) - r(y_l) of the comparisons in places `[S, B]`, `[S, B]` each."""
+    chosen, rejected = scorer.score(pairs.take(index)).chunk(2, 1)
+    return -F.logsigmoid(chosen - rejected), chosen - rejected
+
+
+class RewardBT(ByExamples):
+    """A reward model, by Bradley and Terry.
+
+    Args:
+        task: the problem.
+        batch_size: comparisons in a minibatch.
+        micro_batch: of these, how many are computed at a time (less memory); null: all.
+        learning_rate: step size of RMSprop.
+        warmup_updates: updates until it is reached.
+        max_grad_norm: gradients are scaled down to this norm.
+    """
+
+    def __init__(
+        self,
+        task: LanguageTask,
+        *,
+        batch_size: Count,
+        micro_batch: Count | None,
+        learning_rate: Positive,
+        warmup_updates: NonNegativeInt,
+        max_grad_norm: Positive,
+    ) -> None:
+        self.scorer: TextScorer = task.reference.scorer(task.streams("reward head"))
+        self.micro_batch = micro_batch
+        self.tuner = Tuner(self.scorer, learning_rate, warmup_updates, max_grad_norm)
+        super().__init__(task, len(task.pairs), batch_size, tuner=self.tuner)
+
+    def update(self, index: Tensor) -> dict[str, Tensor]:
+        means = Means()
+        norm = self.tuner.step(self.losses(index, means))
+        return {**means.sums, "gradient_norm": norm}
+
+    def losses(self, index: Tensor, means: Means) -> Iterator[Tensor]:
+        for part, share in split(index, self.micro_batch):
+            yield share * self.judged(self.task.pairs, part, share, means)
+
+    def judged(self, pairs: Pairs, index: Tensor, share: float, means: Means) -> Tensor:
+        """The loss of a part `[S]`; what else is known of it goes into the means."""
+        loss, margin = bradley_terry(self.scorer, pairs, index)
+        means.add(share, accuracy=(margin > 0).float().mean(1), loss=loss.mean(1), margin=margin.mean(1))
+        return loss.mean(1)
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, Any]:
+        means = Means()
+        every = torch.arange(len(self.task.held_out), device=self.task.device).expand(len(self.task.seeds), -1)
+        for part, share in split(every, self.micro_batch or EVALUATED):
+            self.judged(self.task.held_out, part, share, means)
+        return {f"eval/{name}": value for name, value in means.sums.items()}

@@ -1,0 +1,354 @@
+"""Comparisons of responses to prompts: files of one's own, and the published sets as their users downloaded them.
+
+Whatever the source, a set is a list of `Entry`: one prompt, its responses, which of them were preferred to which, and
+the response to be imitated.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import html
+import json
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlbench.data.checksum import checksum
+from rlbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from rlbench.data.store import Progress
+    from rlbench.envs.problem import Problem
+
+SUFFIXES = ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet"
+RATIO = 2.0  # of the scores of two responses of SHP, at least, to count as a comparison
+HELD_OUT_PERCENT = 5  # of the prompts of a file without a split of its own
+
+
+@dataclass
+class Entry:
+    """A prompt with its responses.
+
+    Attributes:
+        prompt: the prompt.
+        responses: the responses.
+        pairs: places of responses: the first was preferred to the second.
+        sft_target: the response to be imitated.
+    """
+
+    prompt: str
+    responses: list[str] = field(default_factory=list)
+    pairs: list[tuple[int, int]] = field(default_factory=list)
+    sft_target: str = ""
+
+    def add(self, better: str, worse: str) -> None:
+        """One more comparison."""
+        first = len(self.responses)
+        self.responses += [better, worse]
+        self.pairs.append((first, first + 1))
+        self.sft_target = self.sft_target or better
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """Comparisons, by prompts that are learned from and prompts that are not.
+
+    Attributes:
+        train, test: prompts with comparisons; none is in both.
+        keep: which part of a prompt stays that is too long, its `start` or its `end`.
+        fingerprint: a hash of all of it.
+        card: where it comes from.
+    """
+
+    train: list[Entry]
+    test: list[Entry]
+    keep: str
+    fingerprint: str
+    card: dict[str, Any]
+
+
+class Source(ABC):
+    """Where comparisons come from: a file or folder of one's own, or the cache of Hugging Face.
+
+    Args:
+        env: the problem.
+        path: the file or folder; null: what `hf download` left in the cache.
+
+    Raises:
+        UsageError: it is not there.
+    """
+
+    word: str
+    """The word after `dataset=`."""
+    hub: str | None = None
+    """The set's name on the hub."""
+    keep = "start"
+
+    def __init__(self, env: Problem, path: str | None) -> None:
+        if path is not None:
+            self.path = Path(path).expanduser()
+            if not self.path.exists():
+                raise UsageError(f"dataset={self.word}: {self.path.absolute()} does not exist")
+        else:
+            assert self.hub is not None
+            self.path = cached(self.hub, self.word)
+
+    @abstractmethod
+    def read(self) -> tuple[list[Entry], list[Entry]]:
+        """Prompts to be learned from, and the others."""
+
+    def files(self) -> list[Path]:
+        """The files that are read."""
+        found = [self.path] if self.path.is_file() else sorted(self.path.rglob("*"))
+        files = [path for path in found if path.is_file() and path.name.endswith(SUFFIXES)]
+        if not files:
+            raise self.bad(f"holds no {', '.join(SUFFIXES)}")
+        return files
+
+    def identity(self) -> dict[str, Any]:
+        """The names and sizes of its files, and of a single file the content."""
+        if self.path.is_file():
+            return {"source": self.word, "sha256": checksum(self.path)}
+        files = [[str(path.relative_to(self.path)), path.stat().st_size] for path in self.files()]
+        return {"source": self.word, "files": files}
+
+    def load(self, progress: Progress | None = None) -> Preferences:
+        """All comparisons, in memory.
+
+        Raises:
+            UsageError: the files are not what they should be.
+        """
+        if progress is not None:
+            progress(f"reading {self.path.name}", 0, 1)
+        train, test = self.read()
+        for name, entries in (("to learn from", train), ("to be judged by", test)):
+            if not any(entry.pairs for entry in entries):
+                raise self.bad(f"has no comparisons {name}")
+        content = json.dumps([[vars(entry) for entry in part] for part in (train, test)])
+        counts = {name: sum(len(entry.pairs) for entry in part) for name, part in (("rows", train), ("held_out", test))}
+        card = {"id": self.word, "level": self.word, "source": str(self.path.absolute()), **counts}
+        return Preferences(train, test, self.keep, hashlib.sha256(content.encode()).hexdigest(), card)
+
+    def rows(self, split: str | None = None) -> Iterator[dict[str, Any]]:
+        """The rows of all files, or of those whose path names a split."""
+        inside = self.path if self.path.is_dir() else self.path.parent
+        files = [path for path in self.files() if split is None or split in str(path.relative_to(inside))]
+        if not files:
+            raise self.bad(f"holds no file of the split {split}")
+        for path in files:
+            yield from rows(path, self.bad)
+
+    def bad(self, what: str) -> UsageError:
+        return UsageError(f"dataset={self.word}: {self.path} {what}")
+
+
+class PrefFile(Source):
+    """Comparisons of one's own: a file with an object in JSON on every line.
+
+    Each has a `prompt` and either `chosen` and `rejected`, or `responses` with `pairs` (places, the better first) or
+    with `scores` (all pairs of different scores). `sft_target` is the response to be imitated; without it, the first
+    chosen or the best. A twentieth of the prompts is held out.
+    """
+
+    word = "pref_file"
+
+    def read(self) -> tuple[list[Entry], list[Entry]]:
+        entries: dict[str, Entry] = {}
+        for number, row in enumerate(self.rows(), 1):
+            where = f"row {number}"
+            if not isinstance(prompt := row.get("prompt"), str) or not prompt:
+                raise self.bad(f"{where} has no prompt, a text")
+            entry = entries.setdefault(prompt, Entry(prompt))
+            first = len(entry.responses)
+            responses, pairs = self.comparisons(row, where)
+            entry.responses += responses
+            entry.pairs += [(first + i, first + j) for i, j in pairs]
+            target = row.get("sft_target") or (responses[pairs[0][0]] if pairs else "")
+            entry.sft_target = entry.sft_target or target
+        train = [entry for entry in entries.values() if not held_out(entry.prompt)]
+        test = [entry for entry in entries.values() if held_out(entry.prompt)]
+        if not test and len(train) > 1:  # a small file may have no prompt whose hash is low
+            test = [train.pop()]
+        return train, test
+
+    def comparisons(self, row: dict[str, Any], where: str) -> tuple[list[str], list[tuple[int, int]]]:
+        """The responses of a row, and its comparisons, the most telling first."""
+        if "chosen" in row and "rejected" in row:
+            return [str(row["chosen"]), str(row["rejected"])], [(0, 1)]
+        responses = row.get("responses")
+        if not isinstance(responses, list) or not ("pairs" in row or "scores" in row):
+            raise self.bad(f"{where} has neither chosen and rejected, nor responses with pairs or scores")
+        places = range(len(responses))
+        if "pairs" in row:
+            pairs = [tuple(pair) for pair in row["pairs"]]
+            if not all(len(pair) == 2 and pair[0] in places and pair[1] in places for pair in pairs):
+                raise self.bad(f"{where}: pairs are to be places of responses, 0 to {len(responses) - 1}")
+            return responses, pairs
+        if len(row["scores"]) != len(responses):
+            raise self.bad(f"{where} has {len(responses)} responses and {len(row['scores'])} scores")
+        return responses, scored_pairs(row["scores"])
+
+
+class ImdbSentiment(PrefFile):
+    """Beginnings of film reviews with several continuations and their scores by a classifier, one's own file."""
+
+    word = "imdb_sentiment"
+
+    def comparisons(self, row: dict[str, Any], where: str) -> tuple[list[str], list[tuple[int, int]]]:
+        if "scores" not in row:
+            raise self.bad(f"{where} has no scores: prompt, responses and scores (p(positive) of each) are wanted")
+        return super().comparisons(row, where)
+
+
+class PrefHH(Source):
+    """Anthropic's helpful and harmless dialogues: a prompt is all up to the last "Assistant:"."""
+
+    word, hub, keep = "pref_hh", "Anthropic/hh-rlhf", "end"
+
+    def read(self) -> tuple[list[Entry], list[Entry]]:
+        return self.split("train"), self.split("test")
+
+    def split(self, name: str) -> list[Entry]:
+        entries: dict[str, Entry] = {}
+        turn = "\n\nAssistant:"
+        for row in self.rows(name):
+            if "chosen" not in row:  # red-team attempts
+                continue
+            end = row["chosen"].rfind(turn) + len(turn)
+            prompt = row["chosen"][:end]
+            if end < len(turn) or not row["rejected"].startswith(prompt):
+                continue  # the two dialogues differ before the last turn: no comparison of responses
+            entries.setdefault(prompt, Entry(prompt)).add(row["chosen"][end:], row["rejected"][end:])
+        return list(entries.values())
+
+
+class PrefSHP(Source):
+    """Stanford's human preferences (Reddit): pairs in which one score is at least twice the other."""
+
+    word, hub = "pref_shp", "stanfordnlp/SHP"
+
+    def read(self) -> tuple[list[Entry], list[Entry]]:
+        return self.split("train"), self.split("test")
+
+    def split(self, name: str) -> list[Entry]:
+        entries: dict[str, Entry] = {}
+        best: dict[str, float] = {}
+        for row in self.rows(name):
+            scores = row["score_A"], row["score_B"]
+            if max(scores) < RATIO * min(scores):
+                continue
+            answers = " " + row["human_ref_A"], " " + row["human_ref_B"]
+            better, worse = answers if row["labels"] == 1 else answers[::-1]
+            entry = entries.setdefault(prompt := dialogue(row["history"]), Entry(dialogue(row["history"])))
+            entry.add(better, worse)
+            if max(scores) > best.get(prompt, 0):
+                best[prompt], entry.sft_target = max(scores), better
+        return list(entries.values())
+
+
+class PrefSE(Source):
+    """Answers from Stack Exchange, compared by votes; of the questions, shuffled with seed 42, 1 % is held out."""
+
+    word, hub = "pref_se", "HuggingFaceH4/stack-exchange-preferences"
+
+    def read(self) -> tuple[list[Entry], list[Entry]]:
+        questions = list(self.rows())
+        order = np.random.default_rng(42).permutation(len(questions))
+        held = int(0.01 * len(questions))
+        return self.entries([questions[i] for i in order[held:]]), self.entries([questions[i] for i in order[:held]])
+
+    @staticmethod
+    def entries(questions: Sequence[dict[str, Any]]) -> list[Entry]:
+        found = []
+        for row in questions:
+            responses = [" " + text(answer["text"]) for answer in row["answers"]]
+            pairs = scored_pairs([answer["pm_score"] for answer in row["answers"]])
+            if pairs:
+                found.append(Entry(dialogue(text(row["question"])), responses, pairs, responses[pairs[0][0]]))
+        return found
+
+
+class TLDR(Source):
+    """Summaries of Reddit posts, compared by people (OpenAI)."""
+
+    word, hub = "tldr", "openai/summarize_from_feedback"
+
+    def read(self) -> tuple[list[Entry], list[Entry]]:
+        return self.split("train"), self.split("validation")
+
+    def split(self, name: str) -> list[Entry]:
+        entries: dict[str, Entry] = {}
+        for row in self.rows(name):
+            if "choice" not in row or not row["info"].get("post"):  # grades on axes; news
+                continue
+            info = row["info"]
+            prompt = f"SUBREDDIT: r/{info['subreddit']}\nTITLE: {info['title']}\nPOST: {info['post']}\nTL;DR:"
+            summaries = [each["text"] for each in row["summaries"]]
+            entry = entries.setdefault(prompt, Entry(prompt))
+            entry.add(summaries[row["choice"]], summaries[1 - row["choice"]])
+        return list(entries.values())
+
+
+def cached(hub: str, word: str) -> Path:
+    """Where the cache of Hugging Face has a set.
+
+    Raises:
+        UsageError: it has not.
+    """
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface"))
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
+    found = sorted(
+        (cache / f"datasets--{hub.replace('/', '--')}" / "snapshots").glob("*"), key=lambda p: p.stat().st_mtime
+    )
+    if not found:
+        fetch = f"`hf download --repo-type dataset {hub}` fetches it, or dataset.path=FOLDER says where it is"
+        raise UsageError(f"dataset={word}: {hub} is not in {cache}\n{fetch}")
+    return found[-1]
+
+
+def rows(path: Path, bad: Any) -> Iterator[dict[str, Any]]:
+    """The rows of one file."""
+    if path.suffix == ".parquet":
+        import polars
+
+        yield from polars.read_parquet(path).iter_rows(named=True)
+        return
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise bad(f"line {number} of {path.name} is no JSON: {error}") from error
+                if not isinstance(row, dict):
+                    raise bad(f"line {number} of {path.name} is no object with a prompt")
+                yield row
+
+
+def scored_pairs(scores: Sequence[float]) -> list[tuple[int, int]]:
+    """All pairs of different scores, the better first; those of the best first."""
+    ranked = sorted(range(len(scores)), key=lambda i: -scores[i])
+    return [(i, j) for i, j in combinations(ranked, 2) if scores[i] > scores[j]]
+
+
+def held_out(prompt: str) -> bool:
+    """Whether a prompt is held out: decided by its text alone."""
+    return int(hashlib.sha256(prompt.encode()).hexdigest(), 16) % 100 < HELD_OUT_PERCENT
+
+
+def dialogue(prompt: str) -> str:
+    """A prompt as a turn of a dialogue."""
+    return f"\n\nHuman: {prompt}\n\nAssistant:"
+
+
+def text(markup: str) -> str:
+    """HTML without its tags."""
+    return html.unescape(re.sub(r"<[^>]+>", "", markup)).strip()

@@ -1,0 +1,107 @@
+"""Responses to prompts in words: comparisons from files, a language model to be tuned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
+
+from rlbench.envs.problem import Problem
+from rlbench.errors import RunError
+from rlbench.types import Count, NonNegative, NonNegativeInt, Positive
+
+if TYPE_CHECKING:
+    from rlbench.language.written import Backend, TextTask
+    from rlbench.task import Task
+
+
+@dataclass(frozen=True)
+class Written(Problem):
+    """What all problems in words share.
+
+    Args:
+        name: the word after `env=`.
+        beta: price of a nat of divergence from the reference.
+        max_length: most tokens of a prompt with its response; longer ones are cut.
+        max_prompt_length: most tokens that a prompt keeps where they are too long.
+        max_new: most tokens of a response that is sampled.
+        held_out: most held-out comparisons that policies are judged by.
+        temperature: at which responses are sampled to be judged; 0: the most probable tokens.
+        judge: decides between a sample and the preferred response of the data, a plug-in; null: nobody does.
+        sft_epochs: passes over the responses to be imitated in which the reference is fitted; 0: the model as it is.
+        sft_batch_size: responses in a minibatch.
+        sft_micro_batch: of these, how many are computed at a time (less memory); null: all.
+        sft_learning_rate: step size of RMSprop.
+        sft_warmup_updates: updates until it is reached.
+    """
+
+    name: str
+    beta: Positive
+    max_length: Count
+    max_prompt_length: Count
+    max_new: Count
+    held_out: Count
+    temperature: NonNegative
+    judge: Any
+    sft_epochs: NonNegativeInt
+    sft_batch_size: Count
+    sft_micro_batch: Count | None
+    sft_learning_rate: Positive
+    sft_warmup_updates: NonNegativeInt
+
+    def backend(self, task: Task) -> Backend:
+        """The model before anything is learned here, and its tokens."""
+        raise NotImplementedError
+
+    def task(self, task: Task) -> TextTask:
+        from rlbench.language.written import make
+
+        return make(self, task)
+
+
+@dataclass(frozen=True)
+class Text(Written):
+    """A language model of `transformers`.
+
+    Args:
+        model: a folder, or a name on the hub of Hugging Face.
+        dtype: of its weights.
+        lora_rank: rank of adapters, which alone are trained then; null: all weights are.
+    """
+
+    model: str
+    dtype: Literal["float32", "bfloat16"]
+    lora_rank: Count | None
+
+    def require(self) -> None:
+        packages = ["transformers", *(["peft"] if self.lora_rank else [])]
+        if missing := [package for package in packages if find_spec(package) is None]:
+            raise RunError(f"env={self.name} needs {', '.join(missing)}: pip install 'rlbench[language]'")
+
+    def simulator(self) -> str:
+        return f"{self.name}, {self.model}"
+
+    def backend(self, task: Task) -> Backend:
+        from rlbench.language.written import hf_backend
+
+        return hf_backend(self, task)
+
+
+@dataclass(frozen=True)
+class TinyText(Written):
+    """A small transformer of our own that reads and writes bytes, from scratch.
+
+    Args:
+        layers: of the transformer.
+        width: of its residual stream.
+        heads: of its attention; they divide the width.
+    """
+
+    layers: Count
+    width: Count
+    heads: Count
+
+    def backend(self, task: Task) -> Backend:
+        from rlbench.language.written import tiny_backend
+
+        return tiny_backend(self, task)

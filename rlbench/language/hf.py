@@ -1,0 +1,228 @@
+"""Any causal language model of `transformers`: full weights or LoRA adapters, one model a seed.
+
+Dropout is off, in training too. Batches go through the S models one after another.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from rlbench.errors import RunError, UsageError
+from rlbench.language.policy import Model, TextPolicy, TextScorer
+from rlbench.language.text import Text
+from rlbench.rng import SeedStreams
+
+STD = 0.02  # of a score's first weights
+
+
+def load(name: str, dtype: str, what: str) -> tuple[nn.Module, Any]:
+    """A model and its tokenizer, from a folder, the cache of Hugging Face or its hub.
+
+    Args:
+        name: a folder, or a name on the hub.
+        dtype: of the weights.
+        what: who asks, for messages.
+
+    Raises:
+        RunError: there is none of that name, here or there.
+        UsageError: it has no end token.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=getattr(torch, dtype))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        hint = f"`hf download {name}` fetches a model of the hub; a folder is given as env.model=./FOLDER"
+        raise RunError(f"{what}: no model {name} ({reason})\n{hint}") from error
+    if tokenizer.eos_token_id is None:
+        hint = "set eos_token in its tokenizer_config.json"
+        raise UsageError(f"{what}: the tokenizer of {name} has no end token\n{hint}")
+    return model.train(False), tokenizer
+
+
+def with_adapters(model: Any, rank: int) -> nn.Module:
+    """The model with fresh LoRA adapters on its linear layers, which alone are trained (Hu et al., ICLR 2022)."""
+    from peft import LoraConfig, get_peft_model
+
+    settings = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear")
+    return get_peft_model(model, settings).train(False)
+
+
+def adapted(model: nn.Module) -> bool:
+    """Whether a model has adapters."""
+    return hasattr(model, "merge_and_unload")
+
+
+def plain(model: Any) -> Any:
+    """The model of `transformers` in it."""
+    return model.get_base_model() if adapted(model) else model
+
+
+def merged(model: Any) -> Any:
+    """A copy without adapters: what they do is added to the weights."""
+    same = copy.deepcopy(model)
+    return same.merge_and_unload() if adapted(same) else same
+
+
+class Listed(Model):
+    """One module a seed.
+
+    Args:
+        modules: S of them.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self.modules = list(modules)
+
+    def trained(self, module: nn.Module) -> dict[str, Tensor]:
+        return {name: value for name, value in module.named_parameters() if value.requires_grad}
+
+    def parameters(self) -> list[Tensor]:
+        return [value for module in self.modules for value in self.trained(module).values()]
+
+    def clip(self, most: float) -> Tensor:
+        return torch.stack([nn.utils.clip_grad_norm_(self.trained(each).values(), most) for each in self.modules])
+
+    def remade(self, modules: Sequence[nn.Module]) -> Self:
+        """The same kind of model made of other modules."""
+        same = copy.copy(self)
+        same.modules = list(modules)
+        return same
+
+    def clone(self) -> Self:
+        copies = [copy.deepcopy(module) for module in self.modules]
+        for each in copies:
+            each.requires_grad_(True)
+        return self.remade(copies)
+
+    def clone_frozen(self) -> Self:
+        return self.remade([copy.deepcopy(module).requires_grad_(False) for module in self.modules])
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is trained; everything, of a frozen model."""
+        parts = [self.trained(module) or dict(module.named_parameters()) for module in self.modules]
+        return {"seeds": [{name: value.detach().clone() for name, value in part.items()} for part in parts]}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for module, saved in zip(self.modules, state["seeds"], strict=True):
+            values = dict(module.named_parameters())
+            if not saved.keys() <= values.keys():
+                raise ValueError(f"parameter names differ: {sorted(saved.keys() - values.keys())[:3]}")
+            for name, value in saved.items():
+                values[name].copy_(value)
+
+
+def inputs(module: nn.Module, text: Text, place: int) -> dict[str, Tensor]:
+    """What a model of `transformers` is given of the texts of one seed."""
+    given = {"input_ids": text.tokens[place], "attention_mask": text.mask[place].long()}
+    if "position_ids" in inspect.signature(module.forward).parameters:
+        given["position_ids"] = text.positions[place]
+    return given
+
+
+class HFPolicy(Listed, TextPolicy):
+    """Causal language models.
+
+    Args:
+        modules: one a seed.
+        tokenizer: theirs.
+        lora_rank: copies to be trained get adapters of this rank, and are otherwise as they were; None: no adapters.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], tokenizer: Any, lora_rank: int | None = None) -> None:
+        super().__init__(modules)
+        self.tokenizer, self.lora_rank = tokenizer, lora_rank
+
+    @property
+    def end(self) -> int:
+        return int(self.tokenizer.eos_token_id)
+
+    def clone(self) -> Self:
+        if self.lora_rank is None:
+            return super().clone()
+        return self.remade([with_adapters(merged(module), self.lora_rank) for module in self.modules])
+
+    def clone_frozen(self) -> Self:
+        return self.remade([merged(module).requires_grad_(False) for module in self.modules])
+
+    def logits(self, text: Text) -> Tensor:
+        P = text.prompt.shape[-1]
+        return torch.stack(
+            [model(**inputs(plain(model), text, s)).logits[:, P - 1 : -1] for s, model in enumerate(self.modules)]
+        )
+
+    def continuation(self, prompts: Text) -> Callable[[Tensor], Tensor]:
+        from transformers import DynamicCache
+
+        empty = prompts.prompt[..., :0]
+        text = prompts.with_responses(empty, empty.bool())
+        caches = [DynamicCache(config=plain(model).config) for model in self.modules]
+        begun = False
+
+        def following(last: Tensor) -> Tensor:
+            nonlocal text, begun
+            if begun:
+                text = text.with_responses(
+                    torch.cat([text.response, last], -1),
+                    torch.cat([text.response_mask, torch.ones_like(last).bool()], -1),
+                )
+            logits = []
+            for s, (model, cache) in enumerate(zip(self.modules, caches, strict=True)):
+                given = inputs(plain(model), text, s)
+                if begun:
+                    given = {name: v if name == "attention_mask" else v[:, -1:] for name, v in given.items()}
+                taken = inspect.signature(plain(model).forward).parameters
+                place = "cache" if "cache" in taken else "past_key_values"  # as older versions call it
+                logits.append(model(**given, **{place: cache}, use_cache=True).logits[:, -1])
+            begun = True
+            return torch.stack(logits)
+
+        return following
+
+    def scorer(self, rng: SeedStreams) -> HFScorer:
+        width = plain(self.modules[0]).config.hidden_size
+        heads = STD * rng.normal(width)
+        return HFScorer([Scored(merged(model), head) for model, head in zip(self.modules, heads, strict=True)])
+
+    def save(self, place: int, folder: Path) -> None:
+        """One seed's model as `transformers` reads it; adapters are added to the weights."""
+        merged(self.modules[place]).save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+class Scored(nn.Module):
+    """A language model with a number in place of the distribution.
+
+    Args:
+        model: the language model.
+        head: first weights, `[width]`.
+    """
+
+    def __init__(self, model: Any, head: Tensor) -> None:
+        super().__init__()
+        self.trunk = model.base_model.requires_grad_(True)
+        self.head = nn.Parameter(head.to(next(model.parameters())))
+
+    def forward(self, **given: Tensor) -> Tensor:
+        """After every token, `[B, L]`."""
+        return self.trunk(**given).last_hidden_state @ self.head
+
+
+class HFScorer(Listed, TextScorer):
+    """Language models with a number in place of the distribution."""
+
+    def values(self, text: Text) -> Tensor:
+        P = text.prompt.shape[-1]
+        return torch.stack(
+            [each(**inputs(plain(each.trunk), text, s))[:, P - 1 :].float() for s, each in enumerate(self.modules)]
+        )

@@ -1,0 +1,61 @@
+"""What algorithms for language models are given: models, comparisons, and a judge."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from rlbench.language.policy import TextPolicy, TextScorer
+from rlbench.language.text import Pairs, Text, Texts
+from rlbench.task import Task
+
+Score = Callable[[Text], Tensor]
+"""From B prompts with responses to numbers `[S, B]`."""
+
+
+@dataclass(frozen=True)
+class LanguageTask(Task):
+    """Responses to prompts are to be improved, near a reference model.
+
+    Attributes:
+        base: the model before anything was learned here.
+        reference: the model fitted to `demonstrations`; it stays as it is. What is judged is reward and distance to it.
+        demonstrations: prompts with good responses.
+        pairs: comparisons to learn from.
+        held_out: comparisons of other prompts, or other draws, to be judged by.
+        max_new: most tokens of a response that is sampled.
+        key: what determines the reference and the comparisons, seeds included, as JSON would hold it.
+    """
+
+    base: TextPolicy
+    reference: TextPolicy
+    demonstrations: Texts
+    pairs: Pairs
+    held_out: Pairs
+    max_new: int
+    key: dict[str, Any]
+
+    @property
+    @abstractmethod
+    def decides(self) -> bool:
+        """Whether `evaluate` names what policies are judged by; else held-out comparisons have to do."""
+
+    @abstractmethod
+    def true_reward(self) -> Score:
+        """The reward behind the comparisons.
+
+        Raises:
+            UsageError: nobody knows it.
+        """
+
+    @abstractmethod
+    def evaluate(self, policy: TextPolicy) -> dict[str, Any]:
+        """Metrics `[S]` of a policy."""
+
+    @abstractmethod
+    def evaluate_best(self, score: Score | TextScorer, n: int) -> dict[str, Any]:
+        """The same of answering with the best of `n` samples of the reference by a score."""

@@ -1,0 +1,279 @@
+"""The task of a problem in words (`rlbench.envs.text`): tokens, the reference, and judging by samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from rlbench.data.preferences import Entry, Preferences
+from rlbench.envs.problem import common
+from rlbench.errors import UsageError
+from rlbench.language.judge import Judge
+from rlbench.language.policy import TextPolicy, TextScorer
+from rlbench.language.task import LanguageTask, Score
+from rlbench.language.text import Pairs, Ragged
+from rlbench.language.text import Text as Tokens
+from rlbench.language.tiny import Shape, TinyPolicy
+from rlbench.language.tuning import Fit, Fitting, likelihood_losses
+
+if TYPE_CHECKING:
+    from rlbench.envs.text import Text, TinyText, Written
+    from rlbench.task import Task
+
+MAX_GRAD_NORM = 10.0
+SAMPLED = 16  # responses that are sampled at a time
+BYTES = 256
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A model and its tokens.
+
+    Attributes:
+        policy: the model before anything is learned here.
+        end: the token that ends a response.
+        encode, decode: from texts to tokens, without any that are special, and back.
+        key: what determines the model, as JSON would hold it.
+    """
+
+    policy: TextPolicy
+    end: int
+    encode: Callable[[Sequence[str]], list[list[int]]]
+    decode: Callable[[Sequence[int]], str]
+    key: dict[str, Any]
+
+
+def tiny_backend(env: TinyText, task: Task) -> Backend:
+    """A small transformer that reads and writes bytes."""
+    shape = Shape(env.layers, env.width, env.heads, BYTES + 1, BYTES + 1, env.max_length + env.max_new, BYTES)
+    return Backend(
+        policy=TinyPolicy.new(shape, task.streams("model")),
+        end=BYTES,
+        encode=lambda texts: [list(text.encode()) for text in texts],
+        decode=lambda tokens: bytes(tokens).decode(errors="replace"),
+        key={"model": "tiny", "shape": asdict(shape)},
+    )
+
+
+def hf_backend(env: Text, task: Task) -> Backend:
+    """A language model of `transformers`."""
+    from rlbench.language import hf
+
+    model, tokenizer = hf.load(env.model, env.dtype, f"env={env.name}")
+    model.to(task.device)
+    policy = hf.HFPolicy([model, *(hf.merged(model) for _ in task.seeds[1:])], tokenizer, env.lora_rank)
+    return Backend(
+        policy=policy,
+        end=policy.end,
+        encode=lambda texts: tokenizer(list(texts), add_special_tokens=False)["input_ids"],
+        decode=lambda tokens: tokenizer.decode(list(tokens), skip_special_tokens=True),
+        key={"model": env.model, "files": files(env.model), "dtype": env.dtype, "lora_rank": env.lora_rank},
+    )
+
+
+def files(model: str) -> list[Any]:
+    """The files of a model's folder, their sizes and times of change; nothing, of a name on the hub."""
+    found = sorted(path for path in Path(model).expanduser().glob("*") if path.is_file())
+    return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in found]
+
+
+def cut(prompt: list[int], longest: int, env: Written, keep: str) -> tuple[list[int], int]:
+    """A prompt that fits, and how many tokens a response to it may have.
+
+    Args:
+        prompt: its tokens.
+        longest: tokens of the longest of its responses, the end token included.
+        env: the limits.
+        keep: which part of the prompt stays, its `start` or its `end`.
+    """
+    if len(prompt) + longest <= env.max_length:
+        return prompt, longest
+    prompt = prompt[-env.max_prompt_length :] if keep == "end" else prompt[: env.max_prompt_length]
+    fits = len(prompt) + longest <= env.max_length
+    return prompt, longest if fits else env.max_length - env.max_prompt_length
+
+
+@dataclass(frozen=True)
+class Tokenised:
+    """The comparisons of some prompts, as tokens.
+
+    Attributes:
+        chosen, rejected: the comparisons.
+        demonstrations: the responses to be imitated.
+        prompts: the prompts, as words and as tokens, with a preferred response of each in words.
+    """
+
+    chosen: Ragged
+    rejected: Ragged
+    demonstrations: Ragged
+    prompts: list[tuple[str, list[int], str]]
+
+
+def tokenised(entries: Sequence[Entry], data: Preferences, backend: Backend, env: Written, task: Task) -> Tokenised:
+    """Prompts and responses apart, each response with the end token behind it, all cut to what fits.
+
+    Raises:
+        UsageError: a text has the end token in it.
+    """
+    prompts, targets, target_prompts, asked, chosen, rejected = [], [], [], [], [], []
+    encoded = backend.encode([entry.prompt for entry in entries])
+    for entry, prompt in zip(entries, encoded, strict=True):
+        *responses, target = backend.encode([*entry.responses, entry.sft_target])
+        if any(backend.end in tokens for tokens in (prompt, *responses, target)):
+            start = " ".join(entry.prompt.split())[:60]
+            raise UsageError(
+                f"dataset={data.card['id']}: the end token of the model stands in a text (prompt: {start})"
+            )
+        responses = [[*tokens, backend.end] for tokens in responses]
+        target = [*target, backend.end]
+        for better, worse in entry.pairs:
+            longest = max(len(responses[better]), len(responses[worse]))
+            fitting, room = cut(prompt, longest, env, data.keep)
+            asked.append(fitting)
+            chosen.append(responses[better][:room])
+            rejected.append(responses[worse][:room])
+        fitting, room = cut(prompt, len(target), env, data.keep)
+        target_prompts.append(fitting)
+        targets.append(target[:room])
+        if entry.pairs:
+            prompts.append(
+                (entry.prompt, cut(prompt, env.max_new, env, data.keep)[0], entry.responses[entry.pairs[0][0]])
+            )
+    each = Ragged(asked, chosen, task.device), Ragged(asked, rejected, task.device)
+    return Tokenised(*each, Ragged(target_prompts, targets, task.device), prompts)
+
+
+@dataclass(frozen=True)
+class TextTask(LanguageTask):
+    """A problem in words: policies are judged by samples for held-out prompts.
+
+    Attributes:
+        backend: the model and its tokens.
+        prompts: held-out prompts, as `Tokenised` has them.
+        judge: decides between a sample and the preferred response; None: nobody does.
+    """
+
+    backend: Backend
+    prompts: list[tuple[str, list[int], str]]
+    judge: Judge | None
+
+    @property
+    def decides(self) -> bool:
+        return self.judge is not None
+
+    def true_reward(self) -> Score:
+        raise UsageError(f"env={self.env.name}: nobody knows the reward behind the comparisons\nalgo.reward=learned")
+
+    def evaluate(self, policy: TextPolicy) -> dict[str, Any]:
+        return self.judged(
+            lambda prompts, rng: policy.generate(prompts, self.env.temperature, self.max_new, rng), policy
+        )
+
+    def evaluate_best(self, score: Score | TextScorer, n: int) -> dict[str, Any]:
+        scored = score.score if isinstance(score, TextScorer) else score
+
+        def best(prompts: Tokens, rng: Any) -> Tokens:
+            B = prompts.prompt.shape[1]
+            many = prompts.map(lambda each: each.repeat_interleave(n, 1))
+            text = self.reference.generate(many, self.env.temperature, self.max_new, rng)
+            first = scored(text).unflatten(1, (B, n)).argmax(2)
+            place = torch.arange(B, device=self.device) * n + first
+            seed = torch.arange(len(place), device=self.device)[:, None]
+            return text.map(lambda each: each[seed, place])
+
+        return self.judged(best, None, max(1, SAMPLED // n))
+
+    @torch.no_grad()
+    def judged(
+        self, answer: Callable[[Tokens, Any], Tokens], policy: TextPolicy | None, at_once: int = SAMPLED
+    ) -> dict[str, Tensor]:
+        """Metrics of answers to the held-out prompts: `eval/win_rate` against the data's, ties apart, where judged.
+
+        `eval/kl` is a sequence's divergence from the reference, estimated by the answers where they are plain samples.
+        """
+        rng, lots = self.streams("evaluation"), self.streams("lots")
+        some = self.prompts[: self.eval_episodes]
+        totals: dict[str, Tensor] = {}
+
+        def add(name: str, value: Tensor) -> None:
+            totals[name] = totals.get(name, torch.zeros(len(self.seeds), device=self.device)) + value / len(some)
+
+        for start in range(0, len(some), at_once):
+            part = some[start : start + at_once]
+            places = torch.arange(len(part), device=self.device).expand(len(self.seeds), -1)
+            asked = Ragged([tokens for _, tokens, _ in part], [[]] * len(part), self.device).take(places)
+            text = answer(asked, rng)
+            if self.judge is not None:
+                for verdict, share in zip(("win", "tie"), self.verdicts(text, part, lots), strict=True):
+                    add(f"eval/{verdict}_rate", share)
+            if policy is not None and self.env.temperature == 1:
+                add("eval/kl", (policy.logp(text) - self.reference.logp(text)).sum(1))
+            add("eval/tokens", text.response_mask.sum((1, 2)))
+        return totals
+
+    def verdicts(self, text: Tokens, part: Sequence[tuple[str, list[int], str]], lots: Any) -> tuple[Tensor, Tensor]:
+        """How many answers win, and how many tie, against the preferred response of the data: `[S]` each."""
+        assert self.judge is not None
+        wins, ties = torch.zeros(2, len(self.seeds), device=self.device)
+        swapped = (lots.uniform(len(part)) < 0.5).tolist()
+        for s, responses in enumerate(zip(text.response.tolist(), text.response_mask.tolist(), strict=True)):
+            for (prompt, _, known), tokens, mask, swap in zip(part, *responses, swapped[s], strict=True):
+                written = [
+                    token for token, there in zip(tokens, mask, strict=True) if there and token != self.backend.end
+                ]
+                ours = self.backend.decode(written)
+                verdict = self.judge.prefers(prompt, *((known, ours) if swap else (ours, known)))
+                wins[s] += verdict == ("second" if swap else "first")
+                ties[s] += verdict == "tie"
+        return wins, ties
+
+
+def make(env: Written, task: Task) -> TextTask:
+    """Read the comparisons in tokens, and fit the reference."""
+    data: Preferences = task.data
+    backend = env.backend(task)
+    train, test = (tokenised(entries, data, backend, env, task) for entries in (data.train, data.test))
+    fitting = Fitting(
+        env.sft_epochs,
+        env.sft_batch_size,
+        env.sft_micro_batch,
+        env.sft_learning_rate,
+        env.sft_warmup_updates,
+        MAX_GRAD_NORM,
+    )
+    key = {
+        "data": data.fingerprint,
+        "cut": [env.max_length, env.max_prompt_length, data.keep],
+        "model": backend.key,
+        "fitting": asdict(fitting),
+        "seeds": list(task.seeds),
+    }
+    reference = backend.policy
+    if env.sft_epochs > 0:
+
+        def fit() -> Fit:
+            model = backend.policy.clone()
+            losses = likelihood_losses(model, train.demonstrations, env.sft_micro_batch)
+            count = len(train.demonstrations)
+            return Fit("reference model", model, count, losses, task.streams("reference"), fitting)
+
+        reference = backend.policy.clone()
+        reference.load_state_dict(task.artefacts.fit("reference_model", key, fit)["tuner"]["model"])
+    return TextTask(
+        **common(task),
+        base=backend.policy,
+        reference=reference.clone_frozen(),
+        demonstrations=train.demonstrations,
+        pairs=Pairs(train.chosen, train.rejected),
+        held_out=Pairs(test.chosen.first(env.held_out), test.rejected.first(env.held_out)),
+        max_new=env.max_new,
+        key=key,
+        backend=backend,
+        prompts=test.prompts,
+        judge=None if env.judge is None else env.judge(task),
+    )

@@ -1,0 +1,44 @@
+"""The full-size experiments are what was published, and words that fit nothing are told what would."""
+
+from pathlib import Path
+
+import pytest
+
+from rlbench import config
+from rlbench.errors import UsageError
+
+
+def test_dialogues_at_full_size(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text("{}")
+    cfg = config.compose(["experiment=dpo_hh", f"dataset.path={tmp_path}"])
+    algo, env = cfg.algo, cfg.env
+    assert (algo.name, env.model, cfg.dataset.level) == ("dpo", "EleutherAI/pythia-2.8b", "pref_hh")
+    assert (env.beta, algo.beta, algo.label_smoothing, algo.reference_free) == (0.1, None, 0.0, False)
+    assert (algo.batch_size, algo.learning_rate, algo.warmup_updates, algo.max_grad_norm) == (64, 5e-7, 150, 10.0)
+    assert (env.sft_epochs, env.sft_batch_size, env.sft_learning_rate, env.sft_warmup_updates) == (1, 64, 5e-7, 150)
+    assert (env.max_length, env.max_prompt_length, env.held_out, cfg.eval.every) == (512, 256, 256, 20000)
+
+
+def test_sentiment_at_full_size_compares_at_four_prices() -> None:
+    cells = config.expand(["experiment=dpo_imdb", "dataset.path=reviews.jsonl"], True)
+    cfgs = [config.compose(cell) for cell in cells]
+    assert [cfg.env.beta for cfg in cfgs if cfg.algo.name == "dpo"] == [0.05, 0.1, 1.0, 5.0]
+    assert [cfg.algo.alpha for cfg in cfgs if cfg.algo.name == "unlikelihood"] == [0.05, 0.1, 0.5, 1.0]
+    assert [cfg.algo.target_kl for cfg in cfgs if cfg.algo.name == "rlhf_ppo"] == [3.0, 6.0, 9.0, 12.0]
+    assert {cfg.env.model for cfg in cfgs} == {"gpt2-large"}
+    assert len(cfgs) == 13
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["algo=dpo", "env=hopper"], "these fit: env=lm_enum, env=text, env=text_tiny"),
+        (["algo=dpo", "dataset=pref_hh"], "dataset=pref_hh exists for env=text, text_tiny, not for env=lm_enum"),
+        (["algo=iql", "env=lm_enum"], "algo=iql needs control, and env=lm_enum is language"),
+        (["algo=dpo", "env=text", "dataset=pref_hh"], "env.model is missing"),
+        (["algo=dpo", "env=text_tiny", "dataset=pref_file"], "dataset=pref_file:PATH"),
+    ],
+)
+def test_what_does_not_fit_is_told_what_would(words: list[str], answer: str) -> None:
+    with pytest.raises(UsageError, match=answer):
+        config.compose(words)

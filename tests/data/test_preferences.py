@@ -1,0 +1,127 @@
+"""Comparisons read from files: one's own, and the published sets in the form in which they are published."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars
+import pytest
+
+from rlbench.data.preferences import TLDR, Entry, ImdbSentiment, PrefFile, PrefHH, PrefSE, PrefSHP, Source
+from rlbench.envs.problem import Problem
+from rlbench.errors import UsageError
+
+ENV = Problem()
+
+
+def written(path: Path, rows: Sequence[Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def everything(source: Source) -> list[Entry]:
+    data = source.load()
+    assert not {entry.prompt for entry in data.train} & {entry.prompt for entry in data.test}
+    return sorted([*data.train, *data.test], key=lambda entry: entry.prompt)
+
+
+def test_a_file_of_ones_own_in_all_its_forms(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "a", "chosen": "good", "rejected": "bad"},
+        {"prompt": "b", "responses": ["x", "y", "z"], "pairs": [[2, 0], [2, 1]], "sft_target": "zz"},
+        {"prompt": "c", "responses": ["x", "y", "z"], "scores": [0.1, 0.9, 0.1]},
+        {"prompt": "a", "chosen": "better", "rejected": "worse"},
+    ]
+    a, b, c = everything(PrefFile(ENV, str(written(tmp_path / "pairs.jsonl", rows))))
+    assert a == Entry("a", ["good", "bad", "better", "worse"], [(0, 1), (2, 3)], "good")
+    assert b == Entry("b", ["x", "y", "z"], [(2, 0), (2, 1)], "zz")
+    assert c == Entry("c", ["x", "y", "z"], [(1, 0), (1, 2)], "y")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"chosen": "a", "rejected": "b"}, "row 2 has no prompt"),
+        ({"prompt": "p", "chosen": "a"}, "row 2 has neither chosen and rejected"),
+        ({"prompt": "p", "responses": ["a", "b"], "pairs": [[0, 2]]}, "row 2: pairs are to be places of responses"),
+        ({"prompt": "p", "responses": ["a", "b"], "scores": [1]}, "row 2 has 2 responses and 1 scores"),
+        (["p"], "line 2 of pairs.jsonl is no object"),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path: Path, row: Any, message: str) -> None:
+    path = written(tmp_path / "pairs.jsonl", [{"prompt": "q", "chosen": "a", "rejected": "b"}, row])
+    with pytest.raises(UsageError, match=message):
+        PrefFile(ENV, str(path)).load()
+
+
+def test_what_is_missing_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UsageError, match=r"dataset=pref_hh: Anthropic/hh-rlhf is not in .*\n`hf download"):
+        PrefHH(ENV, None)
+    with pytest.raises(UsageError, match="does not exist"):
+        PrefFile(ENV, str(tmp_path / "none.jsonl"))
+    with pytest.raises(UsageError, match="has no comparisons to be judged by"):
+        PrefFile(ENV, str(written(tmp_path / "one.jsonl", [{"prompt": "q", "chosen": "a", "rejected": "b"}]))).load()
+    scores = written(tmp_path / "imdb.jsonl", [{"prompt": "q", "chosen": "a", "rejected": "b"}])
+    with pytest.raises(UsageError, match="row 1 has no scores"):
+        ImdbSentiment(ENV, str(scores)).load()
+
+
+def test_hh_prompts_end_with_the_last_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the cache of Hugging Face, where it lies zipped, four folders of it, one of which is something else."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    root = tmp_path / "datasets--Anthropic--hh-rlhf" / "snapshots" / "abc"
+    prompt = "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: more\n\nAssistant:"
+    rows = [
+        {"chosen": f"{prompt} yes", "rejected": f"{prompt} no"},
+        {"chosen": f"{prompt} yes", "rejected": "\n\nHuman: other\n\nAssistant: no"},
+    ]
+    written(root / "harmless-base" / "train.jsonl.gz", rows)
+    written(root / "harmless-base" / "test.jsonl.gz", [{key: f"X{text}" for key, text in rows[0].items()}])
+    written(root / "red-team-attempts" / "red_team_attempts_train.jsonl.gz", [{"transcript": "..."}])
+    data = PrefHH(ENV, None).load()
+    assert data.train == [Entry(prompt, [" yes", " no"], [(0, 1)], " yes")]
+    assert data.test == [Entry(f"X{prompt}", [" yes", " no"], [(0, 1)], " yes")]
+    assert data.keep == "end"
+
+
+def test_shp_keeps_what_is_twice_as_good(tmp_path: Path) -> None:
+    def row(a: int, b: int, name: str) -> dict[str, Any]:
+        refs = {"human_ref_A": f"A{name}", "human_ref_B": f"B{name}"}
+        return {"history": "why?", "score_A": a, "score_B": b, "labels": int(a > b), **refs}
+
+    written(tmp_path / "askscience" / "train.json", [row(10, 5, "1"), row(9, 5, "2"), row(3, 60, "3")])
+    written(tmp_path / "askscience" / "test.json", [{**row(10, 5, "1"), "history": "how?"}])
+    data = PrefSHP(ENV, str(tmp_path)).load()
+    prompt = "\n\nHuman: why?\n\nAssistant:"
+    assert data.train == [Entry(prompt, [" A1", " B1", " B3", " A3"], [(0, 1), (2, 3)], " B3")]
+
+
+def test_stack_exchange_is_stripped_and_compared_by_votes(tmp_path: Path) -> None:
+    def question(i: int) -> dict[str, Any]:
+        answers = [{"text": "<p>a &lt; b</p>", "pm_score": 1}, {"text": "<b>c</b>", "pm_score": 4}]
+        return {"question": f"<p>q{i}</p>", "answers": answers}
+
+    polars.DataFrame([question(i) for i in range(200)]).write_parquet(tmp_path / "part.parquet")
+    data = PrefSE(ENV, str(tmp_path)).load()
+    assert (len(data.train), len(data.test)) == (198, 2)
+    entry = data.train[0]
+    assert entry.prompt.startswith("\n\nHuman: q")
+    assert entry.prompt.endswith("\n\nAssistant:")
+    assert (entry.responses, entry.pairs, entry.sft_target) == ([" a < b", " c"], [(1, 0)], " c")
+
+
+def test_tldr_takes_the_comparisons_of_posts(tmp_path: Path) -> None:
+    def row(post: str | None, choice: int) -> dict[str, Any]:
+        info = {"post": post, "title": "T", "subreddit": "S"}
+        return {"info": info, "summaries": [{"text": " one"}, {"text": " two"}], "choice": choice}
+
+    written(tmp_path / "comparisons" / "train.json", [row("long", 1), row(None, 0), {"info": {}, "summary": {}}])
+    written(tmp_path / "comparisons" / "validation.json", [row("other", 0)])
+    data = TLDR(ENV, str(tmp_path)).load()
+    prompt = "SUBREDDIT: r/S\nTITLE: T\nPOST: long\nTL;DR:"
+    assert data.train == [Entry(prompt, [" two", " one"], [(0, 1)], " two")]

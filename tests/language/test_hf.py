@@ -1,0 +1,128 @@
+"""Models of `transformers`: a small one with random weights and a tokenizer of its own, made here, no hub."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("transformers", reason="needs rlbench[language]: transformers")
+pytest.importorskip("peft", reason="needs rlbench[language]: peft")
+
+from rlbench.language.hf import HFPolicy, load
+from rlbench.language.text import Ragged, Text, joined
+from rlbench.language.tuning import Tuner, likelihood_loss
+from rlbench.rng import SeedStreams
+
+WORDS = ["<end>", "yes", "no", "is", "it", "even", "odd", *map(str, range(10))]
+
+
+def saved(folder: Path, kind: str = "gpt2") -> Path:
+    """A model with its tokenizer, as `save_pretrained` writes them."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer: Any = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<end>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    wrapped: Any = PreTrainedTokenizerFast
+    wrapped(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
+    torch.manual_seed(0)
+    size: dict[str, Any] = {"vocab_size": len(WORDS), "bos_token_id": 0, "eos_token_id": 0}
+    model: Any = (
+        GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=32, **size))
+        if kind == "gpt2"
+        else GPTNeoXForCausalLM(
+            GPTNeoXConfig(
+                hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+                max_position_embeddings=32, **size,
+            )
+        )
+    )  # fmt: skip
+    with torch.no_grad():
+        for value in model.parameters():
+            value.mul_(5)  # so that whatever is seen has an effect
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {kind: saved(tmp_path_factory.mktemp(kind), kind) for kind in ("gpt2", "neox")}
+
+
+def policy(folder: Path, lora_rank: int | None = None) -> HFPolicy:
+    model, tokenizer = load(str(folder), "float32", "env=text")
+    return HFPolicy([model], tokenizer, lora_rank)
+
+
+def texts() -> tuple[Text, Text]:
+    """Two texts of different lengths, in one batch and alone."""
+    prompts, responses = [[3, 4, 5], [3, 9]], [[1, 0], [2, 7, 8, 1, 0]]
+    place = torch.arange(2)[None]
+    cpu = torch.device("cpu")
+    return Ragged(prompts, responses, cpu).take(place), Ragged(prompts[:1], responses[:1], cpu).take(place[:, :1])
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "neox"])
+def test_log_probabilities_are_the_models_own(models: dict[str, Path], kind: str) -> None:
+    """Without filling, against the plain forward pass; filling changes nothing."""
+    both, one = texts()
+    model = policy(models[kind])
+    logits = model.modules[0](input_ids=one.tokens[0]).logits[0].log_softmax(-1)
+    by_hand = logits[2, 1] + logits[3, 0]  # the prompt's last token predicts the response's first
+    assert float(model.logp(one)[0, 0].detach()) == pytest.approx(float(by_hand.detach()), abs=1e-4)
+    wide = joined(both, both.map(lambda each: torch.nn.functional.pad(each, (2, 2))))
+    assert torch.allclose(model.logp(both)[0, 0], model.logp(one)[0, 0], atol=1e-4)
+    assert torch.allclose(model.logp(wide)[:, :2], model.logp(both), atol=1e-4)
+    scorer = model.scorer(SeedStreams([0], "head"))
+    assert torch.allclose(scorer.score(both)[0, 0], scorer.score(one)[0, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "neox"])
+def test_greedy_samples_are_those_of_transformers(models: dict[str, Path], kind: str) -> None:
+    both, _ = texts()
+    model = policy(models[kind])
+    text = model.generate(both, 0.0, 6, SeedStreams([0], "samples"))
+    theirs = model.modules[
+        0
+    ].generate(  # type: ignore[operator]
+        both.prompt[0], attention_mask=both.prompt_mask[0].long(), do_sample=False, max_new_tokens=6, pad_token_id=0
+    )[:, both.prompt.shape[-1] :]
+    ours = torch.where(text.response_mask, text.response, 0)[0]
+    assert torch.equal(ours, theirs[:, : ours.shape[1]])
+
+
+def test_adapters_begin_as_the_reference_and_alone_are_trained(models: dict[str, Path], tmp_path: Path) -> None:
+    both, _ = texts()
+    reference = policy(models["gpt2"], lora_rank=2).clone_frozen()
+    tuned = reference.clone()
+    assert torch.allclose(tuned.logp(both), reference.logp(both), atol=1e-5)
+    before = {name: value.clone() for name, value in tuned.modules[0].named_parameters()}
+    tuner = Tuner(tuned, 1e-2, 0, 10.0)
+    for _ in range(3):
+        tuner.step([likelihood_loss(tuned, both)])
+    changed = {name for name, value in tuned.modules[0].named_parameters() if not torch.equal(value, before[name])}
+    assert changed
+    assert all("lora" in name for name in changed)
+    assert bool((tuned.logp(both) > reference.logp(both)).all())
+    tuned.save(0, tmp_path / "out")
+    again = policy(tmp_path / "out")
+    assert torch.allclose(again.logp(both), tuned.logp(both), atol=1e-4)
+    assert torch.allclose(tuned.clone_frozen().logp(both), tuned.logp(both), atol=1e-4)
+
+
+def test_a_state_is_taken_up_again(models: dict[str, Path]) -> None:
+    both, _ = texts()
+    whole, half = (policy(models["gpt2"]).clone() for _ in range(2))
+    tuners = Tuner(whole, 1e-3, 5, 1.0), Tuner(half, 1e-3, 5, 1.0)
+    for _ in range(2):
+        for tuner, model in zip(tuners, (whole, half), strict=True):
+            tuner.step([likelihood_loss(model, both)])
+    fresh = policy(models["gpt2"]).clone()
+    resumed = Tuner(fresh, 1e-3, 5, 1.0)
+    resumed.load_state_dict(tuners[1].state_dict())
+    tuners[0].step([likelihood_loss(whole, both)])
+    resumed.step([likelihood_loss(fresh, both)])
+    assert torch.equal(whole.logp(both), fresh.logp(both))

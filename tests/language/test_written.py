@@ -1,0 +1,122 @@
+"""Problems in words: what becomes of prompts and responses, and how answers are judged."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rlbench import config
+from rlbench.build import build
+from rlbench.errors import RunError, UsageError
+from rlbench.language.judge import Judge, Verdict
+from rlbench.language.written import TextTask, cut
+
+WORDS = ["algo=dpo", "env=text_tiny", "tracking=disabled", "env.sft_epochs=0", "steps=64"]
+
+
+def rows(count: int = 40) -> list[dict[str, str]]:
+    return [{"prompt": f"{i}?", "chosen": "yes" * (1 + i % 3), "rejected": "no"} for i in range(count)]
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows()))
+    return file
+
+
+def task(path: Path, *words: str) -> TextTask:
+    made = build(config.compose([*WORDS, f"dataset=pref_file:{path}", *words]))[1]
+    assert isinstance(made, TextTask)
+    return made
+
+
+def test_responses_end_with_the_end_token_and_prompts_have_none(path: Path) -> None:
+    made = task(path)
+    text = made.pairs.take(torch.arange(len(made.pairs))[None])
+    end = made.backend.end
+    assert int((text.response == end).sum()) == 2 * len(made.pairs)
+    assert not bool((text.prompt == end).any())
+    lengths = text.response_mask.sum(-1)
+    assert bool((text.response.gather(-1, lengths[..., None] - 1) == end).all())
+    last = text.prompt[..., -1]  # prompts end where responses begin
+    assert bool((last == ord("?")).all())
+    words = bytes(text.response[0, 0, : int(lengths[0, 0]) - 1].tolist()).decode()
+    assert set(words) == set("yes")
+
+
+def test_long_texts_are_cut_as_published(path: Path) -> None:
+    env = config.instantiate(config.compose([*WORDS, f"dataset=pref_file:{path}"]).env)
+    assert (env.max_length, env.max_prompt_length) == (256, 128)
+    prompt = list(range(200))
+    assert cut(prompt, 56, env, "end") == (prompt, 56)
+    assert cut(prompt, 57, env, "end") == (prompt[-128:], 57)
+    assert cut(prompt, 57, env, "start") == (prompt[:128], 57)
+    assert cut(prompt, 300, env, "end") == (prompt[-128:], 128)
+
+
+class Likes(Judge):
+    """Prefers answers of the data: whatever is said, the order must not matter."""
+
+    def __init__(self, verdicts: dict[str, Verdict]) -> None:
+        self.verdicts, self.firsts = verdicts, 0
+
+    def prefers(self, prompt: str, first: str, second: str) -> Verdict:
+        self.firsts += first.startswith("yes")
+        if self.verdicts:
+            return "tie"
+        return "first" if first.startswith("yes") else "second"
+
+
+def test_the_judge_hears_both_answers_in_any_order(path: Path) -> None:
+    made = task(path, "eval.episodes=1000")
+    assert len(made.prompts) >= 1
+    many = made.prompts * 40
+    for verdicts, win, tie in (({}, 0.0, 0.0), ({"all": "tie"}, 0.0, 1.0)):
+        judge = Likes(verdicts)  # type: ignore[arg-type]
+        seen: Any = made.__class__(**{**vars(made), "judge": judge, "prompts": many})
+        metrics = seen.evaluate(made.reference)
+        assert float(metrics["eval/win_rate"]) == win
+        assert float(metrics["eval/tie_rate"]) == tie
+        assert 0.2 < judge.firsts / len(many) < 0.8
+        assert next(iter(metrics)) == "eval/win_rate"
+        assert abs(float(metrics["eval/kl"])) < 1e-4  # the reference's own samples
+
+
+def test_a_missing_package_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])  # nothing is found any more that was not imported before
+    for name in ("transformers", "peft"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    importlib.invalidate_caches()
+    cfg = config.compose(["algo=dpo", "env=text", "env.model=x", "env.lora_rank=4", f"dataset=pref_file:{path}"])
+    with pytest.raises(RunError, match=r"env=text needs transformers, peft: pip install 'rlbench\[language\]'"):
+        config.instantiate(cfg.env).require()
+
+
+def test_a_reward_that_nobody_knows_is_refused(path: Path) -> None:
+    words = ["algo=rlhf_ppo", "algo.reward=ground_truth", *WORDS[1:], f"dataset=pref_file:{path}"]
+    with pytest.raises(UsageError, match="nobody knows the reward"):
+        build(config.compose(words))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["algo=dpo", "algo.micro_batch=8"],
+        ["algo=rlhf_ppo", "algo.batch_size=16", "algo.micro_batch=6", "algo.reward_epochs=1", "steps=32"],
+        ["algo=best_of_n", "algo.n=2"],
+        ["algo=preferred_ft"],
+    ],
+)
+def test_every_kind_of_algorithm_learns_from_words(path: Path, words: list[str]) -> None:
+    common = [f"dataset=pref_file:{path}", "env.max_new=8", "eval.episodes=2", "seeds=2"]
+    algorithm, _ = build(config.compose([*WORDS, *common, *words]))
+    metrics = {**algorithm.train(32), **algorithm.evaluate()}
+    for name, value in metrics.items():
+        assert torch.as_tensor(value).shape == (2,), name
+        assert bool(torch.isfinite(torch.as_tensor(value)).all()), name
