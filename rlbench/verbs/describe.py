@@ -148,8 +148,9 @@ def notes(path: Path) -> Notes:
                 comment = re.search(r"\s#\s*(.*)", lines[value.end_mark.line][value.end_mark.column :])
                 if comment is not None:
                     found[name] = comment[1]
-            if isinstance(value, yaml.ScalarNode) and "${tuned:" in value.value:
-                found[name] = "; ".join(filter(None, [found.get(name), "differs by dataset"]))
+            for resolver, differs in (("tuned", "dataset"), ("for_env", "environment")):
+                if isinstance(value, yaml.ScalarNode) and f"${{{resolver}:" in value.value:
+                    found[name] = "; ".join(filter(None, [found.get(name), f"differs by {differs}"]))
             walk(value, f"{name}.")
 
     walk(yaml.compose(text, yaml.SafeLoader), "")
