@@ -40,6 +40,11 @@ class DemandTable:
     fingerprint: str
     card: dict[str, Any]
 
+    @property
+    def columns(self) -> int:
+        """How many numbers the calendar has for a period."""
+        return 0 if self.weeks is None else 1
+
     @cached_property
     def window(self) -> int:
         from rlbench.envs.inventory.network import WINDOW

@@ -30,8 +30,7 @@ class DataDriven(Learned):
     def __init__(self, task: InventoryTask, *, hidden_dims: list[Count]) -> None:
         super().__init__(task)
         network, n = self.network, task.env.n
-        columns = next(task.traces("dev")).calendar.shape[-1]
-        inputs = len(self.used) + n * WINDOW + n + network.locations + len(network.links) + columns
+        inputs = len(self.used) + n * WINDOW + n + network.locations + len(network.links) + task.columns
         self.net = MLP(inputs, hidden_dims, len(network.links), activation="elu")
         self.lead = task.numbers([link.lead for link in network.links])
         self.scale = task.mean.mean()

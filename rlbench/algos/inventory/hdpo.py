@@ -51,9 +51,9 @@ class Trained:
     ) -> None:
         self.task, self.dev_every, self.patience = task, dev_every, patience
         self.policy = policy(task)
+        self.epochs = Epochs(task, batch_size)
         self.params = self.first_params()
         self.optimizer = Adam(self.params, learning_rate)
-        self.epochs = Epochs(task, batch_size)
         self.time = 0
         """Steps made."""
         self.best = clone(self.params)

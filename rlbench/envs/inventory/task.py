@@ -58,6 +58,11 @@ class InventoryTask(Task):
         return self.numbers(self.demand.std if self.data is None else self.data.cut(self.env, "train")[0].std((0, 2)))
 
     @property
+    def columns(self) -> int:
+        """How many numbers the calendar has for a period."""
+        return self.demand.columns if self.data is None else self.data.columns
+
+    @property
     def whole(self) -> bool:
         """Whether orders are rounded when a policy is judged."""
         return self.data is None and self.demand.whole
@@ -84,13 +89,7 @@ class InventoryTask(Task):
             recorded, calendar = self.data.cut(self.env, purpose)
             rows = torch.arange(first, first + count) % len(recorded)
             demand = self.numbers(recorded)[rows].expand(len(streams), -1, -1, -1)
-        low, high = (self.numbers(each) for each in self.env.underage_range)
-        underage = low + (high - low) * streams.uniform(count, self.env.n)
-        stock = self.mean[:, None] * streams.uniform(count, self.env.n, self.network.slots)
-        used = torch.zeros(self.network.locations * self.network.slots, device=self.device)
-        used[self.network.used] = 1.0
-        stock = stock * used.view(self.network.locations, -1)[: self.env.n]
-        return Traces(demand, stock, underage, calendar.to(self.device))
+        return begun(self.env, self.mean, demand, calendar.to(self.device), streams)
 
     def costs(self, act: Act, traces: Traces) -> Tensor:
         """What each period costs, `[S, B, T]`, a store's mean; differentiable in the orders."""
@@ -117,3 +116,22 @@ class InventoryTask(Task):
         """What a policy is judged by: its cost on the test traces, whose negative is its return."""
         cost = self.cost(act, "test")
         return {"eval/return": -cost, "eval/cost": cost}
+
+
+def begun(env: Inventory, mean: Tensor, demand: Tensor, calendar: Tensor, streams: SeedStreams) -> Traces:
+    """Traces of some demand, with what else is drawn: underage costs, and what the stores have to begin with.
+
+    Args:
+        env: the problem.
+        mean: mean demand of each store, `[n]`: each slot begins with a share of it, uniform in [0, 1).
+        demand: `[S, B, n, WINDOW + T]`.
+        calendar: `[T, c]`.
+        streams: for the draws.
+    """
+    count = demand.shape[1]
+    low, high = (torch.tensor(each, device=mean.device) for each in env.underage_range)
+    underage = low + (high - low) * streams.uniform(count, env.n)
+    stock = mean[:, None] * streams.uniform(count, env.n, env.network.slots)
+    used = torch.zeros(env.network.locations, env.network.slots, device=mean.device)
+    used.view(-1)[env.network.used] = 1.0
+    return Traces(demand, stock * used[: env.n], underage, calendar)
