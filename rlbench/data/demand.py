@@ -80,8 +80,8 @@ class DemandFile:
     Args:
         env: the problem whose stores these are.
         path: the file.
-        split: `period`: policies are trained on the first periods, chosen on the next, judged on those after; `product`:
-            on products of their own, all on the same periods.
+        split: `period`: policies are trained on the first periods, chosen on the next, judged on those after;
+            `product`: on products of their own, all on the same periods.
         first_week: the Monday of the first period where periods are weeks, e.g. 2013-01-07; null: not known, and
             policies are not told the season.
 
@@ -89,9 +89,7 @@ class DemandFile:
         UsageError: there is no such file.
     """
 
-    def __init__(
-        self, env: Inventory, path: str, split: Literal["period", "product"], first_week: str | None
-    ) -> None:
+    def __init__(self, env: Inventory, path: str, split: Literal["period", "product"], first_week: str | None) -> None:
         self.env, self.split = env, split
         self.path = Path(path).expanduser()
         if not self.path.is_file():
@@ -149,7 +147,9 @@ class DemandFile:
         needed = table.window + (sum if by_period else max)(split.periods for split in splits)
         if periods < needed:
             lengths = ", ".join(f"env.{each}.periods" for each in PURPOSES)
-            raise self.bad(f"it has {periods} periods, {needed} are needed ({table.window} to look back on)\nset {lengths}")
+            raise self.bad(
+                f"it has {periods} periods, {needed} are needed ({table.window} to look back on)\nset {lengths}"
+            )
         if not by_period and products < (wanted := sum(split.traces for split in splits)):
             counts = ", ".join(f"env.{each}.traces" for each in PURPOSES)
             raise self.bad(f"it has {products} products, {wanted} are asked for\nset {counts}")

@@ -1,4 +1,6 @@
-"""The optimal echelon stock of a chain: Clark and Scarf, "Optimal Policies for a Multi-Echelon Inventory Problem" (1960).
+"""The optimal echelon stock of a chain.
+
+Clark and Scarf, "Optimal Policies for a Multi-Echelon Inventory Problem" (Management Science 1960).
 
 With y the store's position (all that is there or on its way), C_1(y) is what it costs when that order arrives, L_1 + 1
 periods of demand later. The stage above, with z in its echelon when its order has arrived, lets x <= z go on and holds
@@ -20,7 +22,6 @@ from statistics import NormalDist
 import numpy as np
 from torch import Tensor
 
-from rlbench.algos.inventory.policy import Policy
 from rlbench.algos.inventory.stock_levels import EchelonStock
 from rlbench.envs.inventory.demand import Normal
 from rlbench.envs.inventory.task import InventoryTask

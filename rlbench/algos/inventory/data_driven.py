@@ -34,11 +34,14 @@ class DataDriven(Learned):
         self.net = MLP(inputs, hidden_dims, len(network.links), activation="elu")
         self.lead = task.numbers([link.lead for link in network.links])
         self.scale = task.mean.mean()
-        sources = {location: sum(link.target == location for link in network.links) for location in range(network.locations)}
+        sources = {
+            location: sum(link.target == location for link in network.links) for location in range(network.locations)
+        }
         served = [task.mean[link.target] if link.target < n else task.mean.sum() for link in network.links]
-        self.first = torch.stack(
-            [demand / sources[link.target] for demand, link in zip(served, network.links, strict=True)]
-        ) / self.scale
+        self.first = (
+            torch.stack([demand / sources[link.target] for demand, link in zip(served, network.links, strict=True)])
+            / self.scale
+        )
 
     def init(self, streams: SeedStreams) -> Params:
         params = self.net.init(streams)

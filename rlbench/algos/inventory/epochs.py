@@ -20,8 +20,10 @@ class Epochs:
 
     def __init__(self, task: InventoryTask, batch_size: int) -> None:
         parts = list(task.traces("train"))
-        columns = (torch.cat([getattr(part, name) for part in parts], 1) for name in ("demand", "stock", "underage"))
-        self.traces = Traces(*columns, parts[0].calendar)
+        demand, stock, underage = (
+            torch.cat([getattr(part, name) for part in parts], 1) for name in ("demand", "stock", "underage")
+        )
+        self.traces = Traces(demand, stock, underage, parts[0].calendar)
         self.count = self.traces.demand.shape[1]
         self.batch_size = min(batch_size, self.count)
         self.streams = task.streams("batches")

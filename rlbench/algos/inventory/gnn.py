@@ -10,6 +10,7 @@ that has less than that, its loop included, ships in proportion.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -34,12 +35,14 @@ class GNN(Learned):
         task: the problem.
         hidden_dims: widths of the hidden layers of each of its networks.
         width: of the embeddings.
-        demand: what stores are told of demand: its mean and standard deviation (`moments`), or the last periods (`past`).
+        demand: what stores are told of demand: `moments`, its mean and standard deviation, or `past`, the last periods.
     """
 
     max_grad_norm = 1.0
 
-    def __init__(self, task: InventoryTask, *, hidden_dims: list[Count], width: Count, demand: str) -> None:
+    def __init__(
+        self, task: InventoryTask, *, hidden_dims: list[Count], width: Count, demand: Literal["moments", "past"]
+    ) -> None:
         super().__init__(task)
         network = self.network
         self.width, self.demand = width, demand
@@ -52,11 +55,11 @@ class GNN(Learned):
             for supplier in network.suppliers:
                 self.loops[supplier] = len(edges)
                 edges.append((supplier, supplier, 0))
-        self.source, self.target = (torch.tensor(each, device=task.device) for each in list(zip(*edges, strict=True))[:2])
-        self.lead = task.numbers([lead for _, _, lead in edges])[:, None]
-        self.incoming, self.outgoing = (
-            self.mixing([edge[end] for edge in edges]).to(task.device) for end in (1, 0)
+        self.source, self.target = (
+            torch.tensor(each, device=task.device) for each in list(zip(*edges, strict=True))[:2]
         )
+        self.lead = task.numbers([lead for _, _, lead in edges])[:, None]
+        self.incoming, self.outgoing = (self.mixing([edge[end] for edge in edges]).to(task.device) for end in (1, 0))
         self.features = network.slots + 2 + (WINDOW if demand == "past" else 2)
         nets = {
             "initial_node": self.features,

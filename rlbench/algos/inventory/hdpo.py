@@ -99,7 +99,7 @@ class Trained:
         return self.policy(self.best, moment)
 
     def evaluate(self) -> dict[str, Tensor]:
-        """Cost on the test traces of the parameters that were best on the dev traces (before there are any: the first)."""
+        """Cost on the test traces of the parameters that were best on the dev traces, at first of the first ones."""
         return self.task.evaluate(self.act)
 
     def files(self, place: int) -> dict[str, str]:

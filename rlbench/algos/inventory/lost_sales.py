@@ -6,7 +6,6 @@ Zipkin, "Old and New Methods for Lost-Sales Inventory Systems" (Operations Resea
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 

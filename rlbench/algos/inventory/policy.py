@@ -48,7 +48,9 @@ class Policy:
     def want(self, fits: bool, what: str) -> None:
         """Raise `UsageError` unless the network is one that this policy is for."""
         if not fits:
-            raise UsageError(f"env={self.task.env.name}: this policy is for {what}\n`rlbench list env` names the others")
+            raise UsageError(
+                f"env={self.task.env.name}: this policy is for {what}\n`rlbench list env` names the others"
+            )
 
 
 class Learned(Policy):

@@ -69,7 +69,7 @@ class QuantileNewsvendor(Policy):
 
 
 class ReturnsNewsvendor(QuantileNewsvendor):
-    """The same, and what is too much goes back: no policy that could be carried out, but a mark to measure others by."""
+    """The same, and what is too much goes back: nothing that could be carried out, but a mark to measure others by."""
 
     def orders(self, raw: Tensor, moment: Moment) -> Tensor:
         return raw - moment.stock.sum(-1)

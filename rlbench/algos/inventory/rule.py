@@ -24,9 +24,7 @@ class Rule:
         batch_size: training traces that it is played on in a step.
     """
 
-    def __init__(
-        self, task: InventoryTask, *, policy: Callable[[InventoryTask], Policy], batch_size: Count
-    ) -> None:
+    def __init__(self, task: InventoryTask, *, policy: Callable[[InventoryTask], Policy], batch_size: Count) -> None:
         self.task = task
         self.policy = policy(task)
         self.params = self.policy.init(task.streams("initialisation"))

@@ -5,7 +5,9 @@ Federgruen and Zipkin, "Approximations of Dynamic, Multilocation Production and 
 orders is to last, with lead time L_w to it and L_s from it, for the hub's L_w periods of everybody's demand and then
 for L_s + 1 periods in which each store is on its own. Relaxed so, the cost of a store is at least
 
-    (p + h) phi(z) / n * sqrt((sum_i sigma_i)^2 (L_s + 1) + L_w V),    V = variance of the demand of all stores together.
+    (p + h) phi(z) / n * sqrt((sum_i sigma_i)^2 (L_s + 1) + L_w V),
+
+with V the variance of the demand of all stores together.
 
 Not relaxed, the hub orders up to that level, and gives what arrives to the stores that are lowest, measured in the
 deviations of their own demand.
@@ -71,8 +73,11 @@ class MyopicAllocation(Policy):
         # Fill up to mean + k deviation, with k such that all is given away: between where the lowest store is and where
         # even an empty network's stores would have it all.
         low = ((position - self.mean) / self.deviation).amin(-1, keepdim=True)
-        high = low + 1 + (supply + (self.mean + low * self.deviation - position).abs().sum(-1, keepdim=True)) / (
-            self.deviation.amin()
+        high = (
+            low
+            + 1
+            + (supply + (self.mean + low * self.deviation - position).abs().sum(-1, keepdim=True))
+            / (self.deviation.amin())
         )
         for _ in range(HALVINGS):
             middle = (low + high) / 2

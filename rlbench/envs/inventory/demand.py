@@ -85,7 +85,9 @@ class Poisson(Stationary):
     whole = True
 
     def __init__(self, mean: float) -> None:
-        self.rate, self.mean, self.std = mean, [mean], [math.sqrt(mean)]
+        self.rate = mean
+        self.mean: Sequence[float] = [mean]
+        self.std: Sequence[float] = [math.sqrt(mean)]
 
     def draw(self, streams: SeedStreams, traces: int, periods: int) -> Tensor:
         """By inversion: torch's own sampler takes no generator a seed at a time without a loop over seeds."""
@@ -103,8 +105,8 @@ def poisson_cdf(mean: float) -> Tensor:
 class Seasonal:
     """Weekly sales of many products: each has a level, noise that lasts from week to week, and a rise at Christmas.
 
-    log demand = log level + a + bump(week), with a an AR(1) process; the levels are log-normal around the mean. Demand is
-    independent between stores but for the calendar. Our own stand-in for sales data that may not be passed on.
+    log demand = log level + a + bump(week), with a an AR(1) process; the levels are log-normal around the mean. Stores
+    have the calendar in common, nothing else. Our own stand-in for sales data that may not be passed on.
 
     Args:
         mean: of every store's level.
@@ -131,7 +133,7 @@ class Seasonal:
         self.mean = mean
         self.spread, self.persistence, self.noise = spread, persistence, noise
         self.christmas, self.first_week = christmas, first_week
-        self.std = [each * math.sqrt(math.expm1(spread**2 + noise**2)) for each in mean]
+        self.std: Sequence[float] = [each * math.sqrt(math.expm1(spread**2 + noise**2)) for each in mean]
 
     def draw(self, streams: SeedStreams, traces: int, periods: int) -> Tensor:
         n, length = len(self.mean), WINDOW + periods

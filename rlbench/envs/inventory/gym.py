@@ -21,8 +21,8 @@ Info = dict[str, Any]
 class InventoryEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     """A network of stock. An episode is a trace; the reward is minus the cost of a store's period.
 
-    An action has an entry in [-1, 1] for every link: from no order to four times the mean demand that the link serves. A
-    supplier that has less ships in proportion; one that can keep nothing ships all it has. Observed is all stock, on
+    An action has an entry in [-1, 1] for every link, from no order to four times the mean demand that the link serves.
+    A supplier that has less ships in proportion; one that can keep nothing ships all it has. Observed is all stock, on
     hand and on its way.
 
     Args:

@@ -115,7 +115,7 @@ class OneStore(Inventory):
         std: its standard deviation; of Poisson demand, it follows from the mean.
         lead_time: periods until an order is on hand.
         holding: cost of a unit on hand for a period.
-        underage: cost of a unit short (or price of one sold): one number, or the two between which that of a trace lies.
+        underage: cost of a unit short (or price of one sold): one number, or two between which that of a trace lies.
         lost: whether demand that is not served is lost.
         profit: whether sales earn, instead of shortage costing.
     """
@@ -191,7 +191,9 @@ class Serial(Inventory):
 
         stages = len(self.holding)
         if len(self.lead_times) != stages:
-            raise self.bad(f"{len(self.lead_times)} lead times and {stages} holding costs", "one of each for each stage")
+            raise self.bad(
+                f"{len(self.lead_times)} lead times and {stages} holding costs", "one of each for each stage"
+            )
         upwards = list(reversed(self.lead_times))
         sources = [*range(1, stages), OUTSIDE]
         links = tuple(Link(source, stage, upwards[stage]) for stage, source in enumerate(sources))
@@ -307,4 +309,3 @@ class Warehouses(Inventory):
     def underage_range(self) -> tuple[Sequence[float], Sequence[float]]:
         each = self.drawn(28, self.underage).tolist()
         return each, each
-
