@@ -53,6 +53,8 @@ def words(group: str, name: str) -> list[str]:
             return ["algo=sac", "env=ogbench/cube-single-singletask-v0"]
         case "dataset" if name == "pulls":
             return ["algo=ppp", "dataset=pulls:log.csv"]
+        case "dataset" if name == "demand":
+            return ["algo=hdpo", "dataset=demand:demand.npy"]
         case "dataset":
             env = read(CONF / group / f"{name}.yaml")["about"].get("envs", ["hopper"])[0]
             return ["algo=bc", f"dataset={name}", f"env={env}"]
