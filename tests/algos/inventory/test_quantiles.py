@@ -81,7 +81,7 @@ def test_just_in_time_sells_all_that_is_asked_for_and_holds_nothing() -> None:
 
 @pytest.mark.parametrize("name", ["fixed_quantile", "transformed_newsvendor"])
 def test_learned_quantiles_earn_more_than_the_first_ones(name: str) -> None:
-    algorithm, task = built(f"algo={name}", *QUICK, "algo.batch_size=128", "algo.dev_every=15", "env.train.periods=40")
+    algorithm, task = built(f"algo={name}", *QUICK, "algo.batch_size=128", "algo.dev_every=6", "env.train.periods=30")
     before = float(task.cost(algorithm.act, "dev"))
-    algorithm.train(30)
+    algorithm.train(12)
     assert float(task.cost(algorithm.act, "dev")) < before
