@@ -13,7 +13,7 @@ BASES = ["base=iql", "base=mopo"]  # one without and one with a dynamics model o
 
 
 def subjects() -> Iterator[Any]:
-    """What chooses each algorithm; of those of one class, which differ in settings alone, all but the first are slow."""
+    """What chooses each algorithm; of those of one class, which differ in settings, all but the first are slow."""
     met: set[str] = set()
     for name, path in Choices().files["algo"].items():
         target = read(path)["_target_"]

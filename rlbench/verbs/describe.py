@@ -114,7 +114,8 @@ def node_rows(node: dict[str, Any], path: str, above: Notes, choices: Choices) -
         value = node.get(name)
         if config.is_node(value):
             assert value is not None
-            deeper = {key.removeprefix(f"{name}."): text for key, text in above.items() if key.startswith(f"{name}.")}
+            inner = f"{name}."
+            deeper = {key.removeprefix(inner): text for key, text in comments.items() if key.startswith(inner)}
             within.append((value, f"{path}.{name}", deeper))
         elif name in node:
             kind = signatures.describe(parameter.kind)
