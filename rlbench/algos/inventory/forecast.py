@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -20,6 +20,23 @@ STEPS = 50
 """Updates in an epoch."""
 
 
+@dataclass(frozen=True)
+class Training:
+    """How a forecaster is trained.
+
+    Attributes:
+        hidden_dims: widths of its hidden layers.
+        learning_rate: Adam's.
+        batch_size: windows of demand in a batch.
+        epochs: how many times fifty updates.
+    """
+
+    hidden_dims: list[int]
+    learning_rate: float
+    batch_size: int
+    epochs: int
+
+
 class Forecaster:
     """Quantiles of the demand of the next L + 1 periods of one store, from past demand and the calendar.
 
@@ -27,31 +44,22 @@ class Forecaster:
 
     Args:
         task: the problem, one store.
-        hidden_dims: widths of the hidden layers.
-        learning_rate: Adam's.
-        batch_size: windows of demand in a batch.
-        epochs: how many times fifty updates.
+        training: how it is trained.
     """
 
-    def __init__(
-        self, task: InventoryTask, *, hidden_dims: list[int], learning_rate: float, batch_size: int, epochs: int
-    ) -> None:
+    def __init__(self, task: InventoryTask, training: Training) -> None:
         self.task = task
         self.horizon = task.network.links[0].lead + 1
-        self.settings = {
-            "hidden_dims": hidden_dims,
-            "learning_rate": learning_rate,
-            "batch_size": batch_size,
-            "epochs": epochs,
-        }
-        self.net = MLP(WINDOW + task.columns, hidden_dims, LEVELS, activation="elu")
+        self.net = MLP(WINDOW + task.columns, training.hidden_dims, LEVELS, activation="elu")
         key = {
             "env": asdict(task.env),
             "data": None if task.data is None else task.data.fingerprint,
+            "split": None if task.data is None else task.data.split,
+            "calendar": task.columns,
             "seeds": list(task.seeds),
-            **self.settings,
+            **asdict(training),
         }
-        fitted = task.artefacts.fit("demand_forecast", key, lambda: Fit(self))
+        fitted = task.artefacts.fit("demand_forecast", key, lambda: Fit(self, training))
         self.params: Params = fitted["params"]
 
     def inputs(self, past: Tensor, calendar: Tensor) -> Tensor:
@@ -78,32 +86,31 @@ class Fit:
 
     Args:
         forecaster: what is trained.
+        training: how.
     """
 
     name = "demand forecast"
 
-    def __init__(self, forecaster: Forecaster) -> None:
-        self.of = forecaster
-        task, settings = forecaster.task, forecaster.settings
-        self.epochs: int = settings["epochs"]  # type: ignore[assignment]
-        self.batch_size: int = settings["batch_size"]  # type: ignore[assignment]
+    def __init__(self, forecaster: Forecaster, training: Training) -> None:
+        self.of, self.training = forecaster, training
+        task = forecaster.task
         parts = list(task.traces("train"))
         demand = torch.cat([part.demand for part in parts], 1).squeeze(2)
         self.windows = demand.unfold(-1, WINDOW + forecaster.horizon, 1)  # [S, traces, starts, WINDOW + L + 1]
         self.calendar = parts[0].calendar
         self.params = forecaster.net.init(task.streams("forecaster"))
-        self.optimizer = Adam(self.params, settings["learning_rate"])  # type: ignore[arg-type]
+        self.optimizer = Adam(self.params, training.learning_rate)
         self.streams: SeedStreams = task.streams("forecaster's batches")
         self.levels = torch.arange(1, LEVELS + 1, device=task.device) / (LEVELS + 1)
         self.epoch = 0
 
     @property
     def done(self) -> bool:
-        return self.epoch >= self.epochs
+        return self.epoch >= self.training.epochs
 
     @property
     def progress(self) -> tuple[int, int]:
-        return self.epoch, self.epochs
+        return self.epoch, self.training.epochs
 
     def train(self, n: int) -> None:
         for _ in range(n * STEPS):
@@ -112,7 +119,7 @@ class Fit:
 
     def step(self) -> None:
         seeds, traces, starts, _ = self.windows.shape
-        trace, start = self.streams.integers(traces, self.batch_size), self.streams.integers(starts, self.batch_size)
+        trace, start = (self.streams.integers(count, self.training.batch_size) for count in (traces, starts))
         seed = torch.arange(seeds, device=trace.device)[:, None]
         past, ahead = self.windows[seed, trace, start].split([WINDOW, self.of.horizon], -1)
         target = ahead.sum(-1, keepdim=True) / self.of.task.mean

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,8 @@ class Policy:
 
     max_grad_norm: float | None = None
     """What gradients are clipped to."""
+    bound: float | None = None
+    """The least that any policy costs in expectation, where it is known."""
 
     def __init__(self, task: InventoryTask) -> None:
         self.task = task
@@ -66,9 +70,17 @@ class Learned(Policy):
         return flat if len(self.used) == flat.shape[-1] else flat[..., self.used]
 
     @property
-    def bound(self) -> Tensor:
-        """The most that a supplier orders from outside: four times the stores' mean demand."""
+    def most(self) -> Tensor:
+        """That a supplier orders from outside: four times the stores' mean demand."""
         return 4 * self.task.mean.sum()
+
+    def files(self, params: Params, place: int) -> dict[str, str]:
+        return {"weights.json": weights(params, place)}
+
+
+def weights(params: Params, place: int) -> str:
+    """The parameters of the seed in one place, by name, as JSON."""
+    return json.dumps({name: value[place].tolist() for name, value in params.items()})
 
 
 def by_link(parts: list[Tensor], links: list[int]) -> Tensor:

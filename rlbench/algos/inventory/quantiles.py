@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlbench.algos.inventory.forecast import Forecaster
-from rlbench.algos.inventory.policy import Policy
+from rlbench.algos.inventory.forecast import Forecaster, Training
+from rlbench.algos.inventory.policy import Policy, weights
 from rlbench.envs.inventory.network import WINDOW, Moment
 from rlbench.envs.inventory.task import InventoryTask
 from rlbench.nets.mlp import MLP
@@ -42,13 +42,8 @@ class QuantileNewsvendor(Policy):
     ) -> None:
         super().__init__(task)
         self.want(self.network.locations == 1, "one store: env=inv_one_store_seasonal")
-        self.forecaster = Forecaster(
-            task,
-            hidden_dims=forecast_hidden_dims,
-            learning_rate=forecast_learning_rate,
-            batch_size=forecast_batch_size,
-            epochs=forecast_epochs,
-        )
+        training = Training(forecast_hidden_dims, forecast_learning_rate, forecast_batch_size, forecast_epochs)
+        self.forecaster = Forecaster(task, training)
 
     def init(self, streams: SeedStreams) -> Params:
         return {}
@@ -66,6 +61,9 @@ class QuantileNewsvendor(Policy):
 
     def orders(self, raw: Tensor, moment: Moment) -> Tensor:
         return F.relu(raw - moment.stock.sum(-1))
+
+    def files(self, params: Params, place: int) -> dict[str, str]:
+        return {"forecaster.json": weights(self.forecaster.params, place), "quantile.json": weights(params, place)}
 
 
 class ReturnsNewsvendor(QuantileNewsvendor):

@@ -44,8 +44,9 @@ class Rule:
     def evaluate(self) -> dict[str, Tensor]:
         """Cost on the test traces; where it is known, the least that any policy can cost in expectation."""
         metrics = self.task.evaluate(self.act)
-        bound = getattr(self.policy, "bound", None)
-        return metrics if bound is None else metrics | {"eval/bound": torch.full_like(metrics["eval/cost"], bound)}
+        if self.policy.bound is None:
+            return metrics
+        return metrics | {"eval/bound": torch.full_like(metrics["eval/cost"], self.policy.bound)}
 
     def files(self, place: int) -> dict[str, str]:
         """What `rlbench export` writes."""

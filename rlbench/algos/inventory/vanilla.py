@@ -52,6 +52,6 @@ class Vanilla(Learned):
         for link in self.network.imports:
             wanted = raw[..., link : link + 1]
             to_store = self.network.links[link].target < self.network.stores
-            parts.append(F.softplus(wanted + 1) if to_store else torch.sigmoid(wanted) * self.bound)
+            parts.append(F.softplus(wanted + 1) if to_store else torch.sigmoid(wanted) * self.most)
             order.append(link)
         return by_link(parts, order)

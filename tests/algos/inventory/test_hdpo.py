@@ -158,6 +158,7 @@ def test_whole_demand_means_whole_orders_in_the_test_alone() -> None:
     assert not bool((seen["dev"] == seen["dev"].round()).all())
 
 
+@pytest.mark.slow
 def test_lost_sales_cap_orders() -> None:
     """With L = 4, optimum < capped base stock < base stock: 6.836, about 6.92, about 7.27."""
     words = ["env=inv_one_store_lost", "algo.batch_size=128", "env.train.traces=4096"]
