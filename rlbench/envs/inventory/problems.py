@@ -88,7 +88,7 @@ class Inventory(Problem):
         _ = self.network
 
     def simulator(self) -> str:
-        cells = f"{self.network.stores} stores of {self.network.locations} locations"
+        cells = f"n={self.network.stores} of {self.network.locations} locations"
         test = f"{self.test.traces} traces of {self.test.periods} periods, {self.test.ignored} ignored"
         return f"{self.name}, {cells}, {test}"
 

@@ -97,6 +97,23 @@ def test_transshipment_is_bounded_and_the_bound_is_nearly_reached(underage: floa
     assert 0.995 * bound < metrics["eval/cost"][0] < 1.02 * bound
 
 
+def test_what_arrives_at_the_hub_goes_to_the_lowest_stores() -> None:
+    algorithm, task = built("algo=federgruen_zipkin", "env.train.traces=8")
+    policy, traces = algorithm.policy, next(task.traces("train"))
+    stock = torch.zeros(1, 8, 6, task.network.slots)
+    stock[..., :5, 0] = policy.mean + torch.tensor([-4.0, -2.0, 0.0, 3.0, 9.0]) * policy.deviation
+    for supply in (1.0, 30.0, 200.0):
+        stock[..., 5, 0] = supply
+        orders = algorithm.act(Moment(stock, traces, 0))[0, 0]
+        given, position = orders[:5], stock[0, 0, :5].sum(-1)
+        assert float(given.sum()) == pytest.approx(supply, rel=1e-5)
+        filled = ((position + given - policy.mean) / policy.deviation)[given > 0]
+        torch.testing.assert_close(filled, filled[:1].expand_as(filled), atol=1e-3, rtol=1e-3)
+        untouched = ((position - policy.mean) / policy.deviation)[given == 0]
+        assert bool((untouched >= filled[0] - 1e-3).all())
+        assert float(orders[5]) == pytest.approx(max(policy.level - float(stock[0, 0].sum()), 0), abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

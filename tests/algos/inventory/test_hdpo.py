@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rlbench import config
 from rlbench.algos.inventory.newsvendor import Newsvendor
 from rlbench.envs.inventory.network import Moment, Traces
 from rlbench.nets.optim import Params, gradients
@@ -115,6 +116,23 @@ def test_base_stock_learns_the_level_in_closed_form() -> None:
     store = Newsvendor(5.0, 1.6, 4, 1.0, 9.0)
     assert level == pytest.approx(store.level, abs=0.15)
     assert store.cost(level) <= 1.005 * store.cost(store.level)
+
+
+def test_every_trace_comes_once_an_epoch() -> None:
+    algorithm, _ = built("algo=base_stock", *TINY, "algo.batch_size=8", "seeds=2")
+    epochs = algorithm.epochs
+    for _ in range(2):
+        batches = [epochs.next().demand[..., 0, 20] for _ in range(4)]
+        seen = torch.cat(batches, 1).sort(1).values
+        assert torch.equal(seen, epochs.traces.demand[..., 0, 20].sort(1).values)
+
+
+def test_settings_of_the_authors_differ_by_environment() -> None:
+    rates = {env: config.compose(["algo=hdpo", f"env={env}"]).algo for env in ("inv_one_store", "inv_serial")}
+    assert (rates["inv_one_store"].learning_rate, rates["inv_serial"].learning_rate) == (3e-3, 1e-2)
+    assert (rates["inv_one_store"].policy.hidden_dims, rates["inv_serial"].policy.hidden_dims) == ([32] * 3, [32] * 2)
+    typed = config.compose(["algo=hdpo", "env=inv_serial", "algo.learning_rate=0.5"])
+    assert typed.algo.learning_rate == 0.5
 
 
 def test_the_best_on_the_dev_traces_is_kept() -> None:
