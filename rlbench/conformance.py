@@ -47,6 +47,7 @@ SMALL: dict[str, Any] = {
     "periods": 6,
     "ignored": 2,
     "dev_every": 50,
+    "updates": 2,
 }
 """Values for keys of these names, or of names that end so."""
 WIDTH = 32  # of every hidden layer; in narrower ones dying units make rounding grow

@@ -12,7 +12,7 @@ from rlbench.envs.inventory.network import WINDOW, Moment
 from tests.algos.inventory.cases import built, train
 
 SMALL = ["env.train.traces=512", "env.dev.traces=128", "env.test.traces=512"]
-QUICK = [*SMALL, "algo.policy.forecast_epochs=10", "algo.policy.forecast_batch_size=256"]
+QUICK = [*SMALL, "algo.policy.forecast_epochs=15", "algo.policy.forecast_batch_size=256"]
 
 
 def test_of_demand_without_memory_the_forecast_is_the_closed_form() -> None:
@@ -33,7 +33,7 @@ def newsvendor() -> tuple[Any, Any]:
 def test_quantiles_cover_what_they_say(newsvendor: tuple[Any, Any]) -> None:
     algorithm, task = newsvendor
     traces, covered = next(task.traces("test")), []
-    for period in range(0, 90, 10):
+    for period in range(0, 30, 5):
         moment = Moment(task.simulator.start(traces), traces, period)
         first = WINDOW + period
         ahead = traces.demand[..., first : first + algorithm.policy.forecaster.horizon].sum(-1)
@@ -74,11 +74,13 @@ def test_who_knows_more_earns_more(newsvendor: tuple[Any, Any]) -> None:
 def test_just_in_time_sells_all_that_is_asked_for_and_holds_nothing() -> None:
     algorithm, task = built("algo=just_in_time", *SMALL)
     traces = next(task.traces("test"))
-    costs = task.costs(algorithm.act, traces)[..., 60:]
-    sold = (traces.underage * traces.demand[:, :, 0, WINDOW + 60 :]).squeeze(2)
+    costs = task.costs(algorithm.act, traces)[..., 20:]
+    sold = (traces.underage * traces.demand[:, :, 0, WINDOW + 20 :]).squeeze(2)
+    assert sold.shape[-1] == 16
     torch.testing.assert_close(-costs, sold, rtol=1e-3, atol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fixed_quantile", "transformed_newsvendor"])
 def test_learned_quantiles_earn_more_than_the_first_ones(name: str) -> None:
     algorithm, task = built(f"algo={name}", *QUICK, "algo.batch_size=128", "algo.dev_every=6", "env.train.periods=30")
