@@ -138,7 +138,7 @@ def test_the_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert {name: about["runs"] for name, about in listed.items()} == {
         "cocoa_d4rl": 408,
         "hdpo_full": 456,
-        "hdpo_networks_full": 162,
+        "hdpo_networks_full": 486,
         "hopper_embedded": 24,
         "hopper_short": 1,
         "recovering_bandit_full": 1,

@@ -19,7 +19,7 @@ from rlbench.task import Task
 
 Purpose = Literal["train", "dev", "test"]
 Act = Callable[[Moment], Tensor]
-AT_ONCE = 2**25
+AT_ONCE = 2**28
 """Numbers of demand, for a seed, that are held at once when a policy is judged."""
 
 
