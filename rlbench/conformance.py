@@ -43,7 +43,7 @@ SMALL: dict[str, Any] = {
     "buffer_size": 150,
     "size": 2000,
     "rows": 2000,
-    "traces": 64,
+    "traces": 16,
     "periods": 6,
     "ignored": 2,
     "dev_every": 50,
