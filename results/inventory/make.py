@@ -53,7 +53,7 @@ def read(folder: Path) -> Run:
     bounds = [row["eval/bound"] for row in rows if "eval/bound" in row]
     return {
         "run": "/".join(folder.parts[-3:]),
-        "command": " ".join(["rlbench", *OmegaConf.to_container(OmegaConf.load(folder / "overrides.yaml"))]),  # type: ignore[list-item]
+        "command": " ".join(["rlbench", *OmegaConf.load(folder / "overrides.yaml")]),
         "algo": config.algo.name,
         "env": config.env.name,
         "lead": config.env.get("lead_time"),

@@ -36,7 +36,7 @@ warehouse() { # ten stores, one warehouse, few traces and many
 }
 gradients() { # at equal simulated periods
   run algo=hdpo,inventory_reinforce,inventory_reward_to_go,inventory_ppo env=inv_one_store \
-    algo.batch_size=256 steps=300 eval.every=50 algo.dev_every=25
+    algo.batch_size=128 steps=100 eval.every=25 algo.dev_every=25
 }
 seasons() { # one store, weekly sales
   run algo=just_in_time,returns_newsvendor,quantile_newsvendor env=inv_one_store_seasonal

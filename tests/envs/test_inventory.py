@@ -120,7 +120,7 @@ def test_a_policy_never_ships_what_is_not_there(name: str) -> None:
     for algo in ("hdpo", "hdpo_gnn", "hdpo_data_driven"):
         algorithm, task = built(f"algo={algo}", f"env={name}", *small, "env.train.periods=25", "env.train.ignored=5")
         network, traces = task.network, algorithm.epochs.next()
-        seen = []
+        seen: list[Any] = []
 
         def act(moment: Moment, act: Any = algorithm.act, seen: list[Any] = seen) -> torch.Tensor:
             orders: torch.Tensor = act(moment)

@@ -159,19 +159,19 @@ def test_patience_ends_the_training_of_a_seed() -> None:
     assert algorithm.time == 40
 
 
-def test_whole_demand_means_whole_orders_in_the_test_alone() -> None:
+def test_whole_demand_means_whole_orders_in_the_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     algorithm, task = built("algo=capped_base_stock", "env=inv_one_store_lost", *TINY)
-    seen: dict[str, Tensor] = {}
+    original, seen, ordered = task.simulator.step, dict[str, Tensor](), list[Tensor]()
+
+    def step(stock: Tensor, orders: Tensor, demand: Tensor, underage: Tensor) -> Any:
+        ordered.append(orders)
+        return original(stock, orders, demand, underage)
+
+    monkeypatch.setattr(task.simulator, "step", step)
     for purpose in ("dev", "test"):
-        original = task.simulator.step
-
-        def step(stock: Tensor, orders: Tensor, *rest: Tensor, purpose: str = purpose, original: Any = original) -> Any:
-            seen[purpose] = orders
-            return original(stock, orders, *rest)
-
-        task.simulator.step = step
         task.cost(algorithm.act, purpose)
-        task.simulator.step = original
+        seen[purpose] = torch.stack(ordered)
+        ordered.clear()
     assert bool((seen["test"] == seen["test"].round()).all())
     assert not bool((seen["dev"] == seen["dev"].round()).all())
 
