@@ -57,7 +57,6 @@ def read(folder: Path) -> Run:
         "algo": config.algo.name,
         "env": config.env.name,
         "lead": config.env.get("lead_time"),
-        "traces": config.env.train.traces,
         "steps": config.steps,
         "seeds": config.seeds,
         "minutes": round(max(row["time"] for row in rows) / 60, 1),
@@ -105,14 +104,14 @@ def curves(runs: list[Run]) -> None:
     figure, axis = plt.subplots(figsize=(7, 4.2))
     for name in ("hdpo", "inventory_reinforce", "inventory_reward_to_go", "inventory_ppo"):
         for run in runs:
-            if (run["algo"], run["env"], run["batch"]) == (name, "inv_one_store", 256):
+            if (run["algo"], run["env"], run["steps"]) == (name, "inv_one_store", 100):
                 costs = np.array(run["costs"])
                 axis.plot(run["evaluated"], costs.mean(1), label=TITLES[name], marker="o", markersize=3)
                 axis.fill_between(run["evaluated"], costs.min(1), costs.max(1), alpha=0.15, linewidth=0)
     axis.axhline(6.2788, color="black", linewidth=0.8, linestyle="--")
     axis.annotate("optimum", (60, 6.2788), va="bottom", fontsize=8)
     axis.set(
-        yscale="log", xlabel="updates, 256 traces of 50 periods each", ylabel="cost of a period (best on dev so far)"
+        yscale="log", xlabel="updates, 128 traces of 50 periods each", ylabel="cost of a period (best on dev so far)"
     )
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)
@@ -122,16 +121,15 @@ def curves(runs: list[Run]) -> None:
 
 def main() -> None:
     runs = collect()
-    plain = [run for run in runs if run["batch"] != 256]
+    compared = [run for run in runs if run["env"] == "inv_one_store" and run["steps"] == 100]
+    plain = [run for run in runs if run not in compared]
     tables = {
         "store": table(plain, env="inv_one_store"),
         "lost2": table(runs, env="inv_one_store_lost", lead=2),
         "lost4": table(runs, env="inv_one_store_lost", lead=4),
         "chain": table(runs, env="inv_serial"),
         "hub": table(runs, env="inv_transshipment"),
-        "few": table(runs, env="inv_one_warehouse", traces=16),
-        "many": table(runs, env="inv_one_warehouse", traces=4096),
-        "gradients": table(runs, env="inv_one_store", batch=256),
+        "gradients": table(compared),
         "seasons": table(runs, profit=True, env="inv_one_store_seasonal"),
     }
     page = HERE / "README.md"
