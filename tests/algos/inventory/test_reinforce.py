@@ -99,7 +99,7 @@ def test_hdpo_beats_score_functions_at_equal_simulated_periods() -> None:
     cost = {}
     for name in ("hdpo", "inventory_reinforce", "inventory_reward_to_go", "inventory_ppo"):
         algorithm, _ = built(f"algo={name}", *words)
-        algorithm.train(100)
+        algorithm.train(50)
         cost[name] = algorithm.evaluate()["eval/cost"]
     ours = cost.pop("hdpo")
     for name, other in cost.items():
