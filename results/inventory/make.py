@@ -64,6 +64,7 @@ def read(folder: Path) -> Run:
         "costs": [costs[step] for step in sorted(costs)],
         "bound": round(bounds[-1], 4) if bounds else None,
         "batch": config.algo.batch_size,
+        "periods": config.env.train.periods,
     }
 
 
@@ -85,13 +86,17 @@ def table(runs: list[Run], *, profit: bool = False, **asked: Any) -> list[str]:
     found.sort(key=lambda run: (list(TITLES).index(run["algo"]), run["steps"]))
     bound = next((run["bound"] for run in found if run["bound"] is not None), None)
     rows = [
-        "| | steps x batch | " + ("profit" if profit else "cost") + " | above the bound | minutes |",
+        "| | steps x traces x periods | " + ("profit" if profit else "cost") + " | above the bound | minutes |",
         "|---|---|---|---|---|",
     ]
     for run in found:
         costs = np.array(run["costs"][-1]) * (-1 if profit else 1)
         above = f"{100 * (costs.mean() / bound - 1):+.1f} %" if bound else ""
-        work = f"{run['steps']:,} x {run['batch']:,}" if run["bound"] is None and run["steps"] > 1 else ""
+        work = (
+            f"{run['steps']:,} x {run['batch']:,} x {run['periods']}"
+            if run["bound"] is None and run["steps"] > 1
+            else ""
+        )
         value = f"{costs.mean():.3f} ± {costs.std(ddof=1):.3f}"
         rows.append(f"| {TITLES[run['algo']]} | {work} | {value} | {above} | {run['minutes']} |")
     if bound:

@@ -12,6 +12,7 @@ short=(algo.batch_size=128 algo.dev_every=25)
 store() { # one store, normal demand that waits
   run algo=newsvendor,base_stock env=inv_one_store "${judged[@]}"
   run algo=hdpo env=inv_one_store "${short[@]}" steps=300 eval.every=100
+  run algo=hdpo env=inv_one_store "${short[@]}" env.train.periods=30 env.train.ignored=10 steps=600 eval.every=200
 }
 lost() { # one store, Poisson demand that is lost
   run algo=lost_sales_vi,base_stock,capped_base_stock env=inv_one_store_lost env.lead_time=2,4 "${judged[@]}"

@@ -197,6 +197,7 @@ def test_levels_of_a_chain_are_learned() -> None:
 @pytest.mark.slow
 def test_plain_network_nears_the_optimum_of_a_store() -> None:
     """Within 3 % after 600 steps, on the same traces."""
-    learned = train(built("algo=hdpo", "algo.batch_size=256")[0], 600)["eval/cost"][0]
+    words = ["algo.batch_size=128", "env.train.periods=30", "env.train.ignored=10"]
+    learned = train(built("algo=hdpo", *words)[0], 600)["eval/cost"][0]
     best = train(built("algo=newsvendor")[0], 1)["eval/cost"][0]
     assert best < learned < 1.03 * best
