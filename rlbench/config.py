@@ -58,7 +58,13 @@ def tuned(default: Any, choices: DictConfig, *, _root_: DictConfig) -> Any:
     return choices.get(f"{_root_.env.name}-{sources.quality(_root_.dataset.level)}", default)
 
 
+def for_env(default: Any, choices: DictConfig, *, _root_: DictConfig) -> Any:
+    """`${for_env:DEFAULT,{ENV:VALUE,...}}`: the value for the run's environment."""
+    return choices.get(_root_.env.name, default)
+
+
 OmegaConf.register_new_resolver("tuned", tuned, replace=True)
+OmegaConf.register_new_resolver("for_env", for_env, replace=True)
 OmegaConf.register_new_resolver("times", lambda a, b: a * b, replace=True)
 OmegaConf.register_new_resolver("level", sources.level, replace=True)
 OmegaConf.register_new_resolver("task", sources.task, replace=True)

@@ -49,6 +49,11 @@ SMALL: dict[str, Any] = {
     "pairs": 500,
     "size": 2000,
     "rows": 2000,
+    "traces": 16,
+    "periods": 6,
+    "ignored": 2,
+    "dev_every": 50,
+    "updates": 2,
 }
 """Values for keys of these names, or of names that end so."""
 WIDTH = 32  # of every hidden layer; in narrower ones dying units make rounding grow
@@ -115,7 +120,7 @@ class Subject:
 
 
 def leaves(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
-    """The hyperparameters of algorithm and dataset, dotted, with their values."""
+    """The settings of algorithm, environment and dataset, dotted, with their values."""
 
     def walk(node: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
         for name, value in node.items():
@@ -126,7 +131,7 @@ def leaves(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
             else:
                 yield f"{path}.{name}", value
 
-    for group in ("algo", "dataset"):
+    for group in ("algo", "env", "dataset"):
         content = cast(dict[str, Any], OmegaConf.to_container(cfg[group]))
         yield from walk(content, group)
 

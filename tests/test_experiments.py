@@ -139,6 +139,8 @@ def test_the_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
         "cocoa_d4rl": 408,
         "cpl_metaworld": 300,
         "cpl_reacher": 5,
+        "hdpo_full": 456,
+        "hdpo_networks_full": 486,
         "hopper_embedded": 24,
         "hopper_short": 1,
         "moorl_d4rl": 500,

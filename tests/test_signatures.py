@@ -63,6 +63,8 @@ def words(group: str, name: str) -> list[str]:
             model, data = ["env.model=gpt2"], ["dataset=pref_file:pairs.jsonl"]
             needed = {"text": [*model, *data], "text_tiny": data}
             return ["algo=dpo", f"env={name}", *needed.get(name, [])]
+        case "dataset" if name == "demand":
+            return ["algo=hdpo", "dataset=demand:demand.npy"]
         case "dataset":
             env = read(CONF / group / f"{name}.yaml")["about"].get("envs", ["hopper"])[0]
             return ["algo=bc", f"dataset={name}", f"env={env}"]

@@ -18,7 +18,7 @@ from rlbench.rng import SeedStreams
 
 NARROW = 16
 """Products with fewer columns are up to five times faster with the columns, not the rows, contiguous in memory."""
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "swish": F.silu, "tanh": torch.tanh}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "swish": F.silu, "tanh": torch.tanh, "elu": F.elu}
 
 
 class Network(Protocol):
@@ -116,7 +116,7 @@ class MLP:
         hidden_dims: widths of the hidden layers.
         out_dim: width of the output.
         members: M, independent networks a seed.
-        activation: of the hidden layers: `relu`, `swish` or `tanh`.
+        activation: of the hidden layers: `relu`, `swish`, `tanh` or `elu`.
         layernorm: LayerNorm on each hidden layer: `none`, `before` or `after` the activation.
         final_layernorm: LayerNorm on the output too.
         init: `torch` (U(+-1/sqrt(fan_in)) for weights and biases, torch.nn.Linear's default) or `orthogonal` (zero

@@ -114,7 +114,8 @@ def node_rows(node: dict[str, Any], path: str, above: Notes, choices: Choices) -
         value = node.get(name)
         if config.is_node(value):
             assert value is not None
-            deeper = {key.removeprefix(f"{name}."): text for key, text in above.items() if key.startswith(f"{name}.")}
+            inner = f"{name}."
+            deeper = {key.removeprefix(inner): text for key, text in comments.items() if key.startswith(inner)}
             within.append((value, f"{path}.{name}", deeper))
         elif name in node:
             kind = signatures.describe(parameter.kind)
@@ -148,8 +149,9 @@ def notes(path: Path) -> Notes:
                 comment = re.search(r"\s#\s*(.*)", lines[value.end_mark.line][value.end_mark.column :])
                 if comment is not None:
                     found[name] = comment[1]
-            if isinstance(value, yaml.ScalarNode) and "${tuned:" in value.value:
-                found[name] = "; ".join(filter(None, [found.get(name), "differs by dataset"]))
+            for resolver, differs in (("tuned", "dataset"), ("for_env", "environment")):
+                if isinstance(value, yaml.ScalarNode) and f"${{{resolver}:" in value.value:
+                    found[name] = "; ".join(filter(None, [found.get(name), f"differs by {differs}"]))
             walk(value, f"{name}.")
 
     walk(yaml.compose(text, yaml.SafeLoader), "")

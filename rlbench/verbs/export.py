@@ -94,7 +94,10 @@ def main(argv: Sequence[str]) -> int:
     algorithm, task = build_trained(directory, **{"hardware.device": "cpu"})
     out = given.out or directory.path / "export"
     if hasattr(algorithm, "files"):
-        for path, text in texts(algorithm, task.seeds, out):
+        written = list(texts(algorithm, task.seeds, out))
+        if not written:
+            raise UsageError(f"{directory.path}: this algorithm has nothing that could be written to a file")
+        for path, text in written:
             write_atomically(path, text)
             print(path)
         return 0

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# The runs behind this folder's tables and figure. Finished runs are skipped.
+# `run.sh PART...` does some of it: store, lost, chain, hub, gradients, seasons take a few minutes of one CPU core; long,
+# networks and weeks some two hours.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+rlbench=${RLBENCH:-rlbench}
+run() { $rlbench -m "$@" seeds=3 tracking=disabled; }
+judged=(env.test.traces=16384)
+short=(algo.batch_size=128 algo.dev_every=25)
+
+store() { # one store, normal demand that waits
+  run algo=newsvendor,base_stock env=inv_one_store "${judged[@]}"
+  run algo=hdpo env=inv_one_store "${short[@]}" steps=300 eval.every=100
+  run algo=hdpo env=inv_one_store "${short[@]}" env.train.periods=30 env.train.ignored=10 steps=600 eval.every=200
+}
+lost() { # one store, Poisson demand that is lost
+  run algo=lost_sales_vi,base_stock,capped_base_stock env=inv_one_store_lost env.lead_time=2,4 "${judged[@]}"
+  run algo=hdpo env=inv_one_store_lost env.lead_time=2 "${short[@]}" steps=300 eval.every=100
+}
+chain() { # three stages and a store
+  run algo=clark_scarf env=inv_serial "${judged[@]}"
+  run algo=echelon_stock env=inv_serial "${short[@]}" steps=200 eval.every=100
+  run algo=hdpo env=inv_serial "${short[@]}" algo.batch_size=64 steps=300 eval.every=150
+}
+hub() { # five stores behind a hub that keeps nothing
+  run algo=federgruen_zipkin env=inv_transshipment env.test.traces=8192
+}
+gradients() { # at equal simulated periods
+  run algo=hdpo,inventory_reinforce,inventory_reward_to_go,inventory_ppo env=inv_one_store "${short[@]}" \
+    steps=100 eval.every=25
+}
+seasons() { # one store, weekly sales
+  run algo=just_in_time,returns_newsvendor,quantile_newsvendor env=inv_one_store_seasonal
+}
+long() { # plain networks for longer
+  run algo=hdpo env=inv_one_store steps=600,3000 eval.every=600 "${judged[@]}"
+  run algo=hdpo env=inv_one_store_lost env.lead_time=2,4 steps=600,2400 eval.every=600 "${judged[@]}"
+  run algo=hdpo env=inv_serial steps=2000 eval.every=500 "${judged[@]}"
+}
+networks() { # graph and plain networks
+  run algo=hdpo_gnn env=inv_serial steps=1000 eval.every=250 "${judged[@]}"
+  run algo=hdpo,hdpo_gnn env=inv_transshipment algo.batch_size=256 algo.learning_rate=1e-3 steps=1000 eval.every=500
+  run algo=hdpo,hdpo_gnn env=inv_one_warehouse env.stores=10 env.train.traces=16,4096 algo.batch_size=64 \
+    algo.dev_every=25 steps=400 eval.every=200
+}
+weeks() { # learned policies on weekly sales
+  run algo=fixed_quantile,transformed_newsvendor,hdpo_data_driven env=inv_one_store_seasonal
+}
+for part in "${@:-store lost chain hub gradients seasons}"; do
+  for each in $part; do "$each"; done
+done
