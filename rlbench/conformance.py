@@ -54,6 +54,9 @@ SMALL: dict[str, Any] = {
     "ignored": 2,
     "dev_every": 50,
     "updates": 2,
+    "population": 10,
+    "batch": 10,
+    "chunk": 40,
 }
 """Values for keys of these names, or of names that end so."""
 WIDTH = 32  # of every hidden layer; in narrower ones dying units make rounding grow
