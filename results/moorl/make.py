@@ -50,7 +50,7 @@ def read(folder: Path) -> Run:
             found[name][row["step"]].append(round(row[name], 4))
     run: Run = {
         "run": "/".join(folder.parts[-3:]),
-        "command": " ".join(["rlbench", *OmegaConf.to_container(OmegaConf.load(folder / "overrides.yaml"))]),  # type: ignore[list-item]
+        "command": " ".join(["rlbench", *OmegaConf.load(folder / "overrides.yaml")]),
         "algo": config.algo.name,
         "env": config.env.name,
         "steps": config.steps,

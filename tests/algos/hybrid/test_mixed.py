@@ -51,7 +51,7 @@ def normalised(network: nn.Sequential) -> nn.Sequential:
     """The same layers, with LayerNorm before each ReLU."""
     layers: list[nn.Module] = []
     for layer in network:
-        layers += [nn.LayerNorm(layers[-1].out_features), layer] if isinstance(layer, nn.ReLU) else [layer]  # type: ignore[arg-type]
+        layers += [nn.LayerNorm(layers[-1].out_features), layer] if isinstance(layer, nn.ReLU) else [layer]
     return nn.Sequential(*layers)
 
 
