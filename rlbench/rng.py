@@ -116,3 +116,8 @@ class SeedStreams:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for generator, saved in zip(self.generators, state["generators"], strict=True):
             generator.set_state(saved.cpu())
+
+
+def numpy_generator(seed: int, purpose: str) -> np.random.Generator:
+    """One seed's random stream for what is computed with NumPy; `purpose` separates it from the seed's others."""
+    return np.random.default_rng([seed, *purpose.encode()])

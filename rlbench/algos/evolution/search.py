@@ -1,0 +1,205 @@
+"""What all searches over policies share: counting episodes, remembering the best, and what they are judged by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from rlbench.algos.evolution.agents import Agents, nobody
+from rlbench.algos.evolution.saving import plain, restored
+from rlbench.envs.policy_search import BINS, PolicySearch
+from rlbench.rng import numpy_generator
+from rlbench.task import Task
+
+
+@dataclass
+class State:
+    """One seed's search.
+
+    Attributes:
+        rng: its random numbers.
+        place: of its seed among those of the run.
+        evaluations: episodes so far.
+        visits: episodes that ended in each cell of the coverage grid, int64 `[BINS^2]`.
+        spent: episodes that were rewarded in each area, int64 `[A]`.
+        best: the best agent of each area that was found.
+        reward: mean reward of the agents that were evaluated last.
+    """
+
+    rng: np.random.Generator
+    place: int
+    evaluations: int
+    visits: np.ndarray
+    spent: np.ndarray
+    best: Agents
+    reward: float
+
+
+S = TypeVar("S", bound=State)
+
+
+class Search(Generic[S]):
+    """A search for each seed; the unit of work is one episode.
+
+    Episodes come by generations: one that a step falls into is finished, so at most that many more were played than
+    were asked for.
+
+    Args:
+        task: the problem.
+    """
+
+    state: ClassVar[type[Any]] = State
+    views = 0
+    """How often each episode is looked at."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.env: PolicySearch = task.env
+        self.count = 0
+        """Episodes asked for, a seed."""
+        self.searches: list[S] = []
+        for place, seed in enumerate(task.seeds):
+            self.searches.append(self.begin(self.common(place, numpy_generator(seed, "search"))))
+
+    def common(self, place: int, rng: np.random.Generator) -> dict[str, Any]:
+        """The fields of a plain state, for a richer one."""
+        return {
+            "rng": rng,
+            "place": place,
+            "evaluations": 0,
+            "visits": np.zeros(BINS**2, dtype=np.int64),
+            "spent": np.zeros(len(self.env.centres), dtype=np.int64),
+            "best": self.nobody,
+            "reward": 0.0,
+        }
+
+    def begin(self, common: dict[str, Any]) -> S:
+        """The state before the first episode."""
+        return self.state(**common)
+
+    def generation(self, s: S) -> None:
+        """The next few episodes."""
+        raise NotImplementedError
+
+    def measures(self, s: S) -> dict[str, float]:
+        """What is logged of training."""
+        return {"train/reward": s.reward}
+
+    def described(self, s: S, agents: Agents) -> Agents:
+        """The agents with their behaviour, just evaluated."""
+        return agents
+
+    @property
+    def nobody(self) -> Agents:
+        return nobody(self.env.controller.genes)
+
+    # -- evaluating ----------------------------------------------------------------------------------------------------
+
+    def first_genomes(self, s: S, count: int) -> np.ndarray:
+        """Standard normal genomes, within the limits: `[count, genes]`."""
+        return self.within(s.rng.standard_normal((count, self.env.controller.genes)))
+
+    def within(self, genomes: np.ndarray) -> np.ndarray:
+        limit = self.env.controller.LIMIT
+        return genomes.clip(-limit, limit)
+
+    def evaluated(self, s: S, genomes: np.ndarray, parents: np.ndarray | None = None) -> Agents:
+        """Play an episode of each genome; nothing else does."""
+        count, episodes = len(genomes), self.env.episodes(genomes, self.views)
+        tried = Agents(
+            id=s.evaluations + np.arange(count),
+            parent=np.full(count, -1) if parents is None else parents,
+            genome=genomes,
+            reward=episodes.reward,
+            area=episodes.area,
+            outcome=episodes.outcome,
+            views=episodes.views,
+            behaviour=episodes.outcome,
+            surprise=np.zeros(count),
+            novelty=np.zeros(count),
+            followed=np.zeros(count, dtype=bool),
+        )
+        agents = self.described(s, tried)
+        s.evaluations += count
+        s.reward = float(agents.reward.mean())
+        np.add.at(s.visits, self.env.cells(agents.outcome), 1)
+        np.add.at(s.spent, agents.area[agents.area >= 0], 1)
+        rewarded = Agents.joined(s.best, agents[agents.area >= 0])
+        # Of equal rewards the first stays.
+        order = np.lexsort((-rewarded.reward, rewarded.area))
+        s.best = rewarded[order[np.unique(rewarded.area[order], return_index=True)[1]]]
+        return agents
+
+    # -- the four methods ----------------------------------------------------------------------------------------------
+
+    def train(self, n: int) -> dict[str, np.ndarray]:
+        self.count += n
+        for s in self.searches:
+            while s.evaluations < self.count:
+                self.generation(s)
+        return by_name([self.measures(s) for s in self.searches])
+
+    def evaluate(self) -> dict[str, np.ndarray]:
+        """What was found since the beginning, in all episodes.
+
+        `eval/best_reward` is the mean over areas of the best reward in each, 0 where an area was not found.
+        `eval/coverage` is the share of the cells of the outcome plane in which an episode ended, `eval/uniformity` 1
+        less the Jensen-Shannon distance of the episodes' ends to a uniform distribution over all cells.
+        """
+        return by_name([self.found(s) for s in self.searches])
+
+    def found(self, s: S) -> dict[str, float]:
+        areas = range(len(s.spent))
+        best = dict(zip(s.best.area.tolist(), s.best.reward.tolist(), strict=True))
+        return {
+            "eval/best_reward": sum(best.values()) / len(areas),
+            "eval/areas": float(len(best)),
+            "eval/coverage": float((s.visits > 0).mean()),
+            "eval/uniformity": uniformity(s.visits),
+            **{f"eval/best_reward_{area}": best.get(area, 0.0) for area in areas},
+            **{f"eval/episodes_{area}": float(s.spent[area]) for area in areas},
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count, "searches": [plain(s) for s in self.searches]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        searches = [restored(self.state, each) for each in state["searches"]]
+        self.count, self.searches = state["count"], searches
+
+    def files(self, place: int) -> dict[str, str]:
+        """What `rlbench export` writes: the best agent of each area, with its genome."""
+        return {"best.csv": csv(self.searches[place].best)}
+
+
+def by_name(rows: list[dict[str, float]]) -> dict[str, np.ndarray]:
+    """Metrics of each seed as arrays over seeds."""
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def uniformity(visits: np.ndarray) -> float:
+    """1 less the Jensen-Shannon distance (base 2) of counts to a uniform distribution; 0 of no counts."""
+    total = visits.sum()
+    if not total:
+        return 0.0
+    p, q = visits / total, np.full(len(visits), 1 / len(visits))
+    middle = (p + q) / 2
+
+    def divergence(x: np.ndarray) -> float:
+        there = x > 0
+        return float((x[there] * np.log2(x[there] / middle[there])).sum())
+
+    return 1.0 - float(np.sqrt((divergence(p) + divergence(q)) / 2))
+
+
+def csv(agents: Agents) -> str:
+    """A table with a row for each agent; its genome in the last columns."""
+    numbers = {"reward": agents.reward, "x": agents.outcome[:, 0], "y": agents.outcome[:, 1]}
+    numbers |= {f"behaviour{i}": column for i, column in enumerate(agents.behaviour.T)}
+    numbers |= {f"gene{i}": column for i, column in enumerate(agents.genome.T)}
+    columns = {name: getattr(agents, name).tolist() for name in ("id", "parent", "area")}
+    columns |= {name: [f"{value:.9g}" for value in column] for name, column in numbers.items()}
+    rows = zip(*columns.values(), strict=True)
+    return "".join(",".join(map(str, row)) + "\n" for row in (columns, *rows))

@@ -1,0 +1,183 @@
+"""Problems for searches over policies: one episode of a genome, its reward, where it ended, and what was seen of it.
+
+A policy is a small network of fixed shape, and its genome is the list of its weights. An episode is deterministic: an
+elitist search would otherwise keep luck. Rewards are sparse, so that nearly every policy earns exactly 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from rlbench.envs.problem import Problem
+
+PIXELS = 64
+"""Width and height of a view."""
+BINS = 50
+"""Cells of the coverage grid along each axis."""
+
+Act = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """What came of B episodes.
+
+    Attributes:
+        reward: the sum of each, `[B]`.
+        area: the number of the reward area that it was earned in, -1 where there was none, int64 `[B]`.
+        outcome: where it ended: the ground truth that coverage is measured with, `[B, 2]`.
+        views: images at equally spaced times, the last one at the end: uint8 `[B, m, PIXELS, PIXELS, 3]`.
+    """
+
+    reward: np.ndarray
+    area: np.ndarray
+    outcome: np.ndarray
+    views: np.ndarray
+
+
+class Controller:
+    """A feed-forward network whose weights are a genome: y = 2 sigmoid(W x + b) - 1 in every layer, one b a layer.
+
+    Args:
+        sizes: widths of the observation, the hidden layers and the action.
+    """
+
+    LIMIT = 5.0
+    """Genes stay in [-LIMIT, LIMIT]."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.shapes = [(wide, narrow) for narrow, wide in zip(sizes[:-1], sizes[1:], strict=True)]
+        self.genes = sum(out * into + 1 for out, into in self.shapes)
+
+    def policy(self, genomes: np.ndarray) -> Act:
+        """What maps observations `[B, into]` of B genomes `[B, genes]` to their actions `[B, out]`, in (-1, 1)."""
+        layers, first = [], 0
+        for out, into in self.shapes:
+            last = first + out * into
+            # Halved: 2 sigmoid(z) - 1 = tanh(z / 2).
+            weight = 0.5 * genomes[:, first:last].reshape(-1, out, into)
+            layers.append((weight, 0.5 * genomes[:, last : last + 1, None]))
+            first = last + 1
+
+        def act(observation: np.ndarray) -> np.ndarray:
+            x = observation[..., None]
+            for weight, bias in layers:
+                x = np.tanh(weight @ x + bias)
+            return x[..., 0]
+
+        return act
+
+
+class PolicySearch(Problem):
+    """What a search asks of a problem: episodes of genomes, and the plane that their outcomes lie in."""
+
+    # Without annotations: those are what an environment's YAML file sets.
+    SIZES = (2, 5, 5, 2)
+    """Widths of the controller's observation, hidden layers and action."""
+    LOW, HIGH = (-1.0, -1.0), (1.0, 1.0)
+    """Corners of the outcome plane, which is what is drawn and what coverage is measured on."""
+
+    @property
+    def centres(self) -> np.ndarray:
+        """Centres of the reward areas, `[A, 2]`."""
+        raise NotImplementedError
+
+    @cached_property
+    def controller(self) -> Controller:
+        return Controller(self.SIZES)
+
+    def episodes(self, genomes: np.ndarray, views: int) -> Episodes:
+        """One episode of each genome `[B, genes]`, seen at so many times."""
+        return self.play(self.controller.policy(genomes), len(genomes), views)
+
+    def play(self, act: Act, count: int, views: int) -> Episodes:
+        """Episodes of whatever maps observations `[count, d]` to actions `[count, a]`, side by side."""
+        raise NotImplementedError
+
+    def cells(self, outcome: np.ndarray) -> np.ndarray:
+        """The cell of the coverage grid that each outcome `[B, 2]` lies in, int64 `[B]`; what is outside counts at
+        the border.
+        """
+        low, high = np.array(self.LOW), np.array(self.HIGH)
+        place = np.floor((outcome - low) / (high - low) * BINS).astype(np.int64).clip(0, BINS - 1)
+        return place[:, 0] * BINS + place[:, 1]
+
+
+def seen_at(steps: int, views: int) -> dict[int, int]:
+    """At which step (1 to `steps`) each view is taken: equally spaced, the last one at the end."""
+    return {round(steps * (number + 1) / views): number for number in range(views)}
+
+
+def stacked(seen: Sequence[np.ndarray], count: int) -> np.ndarray:
+    """Views `[B, PIXELS, PIXELS, 3]` of each time as those of each episode, `[B, m, PIXELS, PIXELS, 3]`."""
+    return np.stack(seen, 1) if seen else np.zeros((count, 0, PIXELS, PIXELS, 3), dtype=np.uint8)
+
+
+def nearness(position: np.ndarray, centres: np.ndarray, radius: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(R - d) / R within R of an area's centre, else 0, and the area's number, else -1: `[B]` and `[B]`.
+
+    Args:
+        position: where the episodes ended, `[B, 2]`.
+        centres: of the areas, `[A, 2]`; they do not overlap.
+        radius: R, one for all or one for each area.
+    """
+    distance = np.linalg.norm(position[:, None] - centres, axis=-1)
+    reward = np.maximum(0.0, (radius - distance) / radius)
+    area = reward.argmax(1)
+    best = reward[np.arange(len(position)), area]
+    return best, np.where(best > 0, area, -1)
+
+
+# -- drawing -----------------------------------------------------------------------------------------------------------
+
+WHITE, RED, BLUE, BLACK = (255, 255, 255), (255, 0, 0), (0, 0, 255), (0, 0, 0)
+
+
+class Canvas:
+    """Draws on B views of a rectangle of the plane, y upwards, without a display.
+
+    Args:
+        low: its lower left corner.
+        high: its upper right corner.
+        count: B.
+    """
+
+    def __init__(self, low: Sequence[float], high: Sequence[float], count: int) -> None:
+        self.low, self.high = np.array(low), np.array(high)
+        self.views = np.full((count, PIXELS, PIXELS, 3), WHITE, dtype=np.uint8)
+        centre = (np.arange(PIXELS) + 0.5) / PIXELS
+        self.x = self.low[0] + centre * (self.high[0] - self.low[0])
+        self.y = (self.low[1] + centre * (self.high[1] - self.low[1]))[::-1, None]
+
+    @property
+    def pixel(self) -> float:
+        """Width of a pixel in the plane."""
+        return float(self.high[0] - self.low[0]) / PIXELS
+
+    def rectangle(self, low: Any, high: Any, colour: tuple[int, int, int]) -> None:
+        """The same in every view; at least one pixel wide and high."""
+        middle = (np.asarray(low) + high) / 2
+        half = np.maximum((np.asarray(high) - low) / 2, self.pixel / 2)
+        self.views[:, (np.abs(self.x - middle[0]) <= half[0]) & (np.abs(self.y - middle[1]) <= half[1])] = colour
+
+    def discs(self, middle: np.ndarray, radius: float, colour: tuple[int, int, int]) -> None:
+        """One in each view, at `[B, 2]`."""
+        square = (self.x - middle[:, :1, None]) ** 2 + (self.y - middle[:, 1:, None]) ** 2
+        self.views[square <= radius**2] = colour
+
+    def dots(self, points: np.ndarray, colour: tuple[int, int, int]) -> None:
+        """Single pixels in each view, at `[B, P, 2]`; near enough to each other they are a line."""
+        place = ((points - self.low) / (self.high - self.low) * PIXELS).astype(np.int64).clip(0, PIXELS - 1)
+        self.views[np.arange(len(points))[:, None], PIXELS - 1 - place[..., 1], place[..., 0]] = colour
+
+
+def between(corners: np.ndarray, each: int) -> np.ndarray:
+    """Points on the lines from corner to corner, `[B, C, 2]` to `[B, (C - 1) each, 2]`."""
+    share = (np.arange(each) / each)[:, None]
+    lines = corners[:, :-1, None] * (1 - share) + corners[:, 1:, None] * share
+    return lines.reshape(len(corners), -1, 2)
