@@ -43,6 +43,9 @@ SMALL: dict[str, Any] = {
     "buffer_size": 150,
     "size": 2000,
     "rows": 2000,
+    "population": 10,
+    "batch": 10,
+    "chunk": 40,
 }
 """Values for keys of these names, or of names that end so."""
 WIDTH = 32  # of every hidden layer; in narrower ones dying units make rounding grow

@@ -75,11 +75,13 @@ def novelty(agents: Agents, reference: Agents, neighbours: int) -> np.ndarray:
     An agent is not its own neighbour, and nobody is a neighbour twice, however often the reference holds it.
     """
     others = reference.distinct()
+    if not len(others):
+        return np.zeros(len(agents))
     distance = distances(agents.behaviour, others.behaviour)
     itself = agents.id[:, None] == others.id
     distance[itself] = np.inf
     k = min(neighbours, len(others))
-    nearest = np.partition(distance, k - 1, axis=1)[:, :k] if k else distance
+    nearest = np.partition(distance, k - 1, axis=1)[:, :k]
     there = np.isfinite(nearest)
     return np.where(there, nearest, 0.0).sum(1) / np.maximum(there.sum(1), 1)
 

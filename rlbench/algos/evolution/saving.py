@@ -8,6 +8,8 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 import numpy as np
 import torch
 
+from rlbench.algos.evolution.distribution import Distribution
+
 
 def plain(value: Any) -> Any:
     """A dataclass of arrays, generators, numbers, and lists and dataclasses of such, as plain data."""
@@ -17,6 +19,8 @@ def plain(value: Any) -> Any:
         return value.bit_generator.state
     if isinstance(value, list):
         return [plain(each) for each in value]
+    if isinstance(value, Distribution):
+        return value.state_dict()
     if is_dataclass(value):
         return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
     return value
@@ -32,6 +36,8 @@ def restored(kind: Any, data: Any) -> Any:
         return generator
     if get_origin(kind) is list:
         return [restored(get_args(kind)[0], each) for each in data]
+    if kind is Distribution:
+        return Distribution.of_state(data)
     if is_dataclass(kind):
         return cast(type, kind)(**{name: restored(hint, data[name]) for name, hint in get_type_hints(kind).items()})
     return data

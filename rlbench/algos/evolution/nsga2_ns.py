@@ -1,0 +1,31 @@
+"""NSGA-II on novelty and reward: novelty search that looks at rewards when it selects.
+
+Deb, Pratap, Agarwal and Meyarivan, "A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II" (IEEE TEC 2002).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rlbench.algos.evolution.agents import Agents, crowding, fronts
+from rlbench.algos.evolution.novelty_search import Novelty, NoveltySearch
+
+
+class NSGA2(NoveltySearch):
+    """Novelty search whose survivors come from the Pareto fronts of novelty and reward, the least crowded first.
+
+    Args:
+        task: the problem.
+        population: parents.
+        offspring: of each parent.
+        mutation: standard deviation that is added to each gene.
+        neighbours: k of the mean distance to the k nearest.
+        additions: offspring that join the archive in each generation.
+    """
+
+    def selection(self, s: Novelty, agents: Agents) -> np.ndarray:
+        scores = np.stack([agents.novelty, agents.reward], 1)
+        front, room = fronts(scores), np.zeros(len(agents))
+        for number in np.unique(front):
+            room[front == number] = crowding(scores[front == number])
+        return np.lexsort((-room, front))

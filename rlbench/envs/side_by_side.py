@@ -1,0 +1,68 @@
+"""Episodes that cannot be played as one batch: one after another, or on several processor cores at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+
+import numpy as np
+import torch
+
+from rlbench.envs.policy_search import Act, Episodes, PolicySearch
+
+
+class OneByOne(PolicySearch):
+    """A problem whose simulator knows one episode at a time; `hardware.threads` are played at once."""
+
+    def alone(self, act: Act, views: int) -> tuple[float, int, np.ndarray, np.ndarray]:
+        """One episode: reward, area, outcome `[2]` and views `[m, h, w, 3]`; `act` maps `[1, d]` to `[1, a]`."""
+        raise NotImplementedError
+
+    def play(self, act: Act, count: int, views: int) -> Episodes:
+        if count != 1:
+            raise ValueError("this problem plays one episode at a time: ask for each genome's on its own")
+        reward, area, outcome, seen = self.alone(act, views)
+        return Episodes(np.array([reward]), np.array([area]), outcome[None], seen[None])
+
+    def of_genome(self, genome: np.ndarray, views: int) -> Episodes:
+        return super().episodes(genome[None], views)
+
+    def episodes(self, genomes: np.ndarray, views: int) -> Episodes:
+        parts = side_by_side(self.of_genome, genomes, views)
+        names = "reward", "area", "outcome", "views"
+        return Episodes(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def side_by_side(play: Callable[[np.ndarray, int], Episodes], genomes: np.ndarray, views: int) -> list[Episodes]:
+    """`play` of each genome, in their order."""
+    workers = min(torch.get_num_threads(), len(genomes))
+    if workers == 1:
+        return [play(genome, views) for genome in genomes]
+    share = -(-len(genomes) // (4 * workers))  # some take longer than others
+    return list(pool(workers).map(play, genomes, [views] * len(genomes), chunksize=share))
+
+
+@cache
+def pool(workers: int) -> ProcessPoolExecutor:
+    """Processes that wait for episodes as long as this one lives."""
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=follow)
+
+
+def follow() -> None:
+    """Hear no signals, which are for the process of the run, and end when that does."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(each, signal.SIG_IGN)
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
