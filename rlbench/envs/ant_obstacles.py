@@ -27,7 +27,12 @@ THICK = 0.3
 HEIGHT = 1.0
 """Half of the walls'."""
 INNER = [((-15.0, 3.0), (-15.0, 37.0)), ((-16.0, -15.0), (10.0, -15.0)), ((10.0, -30.0), (10.0, 0.0))]
-BORDER = [((LOW, LOW), (LOW, HIGH)), ((HIGH, LOW), (HIGH, HIGH)), ((LOW, LOW), (HIGH, LOW)), ((LOW, HIGH), (HIGH, HIGH))]
+BORDER = [
+    ((LOW, LOW), (LOW, HIGH)),
+    ((HIGH, LOW), (HIGH, HIGH)),
+    ((LOW, LOW), (HIGH, LOW)),
+    ((LOW, HIGH), (HIGH, HIGH)),
+]
 WALLS = np.array(INNER + BORDER)
 """Their ends, `[W, 2, 2]`; each runs along an axis."""
 CENTRES = np.array([[35.0, -25.0], [-25.0, 35.0]])

@@ -25,6 +25,7 @@ BALL = 0.15
 BALL_START = (-0.5, 0.2)
 LINK, WIDTH, OVERLAP = 1.0, 0.1, 0.1
 BASE = (0.0, -HALF)
+UP = np.array([0.0, 1.0])
 LIMITS = 0.4 * np.pi, 0.9 * np.pi
 DENSITIES = 5.0, 1.0
 TORQUE = 100.0
@@ -37,9 +38,9 @@ class Table:
     """The world at the beginning of an episode."""
 
     def __init__(self) -> None:
-        import Box2D as box2d
+        from Box2D import b2World
 
-        self.world: Any = box2d.b2World(gravity=(0, 0), doSleep=False)
+        self.world: Any = b2World(gravity=(0, 0), doSleep=False)
         surface = {"restitution": 0.95, "friction": 0.9}
         self.frame = self.world.CreateStaticBody()
         middle, half = HALF + WALL / 2, HALF + WALL
@@ -51,7 +52,7 @@ class Table:
         self.joints, self.links = [], []
         below, anchor = self.frame, np.array(BASE)
         for density, limit in zip(DENSITIES, LIMITS, strict=True):
-            middle_of_link = anchor + (0, LINK / 2 - (OVERLAP / 2 if self.links else 0))
+            middle_of_link = anchor + UP * (LINK - (OVERLAP if self.links else 0.0)) / 2
             link = self.world.CreateDynamicBody(position=tuple(middle_of_link))
             link.CreatePolygonFixture(box=(WIDTH / 2, LINK / 2), density=density)
             joint = self.world.CreateRevoluteJoint(
@@ -60,7 +61,7 @@ class Table:
             )  # fmt: skip
             self.links.append(link)
             self.joints.append(joint)
-            below, anchor = link, middle_of_link + (0, LINK / 2 - OVERLAP / 2)
+            below, anchor = link, middle_of_link + UP * (LINK - OVERLAP) / 2
 
     def observation(self) -> np.ndarray:
         """Position of the ball, angles and speeds of the joints: `[6]`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ class Controller:
     """Genes stay in [-LIMIT, LIMIT]."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
-        self.shapes = [(wide, narrow) for narrow, wide in zip(sizes[:-1], sizes[1:], strict=True)]
+        self.shapes = [(wide, narrow) for narrow, wide in pairwise(sizes)]
         self.genes = sum(out * into + 1 for out, into in self.shapes)
 
     def policy(self, genomes: np.ndarray) -> Act:

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlbench.envs.policy_search import (
-    BLACK, BLUE, RED, Act, Canvas, Episodes, PolicySearch, between, nearness, seen_at, stacked,
+    BLACK,
+    BLUE,
+    RED,
+    Act,
+    Canvas,
+    Episodes,
+    PolicySearch,
+    between,
+    nearness,
+    seen_at,
+    stacked,
 )  # fmt: skip
 from rlbench.types import Count
 

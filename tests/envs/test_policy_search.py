@@ -11,8 +11,8 @@ import yaml
 from rlbench import config, paths
 from rlbench.envs import redundant_arm
 from rlbench.envs.ant_obstacles import arena
-from rlbench.envs.policy_search import BINS, PIXELS, Controller, PolicySearch, nearness, seen_at
 from rlbench.envs.point2d_goals import AREAS, SPEED, STEPS, Point2DGoals
+from rlbench.envs.policy_search import BINS, PIXELS, Controller, PolicySearch, nearness, seen_at
 from rlbench.envs.redundant_arm import CENTRES, SEGMENT, START, RedundantArm, joints, legal
 
 BOUNDS = [36, 32, 37, 37]
@@ -140,7 +140,7 @@ def test_an_arm_at_rest_stays_and_is_legal() -> None:
 
 
 def test_a_joint_is_accelerated_by_half_the_action() -> None:
-    """angle' = angle + speed dt + a / 2 dt^2 and speed = (angle' - angle) / dt: after n substeps n (n + 1) / 4 a dt^2."""
+    """angle' = angle + speed dt + a / 2 dt^2, speed = (angle' - angle) / dt: after n substeps n (n + 1) / 4 a dt^2."""
     seen: list[np.ndarray] = []
 
     def act(observation: np.ndarray) -> np.ndarray:
@@ -191,7 +191,7 @@ def box2d() -> Any:
 
 
 def test_a_ball_that_nobody_touches_stays() -> None:
-    outcome = box2d().alone(lambda observation: np.zeros((1, 2)), 0)[2]
+    outcome = box2d().alone(lambda _: np.zeros((1, 2)), 0)[2]
     np.testing.assert_allclose(outcome, [-0.5, 0.2], atol=1e-6)
 
 
@@ -226,7 +226,7 @@ def test_episodes_in_several_processes_are_the_same(monkeypatch: pytest.MonkeyPa
 
 def test_the_ant_stands_in_its_corner() -> None:
     env = instance("ant_obstacles", steps=20)
-    reward, area, outcome, views = env.alone(lambda observation: np.zeros((1, 8)), 1)
+    reward, area, outcome, views = env.alone(lambda _: np.zeros((1, 8)), 1)
     np.testing.assert_allclose(outcome, [-25, -25], atol=0.3)
     assert (reward, area) == (0.0, -1)
     assert (views[0] == 0).all(-1).sum() > 200  # walls

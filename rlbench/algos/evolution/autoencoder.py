@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class Autoencoder:
         self.order = SeedStreams([seed], "autoencoder order", device)
         streams = SeedStreams([seed], "autoencoder", device)
         shapes: dict[str, tuple[int, ...]] = {}
-        for i, (into, out) in enumerate(zip(CHANNELS[:-1], CHANNELS[1:], strict=True)):
+        for i, (into, out) in enumerate(pairwise(CHANNELS)):
             shapes[f"encode{i}"] = (out, into, KERNEL, KERNEL)
             shapes[f"decode{i}"] = (out, into, KERNEL, KERNEL)
         shapes |= {"code": (features, FLAT), "uncode": (FLAT, features)}

@@ -28,9 +28,7 @@ class LearnedSpace:
 
     def __init__(self, task: Task, features: int, learning_rate: float, batch_size: int, max_epochs: int) -> None:
         self.task, self.max_epochs = task, max_epochs
-        self.autoencoders = [
-            Autoencoder(seed, features, learning_rate, batch_size, task.device) for seed in task.seeds
-        ]
+        self.autoencoders = [Autoencoder(seed, features, learning_rate, batch_size, task.device) for seed in task.seeds]
         self.explored = [0 for _ in task.seeds]
         """Chunks of exploration since the last training."""
         self.trainings = [0 for _ in task.seeds]

@@ -57,7 +57,7 @@ class Exploring(Search[N], Generic[N]):
         super().__init__(task)
 
     def common(self, place: int, rng: np.random.Generator) -> dict[str, Any]:
-        groups = {name: self.nobody for name in ("population", "offspring", "archive")}
+        groups = dict.fromkeys(("population", "offspring", "archive"), self.nobody)
         return {**super().common(place, rng), **groups}
 
     def reference(self, s: N) -> Agents:

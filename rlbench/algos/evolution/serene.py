@@ -106,7 +106,7 @@ class Alternating(Exploring[F], Generic[F]):
             agent = everyone[place : place + 1]
             sigma = spread(int(place), everyone.genome, self.mutation)
             nothing = np.zeros((0, self.emitter_population))
-            s.candidates.append(Emitter(agent, sigma, self.nobody, nothing, 0.0, agent, self.nobody))
+            s.candidates.append(Emitter(agent, sigma, self.nobody, nothing, 0.0, agent[:], self.nobody))
             self.reward(s, agent)
         for group in (s.population, s.offspring):
             group.followed |= group.reward > 0
@@ -181,7 +181,10 @@ class Alternating(Exploring[F], Generic[F]):
         return [*super().tables(s), s.rewarded, s.released, *followed]
 
     def measures(self, s: F) -> dict[str, float]:
-        emitters = {"train/emitters": float(len(s.emitters) + len(s.running)), "train/candidates": float(len(s.candidates))}
+        emitters = {
+            "train/emitters": float(len(s.emitters) + len(s.running)),
+            "train/candidates": float(len(s.candidates)),
+        }
         return {**super().measures(s), "train/rewarded": float(len(s.rewarded)), **emitters}
 
     def files(self, place: int) -> dict[str, str]:

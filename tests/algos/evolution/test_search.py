@@ -1,0 +1,144 @@
+"""Searches: what they count, what they keep, and how well they find."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlbench.algos.evolution.search import uniformity
+from rlbench.choices import Choices
+from rlbench.conformance import loaded, same, saved
+from tests.algos.evolution.searches import problem, search
+
+EASY = {"radius": 0.5}  # a fifth of all policies is rewarded
+SMALL: dict[str, Any] = {"population": 10, "chunk": 60, "emitter_population": 4, "bootstrap": 2}
+LEARNED: dict[str, Any] = {"max_epochs": 2, "features": 3}
+ALL = [n for n in Choices().options("algo") if Choices().about("algo", n)["needs"]["env"] == "policy search"]
+
+
+def counting(env: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many episodes each call for episodes plays."""
+    played: list[int] = []
+    plain = type(env).episodes
+
+    def episodes(self: Any, genomes: np.ndarray, views: int) -> Any:
+        played.append(len(genomes))
+        return plain(self, genomes, views)
+
+    monkeypatch.setattr(type(env), "episodes", episodes)
+    return played
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in ("stax", "taxons")])
+def test_every_episode_is_counted_and_none_beyond_a_generation(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name in ("cma_es", "cma_me"):
+        pytest.importorskip("cmaes", reason="the extra evolution")
+    env = problem("point2d_goals_final", **EASY)
+    played = counting(env, monkeypatch)
+    algorithm = search(name, env)
+    algorithm.train(3000)
+    (s,) = algorithm.searches
+    assert s.evaluations == sum(played) == s.visits.sum()
+    assert 3000 <= s.evaluations < 3000 + max(played)
+    assert s.evaluations - played[-1] < 3000
+    found = algorithm.evaluate()
+    assert found["eval/areas"] == len(s.best)
+    assert found["eval/best_reward"] == pytest.approx(s.best.reward.sum() / 4)
+    again = env.episodes(s.best.genome, 0)
+    np.testing.assert_allclose(again.reward, s.best.reward, rtol=1e-9)
+    assert again.area.tolist() == s.best.area.tolist()
+
+
+def test_emitters_pay_for_their_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk of exploration is five generations of 200; a trial is 6 + 5 * 12 episodes, while a third is left."""
+    env = problem("point2d_goals_final", **EASY)
+    played = counting(env, monkeypatch)
+    algorithm = search("serene", env)
+    algorithm.train(1100)
+    assert played == [100] + 5 * [200]
+    (s,) = algorithm.searches
+    candidates = len(s.candidates)
+    assert candidates > 20
+    assert not s.exploring
+    algorithm.train(66)
+    assert played[6:] == [6] + 5 * [12]
+    assert len(s.candidates) == candidates - 1
+    algorithm.train(1000 - 66)
+    trials = played[6:].count(6)
+    assert trials == -(-667 // 66)  # at 660 there are 340 left, more than a third; at 726 no more
+    assert s.exploring
+    assert 1000 <= sum(played[6:]) < 1012
+
+
+def test_novelty_search_does_not_see_rewards() -> None:
+    poor, rich = (search("ns", problem("point2d_goals_final", radius=r)) for r in (1e-9, 0.5))
+    for algorithm in (poor, rich):
+        algorithm.train(1500)
+    assert rich.evaluate()["eval/areas"] > poor.evaluate()["eval/areas"] == 0
+    np.testing.assert_array_equal(poor.searches[0].population.genome, rich.searches[0].population.genome)
+
+
+def test_the_reward_archive_holds_everyone_once_and_nobody_without_reward() -> None:
+    algorithm = search("serene", problem("point2d_goals_final", **EASY))
+    algorithm.train(5000)
+    (s,) = algorithm.searches
+    assert len(s.rewarded) > 50
+    assert len(np.unique(s.rewarded.id)) == len(s.rewarded)
+    assert (s.rewarded.reward > 0).all()
+    assert s.emitters
+    assert all(emitter.improvement > 0 for emitter in s.emitters if emitter.generations == 5)
+
+
+@pytest.mark.parametrize("name", ["serene", "stax"])
+def test_a_search_that_was_cut_anywhere_goes_on_to_the_same_bits(name: str) -> None:
+    changes = SMALL | (LEARNED if name == "stax" else {})
+    env = problem("point2d_goals_final", **EASY)
+    whole = search(name, env, **changes)
+    whole.train(400)
+    assert whole.searches[0].emitters
+    for cut in (95, 333):  # while a candidate is tried; among emitters
+        first = search(name, env, **changes)
+        first.train(cut)
+        second = search(name, env, **changes)
+        second.load_state_dict(loaded(saved(first)))
+        second.train(400 - cut)
+        same(loaded(saved(second)), loaded(saved(whole)), f"states, cut at {cut}")
+
+
+def test_uniformity_of_nothing_one_cell_and_all() -> None:
+    assert uniformity(np.zeros(100)) == 0
+    assert uniformity(np.full(100, 7)) == pytest.approx(1)
+    one = uniformity(np.eye(1, 2)[0] * 9)  # p = (1, 0) and q = (1/2, 1/2)
+    divergence = (np.log2(4 / 3) + 0.5 * np.log2(2 / 3) + 0.5 * np.log2(2)) / 2
+    assert one == pytest.approx(1 - np.sqrt(divergence))
+
+
+def test_exported_tables_hold_the_genomes() -> None:
+    algorithm = search("serene", problem("point2d_goals_final", **EASY))
+    algorithm.train(1500)
+    files = algorithm.files(0)
+    assert files.keys() == {"best.csv", "archive.csv", "rewarded.csv"}
+    names, *rows = (line.split(",") for line in files["best.csv"].splitlines())
+    assert names[:6] == ["id", "parent", "area", "reward", "x", "y"]
+    genomes = np.array([[float(v) for v in row[names.index("gene0") :]] for row in rows])
+    rewards = [float(row[names.index("reward")]) for row in rows]
+    np.testing.assert_allclose(problem("point2d_goals_final", **EASY).episodes(genomes, 0).reward, rewards, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_emitters_find_more_than_novelty_and_novelty_more_than_chance() -> None:
+    """At most 1 in each of four areas; measured for seeds 0 to 9, see results/stax."""
+    found, coverage = {}, {}
+    for name in ("serene", "ns", "random_search"):
+        algorithm = search(name, problem("point2d_goals_final"), (0, 1, 2))
+        algorithm.train(20_000)
+        coverage[name] = algorithm.evaluate()["eval/coverage"].min()
+        algorithm.train(20_000)
+        metrics = algorithm.evaluate()
+        found[name] = metrics["eval/best_reward"].mean()
+        if name == "serene":
+            assert (metrics["eval/areas"] == 4).all()
+    assert found["serene"] >= 0.75
+    assert found["serene"] > found["ns"] > found["random_search"]
+    assert coverage["ns"] >= 0.97
+    assert coverage["serene"] >= 0.95
