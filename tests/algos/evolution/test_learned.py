@@ -1,0 +1,142 @@
+"""The learned behaviour space: the network, its training, and that nothing stays behind in an old space."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rlbench.algos.evolution.autoencoder import Autoencoder
+from rlbench.algos.evolution.learned import LearnedSpace
+from tests.algos.evolution.searches import CPU, problem, search
+
+SMALL: dict[str, Any] = {"population": 10, "chunk": 60, "max_epochs": 2, "features": 3}
+
+
+def views(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
+
+
+def outcomes_seen(count: int, seed: int) -> Any:
+    """Episodes of random genomes, with their last views."""
+    env = problem("point2d_goals")
+    return env.episodes(np.random.default_rng(seed).normal(size=(count, env.controller.genes)).clip(-5, 5), 1)
+
+
+def reference(ours: Autoencoder) -> tuple[nn.Sequential, nn.Sequential]:
+    """The same network made of torch's layers."""
+    down = [(3, 32), (32, 64), (64, 32), (32, 16)]
+    encoder: list[nn.Module] = []
+    for into, out in down:
+        encoder += [nn.Conv2d(into, out, 4, 2, 1), nn.SELU()]
+    encoder += [nn.Flatten(), nn.Linear(256, 10), nn.SELU()]
+    decoder: list[nn.Module] = [nn.Linear(10, 256), nn.SELU(), nn.Unflatten(1, (16, 4, 4))]
+    for into, out in reversed(down):
+        decoder += [nn.ConvTranspose2d(out, into, 4, 2, 1), nn.SELU()]
+    decoder[-1] = nn.ReLU()
+    names = [*(f"encode{i}" for i in range(4)), "code", "uncode", *(f"decode{i}" for i in reversed(range(4)))]
+    layers = [layer for layer in (*encoder, *decoder) if hasattr(layer, "weight")]
+    with torch.no_grad():
+        for name, layer in zip(names, layers, strict=True):
+            layer.weight.copy_(ours.params[f"{name}.weight"])  # type: ignore[operator, union-attr]
+            layer.bias.copy_(ours.params[f"{name}.bias"])  # type: ignore[operator, union-attr]
+    return nn.Sequential(*encoder), nn.Sequential(*decoder)
+
+
+def test_the_autoencoder_is_torchs_layers_one_after_another() -> None:
+    ours = Autoencoder(0, 10, 1e-3, 5, CPU)
+    encoder, decoder = reference(ours)
+    images = views(8)
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        code = encoder(pixels)
+        error = (decoder(code) - pixels).square().mean((1, 2, 3))
+    codes, errors = ours(images)
+    np.testing.assert_allclose(codes, code.double(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(errors, error.double(), rtol=1e-4)
+
+
+def test_one_step_is_torchs_adam() -> None:
+    ours = Autoencoder(0, 10, 1e-3, 8, CPU)
+    encoder, decoder = reference(ours)
+    both = nn.Sequential(encoder, decoder)
+    pixels = torch.from_numpy(views(8)).permute(0, 3, 1, 2) / 255
+    optimizer = torch.optim.Adam(both.parameters(), lr=1e-3)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (both(pixels) - pixels).square().mean().backward()
+        optimizer.step()
+        ours.step(pixels)
+    theirs = encoder[0].weight.detach()  # type: ignore[union-attr]
+    torch.testing.assert_close(ours.params["encode0.weight"], theirs, rtol=1e-4, atol=1e-5)  # type: ignore[arg-type]
+
+
+def test_training_ends_after_four_rises_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    autoencoder = Autoencoder(0, 2, 1e-3, 8, CPU)
+    errors = iter([5.0, 6, 7, 8, 3, 4, 5, 5, 6, 7, 8, 9, 0, 0])  # the first is from before; 5, 5 is no rise
+    epochs = 0
+
+    def called(self: Autoencoder, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(1), np.array([next(errors)])
+
+    def stepped(self: Autoencoder, pixels: torch.Tensor) -> None:
+        nonlocal epochs
+        epochs += 1
+
+    monkeypatch.setattr(Autoencoder, "__call__", called)
+    monkeypatch.setattr(Autoencoder, "step", stepped)
+    assert autoencoder.fit(views(10), 100) == 9
+    assert epochs == 11
+
+
+def test_the_interval_between_trainings_grows_by_one() -> None:
+    task = search("ns", problem("point2d_goals")).task
+    space = LearnedSpace(task, 2, 1e-3, 8, 0)
+    agents = search("stax", problem("point2d_goals"), **SMALL | {"max_epochs": 0})
+    agents.train(10)
+    trained = []
+    for chunk in range(1, 16):
+        if space.chunk_explored(0):
+            space.train(0, agents.searches[0].population, [])
+            trained.append(chunk)
+    assert trained == [1, 3, 6, 10, 15]
+
+
+@pytest.mark.parametrize("name", ["stax", "taxons"])
+def test_after_a_training_everybody_is_described_in_the_new_space(name: str) -> None:
+    changes = SMALL | ({"emitter_population": 4, "bootstrap": 2} if name == "stax" else {})
+    algorithm = search(name, problem("point2d_goals_final", radius=0.5), **changes | {"views": 2})
+    (s,), space = algorithm.searches, algorithm.space
+    while space.trainings[0] < 2:
+        algorithm.train(1)
+    tables = [table for table in algorithm.tables(s) if len(table)]
+    assert len(tables) >= (10 if name == "stax" else 4)
+    for table in tables:
+        codes, errors = space.autoencoders[0](table.views.reshape(-1, 64, 64, 3))
+        np.testing.assert_allclose(table.behaviour, codes.reshape(len(table), 6), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(table.surprise, errors.reshape(len(table), 2).sum(1), rtol=1e-4)
+
+
+def test_stax_sees_images_only() -> None:
+    """With the same pictures of everybody, nobody is novel, wherever they end."""
+    env = problem("point2d_goals_final")
+    blind = search("stax", env, **SMALL)
+    plain = type(env).drawn
+    try:
+        type(env).drawn = lambda self, pose: np.zeros((len(pose), 64, 64, 3), np.uint8)
+        blind.train(100)
+    finally:
+        type(env).drawn = plain
+    (s,) = blind.searches
+    assert s.population.outcome.std() > 0.1
+    np.testing.assert_allclose(s.population.novelty, 0, atol=1e-5)
+
+
+def test_without_training_the_space_stays_as_it_was() -> None:
+    algorithm = search("stax", problem("point2d_goals_final"), **SMALL | {"max_epochs": 0})
+    before = {name: value.clone() for name, value in algorithm.space.autoencoders[0].params.items()}
+    algorithm.train(200)
+    assert algorithm.space.trainings[0] >= 1
+    for name, value in algorithm.space.autoencoders[0].params.items():
+        assert torch.equal(value, before[name])
