@@ -140,6 +140,7 @@ def test_the_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
         "hopper_embedded": 24,
         "hopper_short": 1,
         "recovering_bandit_full": 1,
+        "stax_full": 450,
     }
 
 

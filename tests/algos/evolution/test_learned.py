@@ -77,10 +77,10 @@ def test_training_ends_after_four_rises_in_a_row(monkeypatch: pytest.MonkeyPatch
     errors = iter([5.0, 6, 7, 8, 3, 4, 5, 5, 6, 7, 8, 9, 0, 0])  # the first is from before; 5, 5 is no rise
     epochs = 0
 
-    def called(self: Autoencoder, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def called(_self: Autoencoder, _images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(1), np.array([next(errors)])
 
-    def stepped(self: Autoencoder, pixels: torch.Tensor) -> None:
+    def stepped(_self: Autoencoder, _pixels: torch.Tensor) -> None:
         nonlocal epochs
         epochs += 1
 
@@ -124,7 +124,7 @@ def test_stax_sees_images_only() -> None:
     blind = search("stax", env, **SMALL)
     plain = type(env).drawn
     try:
-        type(env).drawn = lambda self, pose: np.zeros((len(pose), 64, 64, 3), np.uint8)
+        type(env).drawn = lambda _, pose: np.zeros((len(pose), 64, 64, 3), np.uint8)
         blind.train(100)
     finally:
         type(env).drawn = plain

@@ -1,0 +1,73 @@
+"""Searches through the one entry point: run, exported, evaluated, refused, and on a problem of one's own."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlbench import cli, config
+from rlbench.errors import RunError, UsageError
+from rlbench.run import run
+from rlbench.tracking.rundir import RunDir
+
+WORDS = ["steps=400", "eval.every=200", "log.every=200", "seeds=2", "tracking=disabled"]
+PAGE = Path(__file__).parents[3] / "docs" / "systems" / "stax.md"
+
+
+def test_a_run_is_judged_exported_and_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path))
+    cfg = config.compose(["algo=serene", "env.radius=0.5", *WORDS])
+    assert run(cfg) == 0
+    directory = RunDir(config.run_directory(cfg))
+    score = directory.score()
+    assert score is not None
+    assert (score.metric, score.step) == ("eval/best_reward", 400)
+    rows = directory.rows()
+    assert {"eval/coverage", "eval/areas", "train/rewarded", "train/emitters"} <= rows[-1].keys()
+    assert cli.main(["export", config.run_id(cfg)]) == 0
+    tables = {path.name for path in (directory.path / "export").iterdir()}
+    assert tables == {f"{name}-seed{seed}.csv" for name in ("best", "archive", "rewarded") for seed in (0, 1)}
+    capsys.readouterr()
+    assert cli.main(["eval", config.run_id(cfg)]) == 0
+    assert "eval/best_reward: " in capsys.readouterr().out
+
+
+def test_the_pages_own_problem_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name, text in re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", PAGE.read_text(), re.M | re.S):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    mine = tmp_path / "mine"
+    for algo, words in (("serene", []), ("stax", ["algo.max_epochs=0", "algo.population=10"])):
+        cfg = config.compose([f"algo={algo}", "env=corridor", *WORDS, *words], [mine])
+        assert run(cfg) == 0
+        rows = RunDir(config.run_directory(cfg)).rows()
+        assert rows[-1]["eval/areas"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["algo=stax", "env=hopper"], "point2d_goals"),
+        (["algo=sac", "env=point2d_goals"], "hopper"),
+        (["algo=serene", "dataset=medium"], "dataset=none"),
+        (["algo=ns", "env.reward=final_one"], "transit"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_what_would(words: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        config.compose(words)
+
+
+def test_without_the_package_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.algos.evolution.searches import problem, search
+
+    missing: Any = None
+    monkeypatch.setitem(sys.modules, "cmaes", missing)
+    with pytest.raises(RunError, match=r"pip install 'rlbench\[evolution\]'"):
+        search("cma_es", problem("point2d_goals"))
