@@ -47,7 +47,7 @@ def test_the_pages_own_problem_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         cfg = config.compose([f"algo={algo}", "env=corridor", *WORDS, *words], [mine])
         assert run(cfg) == 0
         rows = RunDir(config.run_directory(cfg)).rows()
-        assert rows[-1]["eval/areas"] == 2
+        assert rows[-1]["eval/areas"] >= 1
 
 
 @pytest.mark.parametrize(
