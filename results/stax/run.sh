@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# The runs behind this folder's tables and figure: about an hour of one CPU core, most of it for what learns from
-# images. Finished runs are skipped.
+# The runs behind this folder's table (the first line), and those that are still to be made, most of them an hour of one
+# CPU core for what learns from images. Finished runs are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rlbench=${RLBENCH:-rlbench}
 
-$rlbench -m algo=serene,ns,nsga2_ns,map_elites,cma_me,cma_es,random_search seeds=10
+$rlbench -m algo=serene,ns,random_search seeds=3
+$rlbench -m algo=nsga2_ns,map_elites,cma_me,cma_es seeds=3
 $rlbench -m algo=stax,taxons,serene,ns,random_search env.radius=0.1 steps=20000 seeds=3
 $rlbench algo=stax algo.max_epochs=0 env.radius=0.1 steps=20000 seeds=3
 $rlbench -m algo=stax,serene env=point2d_goals steps=20000 seeds=3
-$rlbench -m algo=serene,ns,random_search env=redundant_arm steps=20000 seeds=3
-$rlbench -m algo=serene,random_search env=curling steps=5000 seeds=1
