@@ -38,7 +38,7 @@ class Table:
     """The world at the beginning of an episode."""
 
     def __init__(self) -> None:
-        from Box2D import b2World
+        from Box2D import b2World  # type: ignore[import-untyped]
 
         self.world: Any = b2World(gravity=(0, 0), doSleep=False)
         surface = {"restitution": 0.95, "friction": 0.9}
@@ -49,7 +49,8 @@ class Table:
             self.frame.CreatePolygonFixture(box=(*size, (x, y), 0), **surface)
         self.ball = self.world.CreateDynamicBody(position=BALL_START, linearDamping=1.1, angularDamping=2)
         self.ball.CreateCircleFixture(radius=BALL, density=1, restitution=0.9, friction=0.9)
-        self.joints, self.links = [], []
+        self.joints: list[Any] = []
+        self.links: list[Any] = []
         below, anchor = self.frame, np.array(BASE)
         for density, limit in zip(DENSITIES, LIMITS, strict=True):
             middle_of_link = anchor + UP * (LINK - (OVERLAP if self.links else 0.0)) / 2

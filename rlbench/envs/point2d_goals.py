@@ -57,7 +57,8 @@ class Point2DGoals(PolicySearch):
         for step in range(1, STEPS + 1):
             pose = (pose + SPEED * act(pose).clip(-1.0, 1.0)).clip(-1.0, 1.0)
             if self.reward == "transit":
-                inside = ((pose[:, None] >= AREAS[:, 0]) & (pose[:, None] <= AREAS[:, 1])).all(-1)
+                here = pose[:, None]
+                inside = np.all((here >= AREAS[:, 0]) & (here <= AREAS[:, 1]), axis=-1)
                 area = np.where((area < 0) & inside.any(1), inside.argmax(1), area)
                 reward += inside[each, area] & (area >= 0)
             if step in times:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -78,7 +78,7 @@ class PolicySearch(Problem):
     """What a search asks of a problem: episodes of genomes, and the plane that their outcomes lie in."""
 
     # Without annotations: those are what an environment's YAML file sets.
-    SIZES = (2, 5, 5, 2)
+    SIZES = cast(tuple[int, ...], (2, 5, 5, 2))
     """Widths of the controller's observation, hidden layers and action."""
     LOW, HIGH = (-1.0, -1.0), (1.0, 1.0)
     """Corners of the outcome plane, which is what is drawn and what coverage is measured on."""

@@ -97,8 +97,8 @@ def fronts(scores: np.ndarray) -> np.ndarray:
 
     Front 0 is dominated by nobody, front 1 by none but front 0, and so on.
     """
-    at_least = (scores[:, None] >= scores).all(-1)
-    dominates = at_least & (scores[:, None] > scores).any(-1)
+    one, other = scores[:, None], scores[None]
+    dominates = np.all(one >= other, axis=-1) & np.any(one > other, axis=-1)
     front, left, number = np.full(len(scores), -1), np.ones(len(scores), dtype=bool), 0
     while left.any():
         best = left & ~dominates[left].any(0)

@@ -23,7 +23,7 @@ class Distribution:
 
     def __init__(self, mean: np.ndarray, sigma: float, population: int, limit: float, seed: int) -> None:
         try:
-            from cmaes import CMA
+            from cmaes import CMA  # type: ignore[import-untyped]
         except ModuleNotFoundError as error:
             raise RunError("this algorithm needs the package cmaes: pip install 'rlbench[evolution]'") from error
         bounds = np.tile([-limit, limit], (len(mean), 1))
@@ -48,7 +48,7 @@ class Distribution:
         for name, value in vars(self.cma).items():
             if isinstance(value, np.random.RandomState):
                 _, key, *rest = value.get_state()
-                state[name] = [torch.from_numpy(key.astype(np.int64)), *rest]
+                state[name] = [torch.from_numpy(np.asarray(key, dtype=np.int64)), *rest]
             elif isinstance(value, np.ndarray):
                 state[name] = torch.from_numpy(value.copy())
             else:

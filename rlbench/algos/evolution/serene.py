@@ -163,7 +163,7 @@ class Alternating(Exploring[F], Generic[F]):
         reward = emitter.population.reward
         better = np.flatnonzero(reward > emitter.best)
         if emitter.best == 0:
-            better = better[reward[better].argmax(keepdims=True)] if len(better) else better
+            better = better[np.argsort(-reward[better], kind="stable")[:1]]
         self.reward(s, emitter.population[better])
         emitter.best = max(emitter.best, float(reward.max()))
 

@@ -37,10 +37,8 @@ def reference(ours: Autoencoder) -> tuple[nn.Sequential, nn.Sequential]:
     decoder[-1] = nn.ReLU()
     names = [*(f"encode{i}" for i in range(4)), "code", "uncode", *(f"decode{i}" for i in reversed(range(4)))]
     layers = [layer for layer in (*encoder, *decoder) if hasattr(layer, "weight")]
-    with torch.no_grad():
-        for name, layer in zip(names, layers, strict=True):
-            layer.weight.copy_(ours.params[f"{name}.weight"])  # type: ignore[operator, union-attr]
-            layer.bias.copy_(ours.params[f"{name}.bias"])  # type: ignore[operator, union-attr]
+    for name, layer in zip(names, layers, strict=True):
+        layer.load_state_dict({each: ours.params[f"{name}.{each}"] for each in ("weight", "bias")})
     return nn.Sequential(*encoder), nn.Sequential(*decoder)
 
 
@@ -68,8 +66,8 @@ def test_one_step_is_torchs_adam() -> None:
         (both(pixels) - pixels).square().mean().backward()
         optimizer.step()
         ours.step(pixels)
-    theirs = encoder[0].weight.detach()  # type: ignore[union-attr]
-    torch.testing.assert_close(ours.params["encode0.weight"], theirs, rtol=1e-4, atol=1e-5)  # type: ignore[arg-type]
+    theirs = next(encoder.parameters()).detach()  # the weight of the first layer
+    torch.testing.assert_close(ours.params["encode0.weight"], theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_training_ends_after_four_rises_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
