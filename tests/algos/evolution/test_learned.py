@@ -101,7 +101,7 @@ def test_the_interval_between_trainings_grows_by_one() -> None:
     assert trained == [1, 3, 6, 10, 15]
 
 
-@pytest.mark.parametrize("name", ["stax", "taxons"])
+@pytest.mark.parametrize("name", [pytest.param("stax", marks=pytest.mark.slow), "taxons"])
 def test_after_a_training_everybody_is_described_in_the_new_space(name: str) -> None:
     changes = SMALL | ({"emitter_population": 4, "bootstrap": 2} if name == "stax" else {})
     algorithm = search(name, problem("point2d_goals_final", radius=0.5), **changes | {"views": 2})

@@ -11,7 +11,7 @@ from rlbench.conformance import loaded, same, saved
 from tests.algos.evolution.searches import problem, search
 
 EASY = {"radius": 0.5}  # a fifth of all policies is rewarded
-SMALL: dict[str, Any] = {"population": 10, "chunk": 60, "emitter_population": 4, "bootstrap": 2}
+SMALL: dict[str, Any] = {"population": 10, "chunk": 60, "emitter_population": 4, "bootstrap": 4}
 LEARNED: dict[str, Any] = {"max_epochs": 2, "features": 3}
 ALL = [n for n in Choices().options("algo") if Choices().about("algo", n)["needs"]["env"] == "policy search"]
 
@@ -89,13 +89,13 @@ def test_the_reward_archive_holds_everyone_once_and_nobody_without_reward() -> N
     assert all(emitter.improvement > 0 for emitter in s.emitters if emitter.generations == 5)
 
 
-@pytest.mark.parametrize("name", ["serene", "stax"])
+@pytest.mark.parametrize("name", ["serene", pytest.param("stax", marks=pytest.mark.slow)])
 def test_a_search_that_was_cut_anywhere_goes_on_to_the_same_bits(name: str) -> None:
     changes = SMALL | (LEARNED if name == "stax" else {})
     env = problem("point2d_goals_final", **EASY)
     whole = search(name, env, **changes)
     whole.train(400)
-    assert whole.searches[0].emitters
+    assert whole.searches[0].emitters or whole.searches[0].running
     for cut in (95, 333):  # while a candidate is tried; among emitters
         first = search(name, env, **changes)
         first.train(cut)
