@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 rlbench=${RLBENCH:-rlbench}
 
-$rlbench -m algo=serene,ns,random_search seeds=3
-$rlbench -m algo=nsga2_ns,map_elites,cma_me,cma_es seeds=3
+$rlbench -m algo=serene,map_elites,ns,random_search seeds=3
+$rlbench -m algo=nsga2_ns,cma_me,cma_es seeds=3
 $rlbench -m algo=stax,taxons,serene,ns,random_search env.radius=0.1 steps=20000 seeds=3
 $rlbench algo=stax algo.max_epochs=0 env.radius=0.1 steps=20000 seeds=3
 $rlbench -m algo=stax,serene env=point2d_goals steps=20000 seeds=3

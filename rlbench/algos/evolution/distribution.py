@@ -58,7 +58,7 @@ class Distribution:
     @classmethod
     def of_state(cls, state: dict[str, Any]) -> Self:
         """What `state_dict` was made of."""
-        result = cls(state["_mean"].numpy(), state["_sigma"], state["_popsize"], 1.0, 0)
+        result = cls(np.zeros(state["_n_dim"]), 1.0, state["_popsize"], 1.0, 0)  # all of it is replaced
         for name, value in state.items():
             if isinstance(value, list):
                 key, *rest = value
