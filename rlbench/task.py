@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -15,8 +15,10 @@ from rlbench.rng import SeedStreams
 
 if TYPE_CHECKING:
     from rlbench.artefacts import Artefacts
+    from rlbench.data.segments import Segments
     from rlbench.data.transitions import Transitions
     from rlbench.envs.control import Control
+    from rlbench.envs.solved import Solved
 
 
 class Features:
@@ -84,21 +86,34 @@ class ControlTask(Task):
 
     Attributes:
         env: the environment.
-        data: transitions.
+        data: transitions, or segments of such.
         networks: builds the networks over states (and actions).
         features: what the networks are fed for a raw observation.
+        actions: vectors in [-1, 1], any vectors, or choices (one-hot, or their probabilities).
     """
 
     env: Control
-    data: Transitions | None
+    data: Transitions | Segments | None
     networks: Networks
     features: Features
+    actions: Literal["bounded", "unbounded", "choices"] = field(default="bounded", kw_only=True)
 
     @property
     def dataset(self) -> Transitions:
         """The offline dataset of an algorithm that needs one."""
-        if self.data is None:
-            raise ValueError("this task has no dataset")
+        from rlbench.data.transitions import Transitions
+
+        if not isinstance(self.data, Transitions):
+            raise ValueError("this task has no transitions")
+        return self.data
+
+    @property
+    def segments(self) -> Segments:
+        """The segments of an algorithm that learns from comparisons."""
+        from rlbench.data.segments import Segments
+
+        if not isinstance(self.data, Segments):
+            raise ValueError("this task has no segments")
         return self.data
 
     def with_features(self, features: Features, networks: Networks) -> ControlTask:
@@ -115,3 +130,18 @@ class ControlTask(Task):
         self.episodes.clear()
         self.episodes.update(evaluate(self.env, act, self.seeds, self.eval_episodes, self.device))
         return {name: values.mean(1) for name, values in self.episodes.items()}
+
+
+@dataclass(frozen=True)
+class SolvedTask(ControlTask):
+    """A control problem whose optimum is known.
+
+    Attributes:
+        env: it judges policies itself.
+    """
+
+    env: Solved  # type: ignore[assignment]
+
+    @torch.no_grad()
+    def evaluate(self, policy: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        return self.env.judge(policy, self)

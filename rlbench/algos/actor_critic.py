@@ -101,10 +101,14 @@ class ControlAlgorithm:
             part.load_state_dict(state["parts"][name])
 
 
+class Source(Stateful, Protocol):
+    def next(self) -> Tensor: ...
+
+
 class Offline(ControlAlgorithm):
     """Training on a fixed dataset; the unit of work is one update on one minibatch."""
 
-    minibatches: Minibatches
+    minibatches: Source
 
     def learn_from(self, rows: Tensor, batch_size: int) -> None:
         """Draw minibatches from these rows (see `training_rows`)."""

@@ -119,9 +119,11 @@ class MLP:
         activation: of the hidden layers: `relu`, `swish` or `tanh`.
         layernorm: LayerNorm on each hidden layer: `none`, `before` or `after` the activation.
         final_layernorm: LayerNorm on the output too.
-        init: `torch` (U(+-1/sqrt(fan_in)) for weights and biases, torch.nn.Linear's default) or `orthogonal` (gain
-            sqrt 2, zero bias).
+        init: `torch` (U(+-1/sqrt(fan_in)) for weights and biases, torch.nn.Linear's default) or `orthogonal` (zero
+            bias).
+        gain: of the orthogonal weights.
         final_init: bound of the uniform initialisation of the last layer (weights and bias), instead of `init`'s.
+        dropout: probability with which `dropped` leaves a hidden unit out.
         prefix: prepended to parameter names, so that several networks share one dict.
     """
 
@@ -136,7 +138,9 @@ class MLP:
         layernorm: str = "none",
         final_layernorm: bool = False,
         init: str = "torch",
+        gain: float = math.sqrt(2.0),
         final_init: float | None = None,
+        dropout: float = 0.0,
         prefix: str = "",
     ) -> None:
         self.sizes = [in_dim, *hidden_dims, out_dim]
@@ -146,7 +150,9 @@ class MLP:
         self.layernorm = layernorm
         self.final_layernorm = final_layernorm
         self.init_scheme = init
+        self.gain = gain
         self.final_init = final_init
+        self.dropout = dropout
         layers = range(len(self.sizes) - 1)
         self.layers = [(f"{prefix}{i}.weight", f"{prefix}{i}.bias") for i in layers]
         self.norms = [(f"{prefix}{i}.norm.weight", f"{prefix}{i}.norm.bias") for i in layers]
@@ -164,7 +170,7 @@ class MLP:
                 normal = rng.normal(self.members, max(fan_in, fan_out), min(fan_in, fan_out))
                 # one factorisation a matrix: a batched one may depend on its companions' number
                 basis = [orthonormal(m) for m in normal.flatten(0, 1)]
-                params[weight] = torch.stack([b if fan_in >= fan_out else b.T for b in basis]) * math.sqrt(2.0)
+                params[weight] = torch.stack([b if fan_in >= fan_out else b.T for b in basis]) * self.gain
                 params[bias] = torch.zeros(len(basis), 1, fan_out, device=rng.device)
             else:
                 bound = self.final_init if last and self.final_init is not None else 1 / math.sqrt(fan_in)
@@ -180,8 +186,8 @@ class MLP:
         scale, shift = self.norms[layer]
         return torch.addcmul(params[shift], F.layer_norm(x, x.shape[-1:]), params[scale])
 
-    def hidden(self, params: Params, x: Tensor) -> Tensor:
-        """The last hidden layer's activations for stacked input `[S * members, B, in]`."""
+    def hidden(self, params: Params, x: Tensor, noise: SeedStreams | None = None) -> Tensor:
+        """The last hidden layer's activations for stacked input `[S * members, B, in]`; with noise, as `dropped`."""
         for i, (weight, bias) in enumerate(self.layers[:-1]):
             x = linear(x, params[weight], params[bias])
             if self.layernorm == "before":
@@ -189,6 +195,8 @@ class MLP:
             x = self.activation(x)
             if self.layernorm == "after":
                 x = self._norm(params, i, x)
+            if noise is not None:
+                x = x * (noise.uniform(*x.shape[1:]) >= self.dropout) / (1 - self.dropout)
         return x
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
@@ -203,6 +211,14 @@ class MLP:
         weight, bias = self.layers[last]
         x = linear(self.hidden(params, x), params[weight], params[bias])
         return self._norm(params, last, x) if self.final_layernorm else x
+
+    def dropped(self, params: Params, x: Tensor, noise: SeedStreams) -> Tensor:
+        """The output in training, of a stack with one member: each hidden unit is left out with probability `dropout`,
+        the others are scaled up (Srivastava et al., 2014); as `forward` without dropout."""
+        if self.dropout == 0:
+            return self.forward(params, x)
+        weight, bias = self.layers[-1]
+        return linear(self.hidden(params, x, noise), params[weight], params[bias])
 
     def __call__(self, params: Params, observation: Tensor, action: Tensor | None = None) -> Tensor:
         x = observation if action is None else torch.cat([observation, action], -1)

@@ -46,6 +46,11 @@ class Adam:
         """Replace the learning rate from here on (schedules)."""
         self.rate.fill_(lr)
 
+    def reset(self) -> None:
+        """Forget all updates so far, as a new optimiser of the same parameters would."""
+        for value in (*self.mean, *self.square, self.count):
+            value.zero_()
+
     @property
     def state(self) -> list[Tensor]:
         """What a step changes."""

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from rlbench.algos.offline.iql import expectile_loss, normalized_rewards
+from rlbench.algos.implicit_q import expectile_loss
+from rlbench.algos.offline.iql import normalized_rewards
 from rlbench.data.sampling import Batch
 from rlbench.data.transitions import Transitions
 from rlbench.errors import UsageError

@@ -1,0 +1,98 @@
+"""P-IQL: a reward is learned from comparisons, and IQL learns from that reward, side by side.
+
+The baseline of Hejna et al., "Contrastive Preference Learning" (ICLR 2024): for the first `reward_steps` updates,
+R(s, a) is fitted by the cross-entropy of P(s_2 > s_1) = logistic(sum_t R_2t - sum_t R_1t), then it is frozen; all the
+while IQL, whose losses stand in `rlbench.algos.implicit_q`, takes R for the reward. The last step of a segment, whose
+next state nobody knows, serves the reward alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rlbench.algos.implicit_q import ImplicitQ
+from rlbench.algos.preference.contrast import agreement, contrastive_loss
+from rlbench.algos.preference.learner import FromComparisons, Pairs
+from rlbench.data.sampling import Batch
+from rlbench.errors import UsageError
+from rlbench.nets.optim import Adam, Params, gradients
+from rlbench.task import ControlTask
+from rlbench.types import Count, Fraction, NonNegative, NonNegativeInt, Positive
+
+
+class PIQL(ImplicitQ, FromComparisons):
+    """Implicit Q-learning from a reward that comparisons tell.
+
+    Args:
+        task: the problem.
+        hidden_dims: widths of the hidden layers of actor, value, critics and reward.
+        dropout: probability with which a hidden unit of the actor is left out in training.
+        learning_rate: Adam's step size; the actor's falls to 0 along a cosine over the run.
+        batch_size: pairs in an update.
+        reward_steps: first updates, in which the reward is learned.
+        gamma: discount.
+        tau: rate at which the target critics follow.
+        expectile: tau of the value loss; 0.5 is the mean, towards 1 the maximum over the segments' actions.
+        temperature: beta, the inverse temperature of the advantage weights; 0 is behaviour cloning.
+        advantage_max: largest advantage weight.
+    """
+
+    def __init__(
+        self,
+        task: ControlTask,
+        *,
+        hidden_dims: list[int],
+        dropout: Fraction,
+        learning_rate: Positive,
+        batch_size: Count,
+        reward_steps: NonNegativeInt,
+        gamma: Fraction,
+        tau: Fraction,
+        expectile: Fraction,
+        temperature: NonNegative,
+        advantage_max: Positive,
+    ) -> None:
+        super().__init__(task)
+        self.need_pairs("piql")
+        if task.segments.action.shape[1] < 2:
+            raise UsageError("algo=piql needs segments of two steps or more: no next state is known in shorter ones")
+        self.reward_steps = reward_steps
+        self.make_policy(hidden_dims, dropout, learning_rate, batch_size)
+        start = task.streams("critics")
+        self.make_critics(
+            hidden_dims, start, gamma=gamma, tau=tau, actor_learning_rate=learning_rate,
+            critic_learning_rate=learning_rate, value_learning_rate=learning_rate, expectile=expectile,
+            temperature=temperature, advantage_max=advantage_max, gain=1.0,
+        )  # fmt: skip
+        self.reward = task.networks.state_action(hidden_dims, 1, init="orthogonal", gain=1.0)
+        self.params["reward"] = self.reward.init(start)
+        self.parts["reward_optimizer"] = self.reward_optimizer = Adam(self.params["reward"], learning_rate)
+
+    def actor_error(self, params: Params, batch: Batch) -> Tensor:
+        return -self.log_prob(params, batch.observation, batch.action)[..., None]
+
+    def rewards(self, params: Params, pairs: Pairs) -> Tensor:
+        """R of every step, `[S, N, T]`."""
+        reward = self.reward(params, pairs.observation.flatten(1, 2), pairs.action.flatten(1, 2))
+        return reward.view(pairs.action.shape[:-1])
+
+    def reward_loss(self, params: Params, pairs: Pairs) -> tuple[Tensor, dict[str, Tensor]]:
+        total = self.rewards(params, pairs).sum(-1)
+        loss = contrastive_loss(total, pairs.label)
+        return loss, {"train/reward_loss": loss, "train/agreement": agreement(total, pairs.label)}
+
+    def variant(self) -> bool:
+        return self.step <= self.reward_steps
+
+    def update_pairs(self, pairs: Pairs) -> dict[str, Tensor]:
+        metrics: dict[str, Tensor] = {}
+        if self.variant():
+            grads, metrics = gradients(lambda p: self.reward_loss(p, pairs), self.params["reward"])
+            self.reward_optimizer.step(grads)
+        with torch.no_grad():
+            reward = self.rewards(self.params["reward"], pairs)[..., None]
+        observation, following = pairs.observation[:, :, :-1], pairs.observation[:, :, 1:]
+        columns = [observation, pairs.action[:, :, :-1], reward[:, :, :-1], following]
+        steps = [column.flatten(1, 2) for column in columns]
+        return {**metrics, **self.update(Batch(*steps, torch.zeros_like(steps[2])))}
