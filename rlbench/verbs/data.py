@@ -36,6 +36,9 @@ HELP = """\
                              record the policies of a trained run, in parallel; the same words go on with a recording
                              that was stopped. noise: on the actions, in halves of their range. Without --to it is
                              written to results/data
+  label [env=X] dataset=Y [oracle=RUN] [segments=2500] [length=64] [comparisons=FILE] [seed=K] --to FILE.npz
+                             cut segments for algorithms that learn from comparisons, and label them: by the regret
+                             that a run of SAC tells (oracle=), or by people (comparisons=)
   make [env=X] dataset=Y     record an embedded dataset ahead of its first use
   fetch d4rl/ID minari/ID ogbench/ID ...
                              download data sets, to be used without a network later
@@ -56,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser("data", HELP)
     parser.add_argument(
         "what",
-        choices=["list", "info", "make", "fetch", "verify", "export", "import", "make-behaviour"],
+        choices=["list", "info", "make", "label", "fetch", "verify", "export", "import", "make-behaviour"],
         help="see above",
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="see above")
@@ -75,6 +78,8 @@ def main(argv: Sequence[str]) -> int:
         return show_info(arguments.words, arguments.json)
     if arguments.what == "make":
         return make(arguments.words, arguments.to, arguments.format)
+    if arguments.what == "label":
+        return label(arguments.words, arguments.to)
     if arguments.what == "fetch":
         return fetch(arguments.words)
     if arguments.what == "verify":
@@ -202,6 +207,50 @@ def make(words: Sequence[str], to: Path | None, form: str | None) -> int:
     with progress() as report:
         data = collect.collect(directory, int(steps), noise, int(seed), to, form, report)
     print(f"{len(data):,} rows in {len(data.episode_ends):,} episodes: dataset=file:{to} env={trained}")
+    return 0
+
+
+def label(words: Sequence[str], to: Path | None) -> int:
+    """Cut segments from a dataset, label them and write them to a file."""
+    import numpy as np
+
+    from rlbench import label as labelling
+    from rlbench.data import segments
+    from rlbench.data.export import refuse_taken
+    from rlbench.tracking.rundir import resolve
+
+    own = ("oracle", "comparisons", "segments", "length", "seed")
+    given = {key: value for key, _, value in (word.partition("=") for word in words) if key in own}
+    if to is None or to.suffix != ".npz":
+        raise UsageError("--to FILE.npz is missing")
+    refuse_taken(to)
+    count, length, seed = (number(given, *each) for each in (("segments", 2500, 2), ("length", 64, 1), ("seed", 0, 0)))
+    oracle = resolve(given["oracle"], paths.results_root()) if "oracle" in given else None
+    env, data = load([word for word in words if word.partition("=")[0] not in own])
+    made: dict[str, np.ndarray] = {}
+    if "comparisons" in given:
+        rows, made["human"], length = labelling.comparisons(Path(given["comparisons"]).expanduser())
+        if beyond := labelling.crossing(data, rows, length):
+            print(
+                f"{beyond} of {len(rows)} segments go on beyond the end of an episode: are rows counted here as where "
+                "people compared them? dataset.timeout_rows=drop dataset.next_obs=shifted is d4rl.qlearning_dataset"
+            )
+    else:
+        rows = labelling.cut(data, int(count), int(length), np.random.default_rng(int(seed)))
+    with progress() as report:
+        made |= labelling.label(data, env, rows, int(length), oracle, int(seed), report)
+    about = f"{len(rows)} segments of {length} steps of {data.card['id']}"
+    if oracle is not None:
+        about += f", labelled by run {oracle.path.name} after {(oracle.status() or {}).get('step')} steps"
+    elif "comparisons" not in given:
+        print("no oracle=RUN: the only label is partial_return, which is no regret; CPL learns another policy from it")
+    known = {key: data.card[key] for key in ("env", "versions") if key in data.card}
+    segments.write(to, made, {"about": about, **known})
+    labels = [name for name in made if name not in segments.ARRAYS]
+    print(f"{about}; labels: {', '.join(labels)}")
+    mode = " dataset.mode=comparison" if "human" in labels else ""
+    best = next(name for name in ("human", "rl_sum", "partial_return") if name in labels)
+    print(f"rlbench algo=cpl env={env.name} dataset=pref_segments:{to}{mode} dataset.label={best}")
     return 0
 
 

@@ -107,23 +107,23 @@ def test_where_cloning_ends() -> None:
     assert rates == pytest.approx([0.0, 0.00125, 0.0025, 0.00375, 0.005, 0.005])
 
 
-def test_cloning_is_of_all_segments_and_then_of_the_preferred() -> None:
-    for algo, steps in (("cpl", 0), ("pref_sft", 0)):
-        learner = algorithm(f"algo={algo}", "algo.bc_steps=5", "dataset.labels=sampled", "dataset.pairs=300")
-        learner.train(steps)
-        pairs = pairs_of(learner)._replace(label=torch.tensor([0.0, 1.0, 0.5] * 32)[None])
-        log_prob = normal(1, 192, 8)
-        if algo == "cpl":
-            learner.step = 1
-            learner.step_log_probs = lambda params, pairs, known=log_prob: (
-                known + 0 * sum(map(torch.sum, params.values()))
-            )
-            assert learner.update_pairs(pairs)["train/bc_loss"].item() == pytest.approx(-log_prob.mean().item())
-        else:
-            found, _ = learner.loss_after(log_prob, pairs)
-            first, second = log_prob[0].chunk(2)
-            kept = torch.cat([first[0::3], first[2::3], second[1::3], second[2::3]])
-            assert found.item() == pytest.approx(-kept.mean().item(), rel=1e-5)
+def test_cloning_is_of_all_segments() -> None:
+    learner = algorithm("algo.bc_steps=5", "dataset.labels=sampled", "dataset.pairs=300")
+    pairs = pairs_of(learner)
+    with torch.no_grad():
+        expected = -learner.step_log_probs(learner.actor_params, pairs)
+    learner.step = 1
+    assert learner.update_pairs(pairs)["train/bc_loss"].item() == pytest.approx(expected.mean().item())
+
+
+def test_fine_tuning_is_of_the_preferred_and_of_both_of_a_tie() -> None:
+    learner = algorithm("algo=pref_sft", "dataset.labels=sampled", "dataset.pairs=300")
+    pairs = pairs_of(learner)._replace(label=torch.tensor([0.0, 1.0, 0.5] * 32)[None])
+    log_prob = normal(1, 192, 8)
+    found, _ = learner.loss_after(log_prob, pairs)
+    first, second = log_prob[0].chunk(2)
+    kept = torch.cat([first[0::3], first[2::3], second[1::3], second[2::3]])
+    assert found.item() == pytest.approx(-kept.mean().item(), rel=1e-5)
 
 
 def test_what_a_policy_says_of_actions() -> None:
