@@ -40,7 +40,11 @@ SMALL: dict[str, Any] = {
     "rollout_every": 40,
     "imagination_length": 2,
     "start_steps": 30,
+    "bc_steps": 30,
+    "warmup_steps": 30,
+    "reward_steps": 30,
     "buffer_size": 150,
+    "pairs": 500,
     "size": 2000,
     "rows": 2000,
 }
