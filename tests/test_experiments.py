@@ -137,6 +137,8 @@ def test_the_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
     listed = json.loads(capsys.readouterr().out)["experiment"]
     assert {name: about["runs"] for name, about in listed.items()} == {
         "cocoa_d4rl": 408,
+        "cpl_metaworld": 300,
+        "cpl_reacher": 5,
         "hopper_embedded": 24,
         "hopper_short": 1,
         "recovering_bandit_full": 1,

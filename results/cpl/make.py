@@ -1,0 +1,148 @@
+"""Writes this folder's tables and figure from the runs of `run.sh` (needs matplotlib).
+
+`scores.jsonl` keeps what they are made of, one run a line; runs that are not there any more keep theirs.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from omegaconf import OmegaConf
+
+from rlbench import config
+
+matplotlib.use("svg")
+from matplotlib import pyplot as plt
+
+HERE = Path(__file__).parent
+SCORES = HERE / "scores.jsonl"
+METRICS = ("return", "total_variation", "soft_regret", "regret", "gain")
+ALGORITHMS = {"cpl": "CPL", "cpl_kl": "CPL-KL", "cpl_bc": "CPL-BC", "pref_sft": "SFT of preferred", "piql": "P-IQL"}
+JUDGED = {
+    ("regret", "soft"): "regret",
+    ("regret", "sampled"): "regret, sampled",
+    ("partial_return", "soft"): "partial return",
+}
+
+Run = dict[str, Any]
+
+
+def read(folder: Path) -> Run:
+    """One finished run: what it was, and its metrics `[evaluations, seeds]` with their steps."""
+    cfg = OmegaConf.load(folder / "config.yaml")
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = sorted((row for row in rows if "eval/return" in row), key=lambda row: (row["step"], row["seed"]))
+    steps = sorted({row["step"] for row in rows})
+    names = [name for name in METRICS if f"eval/{name}" in rows[0]]
+    words = OmegaConf.to_container(OmegaConf.load(folder / "overrides.yaml"))
+    return {
+        "run": "/".join(folder.parts[-3:]),
+        "command": " ".join(["rlbench", *words]),  # type: ignore[list-item]
+        "algo": cfg.algo.name,
+        "env": cfg.env.name,
+        "env_seed": cfg.env.get("seed"),
+        "label": cfg.dataset.get("label"),
+        "judged_by": cfg.dataset.get("judged_by"),
+        "labels": cfg.dataset.get("labels"),
+        "steps": steps,
+        **{
+            name: [[float(f"{r[f'eval/{name}']:.5g}") for r in rows if r["step"] == step] for step in steps]
+            for name in names
+        },
+    }
+
+
+def collect() -> list[Run]:
+    known = {run["run"]: run for run in map(json.loads, SCORES.read_text().splitlines())} if SCORES.exists() else {}
+    runs = Path(os.environ.get("RLBENCH_RESULTS", "results")) / "runs"
+    for pattern in ("*/*-exact", "*/reacher-*"):
+        for status in runs.glob(f"{pattern}/*/status.json"):
+            if json.loads(status.read_text())["state"] == "finished":
+                run = read(status.parent)
+                known[run["run"]] = run
+    found = sorted(known.values(), key=lambda run: run["run"])
+    SCORES.write_text("".join(json.dumps(run) + "\n" for run in found))
+    return found
+
+
+def spread(values: Any) -> str:
+    """Mean ± standard deviation over seeds."""
+    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
+
+
+def reacher_table(runs: list[Run]) -> list[str]:
+    oracles = [run for run in runs if run["algo"] == "sac"]
+    rows = [f"| SAC, {run['steps'][-1]:,} steps |  | {run['return'][-1][0]:.2f} |" for run in oracles]
+    for run in of_reacher(runs):
+        label = "regret" if run["label"] == "rl_sum" else "partial return"
+        before = spread(run["return"][run["steps"].index(4000)]) if run["algo"] != "piql" else ""
+        rows.append(f"| {ALGORITHMS[run['algo']]}, labels by {label} | {before} | {spread(run['return'][-1])} |")
+    return ["| | cloned, step 4,000 | step 8,000 |", "|---|---|---|", *rows]
+
+
+def of_reacher(runs: list[Run]) -> list[Run]:
+    order = list(ALGORITHMS)
+    found = [run for run in runs if run["env"] == "reacher" and run["algo"] in order]
+    return sorted(found, key=lambda run: (order.index(run["algo"]), run["label"] != "rl_sum"))
+
+
+def exact_table(runs: list[Run]) -> list[str]:
+    rows = []
+    best = [config.instantiate(config.compose(["algo=cpl", f"env.seed={seed}"]).env) for seed in range(3)]
+    returns = " / ".join(f"{env.returns(env.optimum)[0]:.2f}" for env in best)
+    for algo, name in ALGORITHMS.items():
+        for (judged, labels), title in JUDGED.items():
+            found = [
+                run for seed in range(3) for run in runs
+                if (run["algo"], run["env"], run["env_seed"]) == (algo, "maxent_tab", seed)
+                and (run["judged_by"], run["labels"], run["steps"][-1]) == (judged, labels, 3000)
+            ]  # fmt: skip
+            if len(found) == 3:
+                far = " / ".join(f"{run['total_variation'][-1][0]:.1g}" for run in found)
+                earned = " / ".join(f"{run['return'][-1][0]:.2f}" for run in found)
+                rows.append(f"| {name} | {title} | {far} | {earned} |")
+    return [
+        "| | labels by | total variation | return |",
+        "|---|---|---|---|",
+        f"| optimum |  | 0 | {returns} |",
+        *rows,
+    ]
+
+
+def curves(runs: list[Run]) -> None:
+    figure, axis = plt.subplots(figsize=(7.5, 4.5))
+    for run in of_reacher(runs):
+        values = np.array(run["return"])
+        mean, deviation = values.mean(1), values.std(1, ddof=1)
+        regret = run["label"] == "rl_sum"
+        name = ALGORITHMS[run["algo"]] + ("" if regret else ", partial return")
+        (line,) = axis.plot(run["steps"], mean, label=name, linestyle="-" if regret else "--")
+        axis.fill_between(
+            run["steps"], mean - deviation, mean + deviation, color=line.get_color(), alpha=0.15, linewidth=0
+        )
+    axis.axvline(4000, color="black", linewidth=0.8, linestyle=":")
+    axis.annotate("cloning ends", (4050, axis.get_ylim()[0]), va="bottom", fontsize=8)
+    axis.set(xlabel="updates", ylabel="return (mean and standard deviation of 3 seeds)", title="Reacher-v5")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(HERE / "curves.svg", metadata={"Date": None})
+
+
+def main() -> None:
+    runs = collect()
+    page = HERE / "README.md"
+    text = page.read_text()
+    for name, table in {"reacher": reacher_table(runs), "exact": exact_table(runs)}.items():
+        before, rest = text.split(f"<!-- {name} -->\n")
+        after = rest.split("<!-- end -->\n", 1)[1]
+        text = f"{before}<!-- {name} -->\n" + "\n".join(table) + f"\n<!-- end -->\n{after}"
+    page.write_text(text)
+    curves(runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# The runs behind this folder's tables and figure: some ten minutes of one CPU core. Finished runs are skipped.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+rlbench=${RLBENCH:-rlbench}
+data=results/data
+
+train() { # WORDS...: trains, and prints the run's name
+  $rlbench "$@" | tail -1 | sed 's|.*/||'
+}
+
+# Reacher: a policy that is half trained acts with noise; one that is trained further tells what there is to regret.
+sac=(algo=sac env=reacher "algo.hidden_dims=[128,128]" algo.start_steps=1000)
+half=$(train "${sac[@]}" seed=1 steps=3000 eval.every=1000)
+whole=$(train "${sac[@]}" seed=0 steps=12000 eval.every=3000)
+[ -e $data/reacher.hdf5 ] || $rlbench data make "policy=$half" steps=125000 noise=0.3 --to $data/reacher.hdf5
+[ -e $data/reacher.npz ] || $rlbench data label env=reacher "dataset=file:$data/reacher.hdf5" "oracle=$whole" \
+  segments=2500 length=32 --to $data/reacher.npz
+$rlbench -m experiment=cpl_reacher
+$rlbench -m experiment=cpl_reacher algo=cpl dataset.label=partial_return
+
+# Problems whose optimum is known.
+$rlbench -m algo=cpl,cpl_kl,pref_sft,piql env.seed=0,1,2 steps=3000
+$rlbench -m algo=cpl env.seed=0,1,2 dataset.labels=sampled steps=3000
+$rlbench -m algo=cpl env.seed=0,1,2 dataset.judged_by=partial_return steps=3000
+$rlbench -m algo=cpl,piql env=lqr_pref steps=3000
