@@ -89,6 +89,7 @@ class PIQL(ImplicitQ, FromComparisons):
         metrics: dict[str, Tensor] = {}
         if self.variant():
             grads, metrics = gradients(lambda p: self.reward_loss(p, pairs), self.params["reward"])
+            grads[-1] = torch.zeros_like(grads[-1])  # of the last bias, which no comparison tells: it is mere rounding
             self.reward_optimizer.step(grads)
         with torch.no_grad():
             reward = self.rewards(self.params["reward"], pairs)[..., None]

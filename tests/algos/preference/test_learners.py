@@ -88,7 +88,7 @@ def test_cpl_matches_reference(segments: Path, algo: str) -> None:
 
 
 def test_the_reward_of_p_iql_matches_reference(segments: Path) -> None:
-    """It stands still after `reward_steps`. Its last bias has no gradient, so that it is left to rounding."""
+    """It stands still after `reward_steps`; its last bias, which has no gradient but rounding, all the while."""
     words = ["algo.dropout=0", "algo.reward_steps=7"]
     piql = learner(segments, "piql", *words)
     rewards = [reference(piql.params["reward"], k) for k in range(2)]
@@ -103,6 +103,7 @@ def test_the_reward_of_p_iql_matches_reference(segments: Path) -> None:
             descend(optimizer, F.binary_cross_entropy_with_logits(second - first, pairs.label[0]))
         for layer, name in ((reward[0], "0.weight"), (reward[2], "1.weight")):
             torch.testing.assert_close(piql.params["reward"][name][k].T, layer.weight.detach(), rtol=0, atol=1e-5)
+        assert piql.params["reward"]["1.bias"][k].item() == 0.0
 
 
 def test_the_rest_of_p_iql_matches_reference(segments: Path) -> None:
