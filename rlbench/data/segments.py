@@ -23,12 +23,13 @@ import numpy as np
 from rlbench.data.checksum import checksum
 from rlbench.data.npz import BROKEN
 from rlbench.data.provenance import refuse_other_task, told
+from rlbench.envs.control import Control
+from rlbench.envs.problem import Problem
 from rlbench.errors import RunError, UsageError
 from rlbench.types import Count
 
 if TYPE_CHECKING:
     from rlbench.data.store import Progress
-    from rlbench.envs.control import Control
 
 ARRAYS = {"obs": 3, "action": 3, "reward": 2}
 """What every file holds, and in how many dimensions."""
@@ -74,17 +75,22 @@ class PrefSegments:
         capacity: pairs (comparison) or segments that are used, the first; null: all.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, or the environment brings comparisons of its own.
     """
 
     def __init__(
         self,
-        env: Control,
+        env: Problem,
         path: str,
         mode: Literal["comparison", "rank", "score"],
         label: str,
         capacity: Count | None,
     ) -> None:
+        if not isinstance(env, Control):
+            raise UsageError(
+                f"dataset=pref_segments:{path} is of a control problem, and env={env.name} makes its own\n"
+                "choose the env= that the segments come from"
+            )
         self.env, self.mode, self.label, self.capacity = env, mode, label, capacity
         self.path = Path(path).expanduser()
         if not self.path.is_file():

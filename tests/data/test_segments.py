@@ -10,6 +10,7 @@ import torch
 from rlbench import config
 from rlbench.algos.preference.learner import SegmentMinibatches
 from rlbench.data.segments import PrefSegments, preference, write
+from rlbench.envs.maxent_tab import MaxEntTab
 from rlbench.errors import UsageError
 from rlbench.rng import SeedStreams
 from tests.data.helpers import control
@@ -114,6 +115,8 @@ def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
     for name in ("text", "pickled"):
         with pytest.raises(UsageError, match="cannot be read as an npz archive of numbers"):
             load(tmp_path / f"{name}.npz")
+    with pytest.raises(UsageError, match=r"choose the env= that the segments come from"):
+        PrefSegments(MaxEntTab("maxent_tab", 0.9, 0.5, 6, 4, 0, 0), str(tmp_path / "text.npz"), **OPTIONS)
     with pytest.raises(UsageError, match=r"does not exist"):
         load(tmp_path / "none.npz")
     with pytest.raises(UsageError, match=r"recorded in Hopper-v4, which is not env=disc2d"):
