@@ -40,8 +40,7 @@ EDGE = 0.999
 def cut(data: Transitions, segments: int, length: int, rng: np.random.Generator) -> np.ndarray:
     """First rows of random segments, int64 `[segments]`.
 
-    Every episode gives one before any gives a second, and segments i and i + segments / 2, which may become a pair, are
-    of different episodes.
+    Episodes take turns, and segments i and i + segments / 2, which may become a pair, are of different ones.
 
     Raises:
         UsageError: there are no two episodes of that length.

@@ -2,8 +2,9 @@
 
 The baseline of Hejna et al., "Contrastive Preference Learning" (ICLR 2024): for the first `reward_steps` updates,
 R(s, a) is fitted by the cross-entropy of P(s_2 > s_1) = logistic(sum_t R_2t - sum_t R_1t), then it is frozen; all the
-while IQL, whose losses stand in `rlbench.algos.implicit_q`, takes R for the reward. The last step of a segment, whose
-next state nobody knows, serves the reward alone.
+while IQL, whose losses stand in `rlbench.algos.implicit_q`, takes R for the reward (the authors' policy weights have V
+from before its step of the same update). The last step of a segment, whose next state nobody knows, serves the reward
+alone.
 """
 
 from __future__ import annotations
