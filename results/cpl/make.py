@@ -37,10 +37,10 @@ def read(folder: Path) -> Run:
     rows = sorted((row for row in rows if "eval/return" in row), key=lambda row: (row["step"], row["seed"]))
     steps = sorted({row["step"] for row in rows})
     names = [name for name in METRICS if f"eval/{name}" in rows[0]]
-    words = OmegaConf.to_container(OmegaConf.load(folder / "overrides.yaml"))
+    words: Any = OmegaConf.to_container(OmegaConf.load(folder / "overrides.yaml"))
     return {
         "run": "/".join(folder.parts[-3:]),
-        "command": " ".join(["rlbench", *words]),  # type: ignore[list-item]
+        "command": " ".join(["rlbench", *words]),
         "algo": cfg.algo.name,
         "env": cfg.env.name,
         "env_seed": cfg.env.get("seed"),

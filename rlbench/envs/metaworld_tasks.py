@@ -34,7 +34,8 @@ class MetaWorld(gymnasium.Env[np.ndarray, np.ndarray]):
     def __init__(
         self, task: str, sparse: bool = False, stop_after_success: int | None = None, render_mode: str | None = None
     ) -> None:
-        self.env = ALL_V3_ENVIRONMENTS[f"{task}-v3"](render_mode=render_mode)
+        make: Any = ALL_V3_ENVIRONMENTS[f"{task}-v3"]
+        self.env = make(render_mode=render_mode)
         self.env._partially_observable = False  # the goal is shown
         self.env.__dict__.pop("sawyer_observation_space", None)  # computed while it was hidden, would clip it to 0
         self.env._freeze_rand_vec, self.env.seeded_rand_vec = False, True  # a new place in every episode

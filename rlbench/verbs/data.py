@@ -244,7 +244,7 @@ def label(words: Sequence[str], to: Path | None) -> int:
         about += f", labelled by run {oracle.path.name} after {(oracle.status() or {}).get('step')} steps"
     elif "comparisons" not in given:
         print("no oracle=RUN: the only label is partial_return, which is no regret; CPL learns another policy from it")
-    known = {key: data.card[key] for key in ("env", "versions") if key in data.card}
+    known: dict[str, Any] = {key: data.card[key] for key in ("env", "versions") if key in data.card}
     segments.write(to, made, {"about": about, **known})
     labels = [name for name in made if name not in segments.ARRAYS]
     print(f"{about}; labels: {', '.join(labels)}")

@@ -96,5 +96,5 @@ class PIQL(ImplicitQ, FromComparisons):
             reward = self.rewards(self.params["reward"], pairs)[..., None]
         observation, following = pairs.observation[:, :, :-1], pairs.observation[:, :, 1:]
         columns = [observation, pairs.action[:, :, :-1], reward[:, :, :-1], following]
-        steps = [column.flatten(1, 2) for column in columns]
-        return {**metrics, **self.update(Batch(*steps, torch.zeros_like(steps[2])))}
+        state, action, earned, next_state = (column.flatten(1, 2) for column in columns)
+        return {**metrics, **self.update(Batch(state, action, earned, next_state, torch.zeros_like(earned)))}

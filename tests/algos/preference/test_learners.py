@@ -101,8 +101,9 @@ def test_the_reward_of_p_iql_matches_reference(segments: Path) -> None:
             pairs = next(batches)
             first, second = reward(torch.cat([pairs.observation[0], pairs.action[0]], -1))[..., 0].sum(1).chunk(2)
             descend(optimizer, F.binary_cross_entropy_with_logits(second - first, pairs.label[0]))
-        for layer, name in ((reward[0], "0.weight"), (reward[2], "1.weight")):
-            torch.testing.assert_close(piql.params["reward"][name][k].T, layer.weight.detach(), rtol=0, atol=1e-5)
+        weights = [part for name, part in reward.named_parameters() if name.endswith("weight")]
+        for name, weight in zip(("0.weight", "1.weight"), weights, strict=True):
+            torch.testing.assert_close(piql.params["reward"][name][k].T, weight.detach(), rtol=0, atol=1e-5)
         assert piql.params["reward"]["1.bias"][k].item() == 0.0
 
 
