@@ -78,9 +78,9 @@ def reacher_table(runs: list[Run]) -> list[str]:
     rows = [f"| SAC, {run['steps'][-1]:,} steps |  | {run['return'][-1][0]:.2f} |" for run in oracles]
     for run in of_reacher(runs):
         label = "regret" if run["label"] == "rl_sum" else "partial return"
-        before = spread(run["return"][run["steps"].index(4000)]) if run["algo"] != "piql" else ""
+        before = spread(run["return"][run["steps"].index(2500)]) if run["algo"] != "piql" else ""
         rows.append(f"| {ALGORITHMS[run['algo']]}, labels by {label} | {before} | {spread(run['return'][-1])} |")
-    return ["| | cloned, step 4,000 | step 8,000 |", "|---|---|---|", *rows]
+    return ["| | cloned, step 2,500 | step 5,000 |", "|---|---|---|", *rows]
 
 
 def of_reacher(runs: list[Run]) -> list[Run]:
@@ -123,8 +123,8 @@ def curves(runs: list[Run]) -> None:
         axis.fill_between(
             run["steps"], mean - deviation, mean + deviation, color=line.get_color(), alpha=0.15, linewidth=0
         )
-    axis.axvline(4000, color="black", linewidth=0.8, linestyle=":")
-    axis.annotate("cloning ends", (4050, axis.get_ylim()[0]), va="bottom", fontsize=8)
+    axis.axvline(2500, color="black", linewidth=0.8, linestyle=":")
+    axis.annotate("cloning ends", (2550, axis.get_ylim()[0]), va="bottom", fontsize=8)
     axis.set(xlabel="updates", ylabel="return (mean and standard deviation of 3 seeds)", title="Reacher-v5")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)

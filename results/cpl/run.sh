@@ -10,12 +10,12 @@ train() { # WORDS...: trains, and prints the run's name
 }
 
 # Reacher: a policy that is half trained acts with noise; one that is trained further tells what there is to regret.
-sac=(algo=sac env=reacher "algo.hidden_dims=[128,128]" algo.start_steps=1000)
-half=$(train "${sac[@]}" seed=1 steps=3000 eval.every=1000)
-whole=$(train "${sac[@]}" seed=0 steps=12000 eval.every=3000)
-[ -e $data/reacher.hdf5 ] || $rlbench data make "policy=$half" steps=125000 noise=0.3 --to $data/reacher.hdf5
+sac=(algo=sac env=reacher algo.start_steps=1000)
+half=$(train "${sac[@]}" seed=1 steps=3000 eval.every=1000 "algo.hidden_dims=[128,128]")
+whole=$(train "${sac[@]}" seed=0 steps=22000 eval.every=2000)
+[ -e $data/reacher.hdf5 ] || $rlbench data make "policy=$half" steps=50000 noise=0.3 --to $data/reacher.hdf5
 [ -e $data/reacher.npz ] || $rlbench data label env=reacher "dataset=file:$data/reacher.hdf5" "oracle=$whole" \
-  segments=2500 length=32 --to $data/reacher.npz
+  segments=1000 length=32 --to $data/reacher.npz
 $rlbench -m experiment=cpl_reacher
 $rlbench -m experiment=cpl_reacher algo=cpl dataset.label=partial_return
 
