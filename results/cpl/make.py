@@ -12,8 +12,6 @@ import matplotlib
 import numpy as np
 from omegaconf import OmegaConf
 
-from rlbench import config
-
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
@@ -21,12 +19,6 @@ HERE = Path(__file__).parent
 SCORES = HERE / "scores.jsonl"
 METRICS = ("return", "total_variation", "soft_regret", "regret", "gain")
 ALGORITHMS = {"cpl": "CPL", "cpl_kl": "CPL-KL", "cpl_bc": "CPL-BC", "pref_sft": "SFT of preferred", "piql": "P-IQL"}
-JUDGED = {
-    ("regret", "soft"): "regret",
-    ("regret", "sampled"): "regret, sampled",
-    ("partial_return", "soft"): "partial return",
-}
-
 Run = dict[str, Any]
 
 
@@ -43,10 +35,7 @@ def read(folder: Path) -> Run:
         "command": " ".join(["rlbench", *words]),
         "algo": cfg.algo.name,
         "env": cfg.env.name,
-        "env_seed": cfg.env.get("seed"),
         "label": cfg.dataset.get("label"),
-        "judged_by": cfg.dataset.get("judged_by"),
-        "labels": cfg.dataset.get("labels"),
         "steps": steps,
         **{
             name: [[float(f"{r[f'eval/{name}']:.5g}") for r in rows if r["step"] == step] for step in steps]
@@ -90,26 +79,16 @@ def of_reacher(runs: list[Run]) -> list[Run]:
 
 
 def exact_table(runs: list[Run]) -> list[str]:
+    order = list(ALGORITHMS)
     rows = []
-    best = [config.instantiate(config.compose(["algo=cpl", f"env.seed={seed}"]).env) for seed in range(3)]
-    returns = " / ".join(f"{env.returns(env.optimum)[0]:.2f}" for env in best)
-    for algo, name in ALGORITHMS.items():
-        for (judged, labels), title in JUDGED.items():
-            found = [
-                run for seed in range(3) for run in runs
-                if (run["algo"], run["env"], run["env_seed"]) == (algo, "maxent_tab", seed)
-                and (run["judged_by"], run["labels"], run["steps"][-1]) == (judged, labels, 3000)
-            ]  # fmt: skip
-            if len(found) == 3:
-                far = " / ".join(f"{run['total_variation'][-1][0]:.1g}" for run in found)
-                earned = " / ".join(f"{run['return'][-1][0]:.2f}" for run in found)
-                rows.append(f"| {name} | {title} | {far} | {earned} |")
-    return [
-        "| | labels by | total variation | return |",
-        "|---|---|---|---|",
-        f"| optimum |  | 0 | {returns} |",
-        *rows,
-    ]
+    for run in sorted(runs, key=lambda run: (run["env"], order.index(run["algo"]) if run["algo"] in order else 9)):
+        if run["env"] == "reacher":
+            continue
+        command = " ".join(word for word in run["command"].split() if not word.startswith("tracking="))
+        far = f"{run['total_variation'][-1][0]:.1g}" if "total_variation" in run else ""
+        gain = f"{run['gain'][-1][0]:.4f}" if "gain" in run else ""
+        rows.append(f"| `{command}` | {run['return'][-1][0]:.2f} | {far} | {gain} |")
+    return ["| command | return | total variation | gain |", "|---|---|---|---|", *rows]
 
 
 def curves(runs: list[Run]) -> None:

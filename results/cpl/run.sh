@@ -20,7 +20,5 @@ $rlbench -m experiment=cpl_reacher
 $rlbench -m experiment=cpl_reacher algo=cpl dataset.label=partial_return
 
 # Problems whose optimum is known.
-$rlbench -m algo=cpl,cpl_kl,pref_sft,piql env.seed=0,1,2 steps=3000
-$rlbench -m algo=cpl env.seed=0,1,2 dataset.labels=sampled steps=3000
-$rlbench -m algo=cpl env.seed=0,1,2 dataset.judged_by=partial_return steps=3000
+$rlbench -m algo=cpl,cpl_kl,cpl_bc,pref_sft,piql steps=3000
 $rlbench -m algo=cpl,piql env=lqr_pref steps=3000
