@@ -120,7 +120,8 @@ def main() -> None:
         after = rest.split("<!-- end -->\n", 1)[1]
         text = f"{before}<!-- {name} -->\n" + "\n".join(table) + f"\n<!-- end -->\n{after}"
     page.write_text(text)
-    curves(runs)
+    if of_reacher(runs):
+        curves(runs)
 
 
 if __name__ == "__main__":
