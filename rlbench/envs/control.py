@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import gymnasium
     from torch import Tensor
 
+    from rlbench.envs.simulators import Simulators
     from rlbench.task import ControlTask, Task
 
 
@@ -91,6 +92,12 @@ class Control(Problem):
                 hint = f"\ndid you mean {near[0]}?" if near else ""
                 raise UsageError(f"env={self.name}: there is no environment {self.id}{hint}") from error
 
+    def simulators(self) -> Simulators:
+        """Environments to play many episodes in at once."""
+        from rlbench.envs.simulators import Simulators
+
+        return Simulators(self.make)
+
     def dims(self) -> tuple[int, int]:
         """Widths of observation and action.
 
@@ -106,6 +113,14 @@ class Control(Problem):
             spaces = f"{env.observation_space} and {env.action_space}"
             raise UsageError(f"env={self.name} ({self.id}) has {spaces}: wanted a box of observations, one of actions")
         return int(np.prod(shapes[0])), int(np.prod(shapes[1]))
+
+    def discrete(self) -> bool:
+        """Whether an action is a choice: of n numbers, the place of the largest."""
+        import gymnasium
+
+        env = self.make()
+        env.close()
+        return isinstance(env.unwrapped.action_space, gymnasium.spaces.Discrete)
 
     def action_bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest actions, `[a]` each."""

@@ -62,25 +62,13 @@ def rollout(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns, lengths and successes (NaN: not known) of every episode, float64 `[S, B]` (see `evaluate`)."""
     shape = len(seeds), episodes
-    envs = [env.make() for _ in range(len(seeds) * episodes)]
-    starts = [start_seed(seed, episode) for seed in seeds for episode in range(episodes)]
-    first = [e.reset(seed=start)[0] for e, start in zip(envs, starts, strict=True)]
-    observations = np.asarray(first, dtype=np.float32)
-    returns, lengths, successes = np.zeros(len(envs)), np.zeros(len(envs)), np.full(len(envs), np.nan)
-    running = list(range(len(envs)))
-    while running:
-        batch = torch.as_tensor(observations.reshape(*shape, -1), device=device)
+    simulators = env.simulators()
+    simulators.begin([start_seed(seed, episode) for seed in seeds for episode in range(episodes)])
+    returns, lengths = np.zeros((2, len(seeds) * episodes))
+    while simulators.running.any():
+        batch = torch.tensor(simulators.observation.reshape(*shape, -1), device=device)
         actions = act(batch).flatten(0, 1).cpu().numpy()
-        still = []
-        for i in running:
-            observations[i], reward, terminated, truncated, info = envs[i].step(actions[i])
-            returns[i] += reward
-            lengths[i] += 1
-            if not (terminated or truncated):
-                still.append(i)
-            elif "success" in info:
-                successes[i] = info["success"]
-        running = still
-    for e in envs:
-        e.close()
-    return returns.reshape(shape), lengths.reshape(shape), successes.reshape(shape)
+        lengths += simulators.running
+        returns += simulators.step(actions)[0]
+    simulators.close()
+    return returns.reshape(shape), lengths.reshape(shape), simulators.success.reshape(shape)

@@ -34,7 +34,7 @@ def build(
     module, cls = config["_target_"].rsplit(".", 1)
     values = {k: v for k, v in config.items() if k not in ("defaults", "_target_", "name", "about", "budget")}
     for key, value in values.items():
-        if isinstance(value, str) and (tuned := re.match(r"\$\{tuned:([^,]+),", value)):
+        if isinstance(value, str) and (tuned := re.match(r"\$\{tuned:(\[.*?\]|[^,]+),", value)):
             values[key] = yaml.safe_load(tuned[1])
     assert not set(changes) - set(values)
     offline = isinstance(data, Transitions)
@@ -51,7 +51,7 @@ def build(
         features=Features(dims[0]),
     )
     assert offline == (config["about"]["needs"]["data"] == "transitions")
-    return getattr(importlib.import_module(module), cls)(task, **values | changes)
+    return getattr(importlib.import_module(module), cls)(task=task, **values | changes)
 
 
 def synthetic(rows: int = 600, observation_dim: int = 4, action_dim: int = 2, seed: int = 0) -> Transitions:

@@ -1,0 +1,182 @@
+"""Whole episodes, sampled with stochastic policies: the only data that the policy gradients see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlbench.algos.policy_gradient.policy import Policy
+from rlbench.envs.training import episode_seed
+from rlbench.errors import UsageError
+from rlbench.rng import SeedStreams
+from rlbench.task import ControlTask
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """E episodes of at most T steps for each of S seeds; shorter and fewer ones are filled up with zeros.
+
+    Attributes:
+        observation: `[S, E, T, d]`.
+        action: as it was sampled, `[S, E, T, a]`.
+        reward: `[S, E, T]`.
+        mask: 1 where a step was taken, else 0, `[S, E, T]`.
+        final: the observation after the last step, `[S, E, d]`.
+        terminated: 1 where the problem ended the episode, 0 where the clock did, `[S, E]`.
+    """
+
+    observation: Tensor
+    action: Tensor
+    reward: Tensor
+    mask: Tensor
+    final: Tensor
+    terminated: Tensor
+
+    @property
+    def steps(self) -> Tensor:
+        """Of each seed, `[S]`."""
+        return self.mask.sum((1, 2))
+
+    @property
+    def episodes(self) -> Tensor:
+        """Of each seed, `[S]`."""
+        return self.mask[..., 0].sum(1)
+
+    @property
+    def returns(self) -> Tensor:
+        """Mean undiscounted return of each seed's episodes, `[S]`."""
+        return self.reward.sum((1, 2)) / self.episodes
+
+    def cut(self, size: int) -> Rollouts:
+        """The same without what comes after the first `size` steps of a single seed, the last episode's end."""
+        steps = self.mask[0].sum(1)
+        left = (size - (steps.cumsum(0) - steps)).clamp(min=0)  # of the budget, when an episode begins
+        kept = self.mask * (torch.arange(self.mask.shape[2], device=left.device) < left[:, None])
+        cut = left < steps
+        following = self.observation[0, cut, left[cut].long()]
+        final, terminated = self.final.clone(), self.terminated.clone()
+        final[0, cut], terminated[0, cut] = following, 0.0
+        observation, action = (each * kept[..., None] for each in (self.observation, self.action))
+        return Rollouts(observation, action, self.reward * kept, kept, final, terminated)
+
+
+def joined(batches: Sequence[Rollouts], dim: int) -> Rollouts:
+    """Batches one behind the other along dimension 0 (seeds) or 1 (episodes), each filled up to the largest."""
+
+    def padded(value: Tensor, name: str) -> Tensor:
+        axes = (1, 2) if name in ("observation", "action", "reward", "mask") else (1,)
+        widths = [0] * (2 * value.ndim)
+        for axis in axes:
+            if axis != dim:
+                most = max(batch.mask.shape[axis] for batch in batches)
+                widths[2 * (value.ndim - 1 - axis) + 1] = most - value.shape[axis]
+        return torch.nn.functional.pad(value, widths)
+
+    return Rollouts(
+        *(torch.cat([padded(getattr(batch, f.name), f.name) for batch in batches], dim) for f in fields(Rollouts))
+    )
+
+
+class Sampler:
+    """Plays whole episodes, those of several seeds at once.
+
+    What happens in an episode depends on nothing but the policy, the seed, its number and those played with it, never
+    on other seeds: nothing has to be kept to play it again.
+
+    Args:
+        task: the problem.
+        policy: what acts.
+        horizon: steps after which an episode is cut; None: where the environment cuts it.
+    """
+
+    def __init__(self, task: ControlTask, policy: Policy, horizon: int | None) -> None:
+        self.task, self.policy = task, policy
+        limit = task.env.time_limit()
+        longest = min((each for each in (limit, horizon) if each is not None), default=None)
+        if longest is None:
+            raise UsageError(f"env={task.env.name} has no time limit\nalgo.horizon=STEPS cuts the episodes of training")
+        self.horizon: int = longest
+        self.simulators = task.env.simulators()
+
+    def sample(self, places: Sequence[int], theta: Tensor, first: Sequence[int], size: int) -> list[Rollouts]:
+        """For each of some seeds, episodes until they have at least `size` steps.
+
+        Those that will be needed in any case, however long they last, are played together.
+
+        Args:
+            places: of the seeds in the task, R of them.
+            theta: their policies, `[R, D]`.
+            first: the numbers of their first episodes.
+            size: steps for each.
+        """
+        parts: list[list[Rollouts]] = [[] for _ in places]
+        steps, episodes = [0 for _ in places], list(first)
+        while any(have < size for have in steps):
+            counts = [max(-(-(size - have) // self.horizon), 0) for have in steps]
+            short = [r for r, count in enumerate(counts) if count]
+            numbers = [range(episodes[r], episodes[r] + counts[r]) for r in short]
+            played = self.play([places[r] for r in short], theta[short], numbers)
+            for r, batch in zip(short, played, strict=True):
+                parts[r].append(batch)
+                steps[r] += int(batch.mask.sum())
+                episodes[r] += counts[r]
+        return [joined(each, 1) for each in parts]
+
+    @torch.no_grad()
+    def play(self, places: Sequence[int], theta: Tensor, numbers: Sequence[range]) -> list[Rollouts]:
+        """The episodes of these numbers, for each of R seeds: batches of one seed each."""
+        device, policy, most = self.task.device, self.policy, max(map(len, numbers))
+        seeds = [self.task.seeds[place] for place in places]
+        row = np.repeat(np.arange(len(numbers)), [len(each) for each in numbers])
+        slot = np.concatenate([np.arange(len(each)) for each in numbers])
+        self.simulators.begin([episode_seed(seeds[r], numbers[r][e]) for r, e in zip(row, slot, strict=True)])
+        noise = torch.stack([self.noise(seed, each, most) for seed, each in zip(seeds, numbers, strict=True)])
+        params = policy.params(theta)
+        shown = np.zeros((len(numbers), most, self.simulators.observation.shape[1]), dtype=np.float32)
+        columns: list[tuple[np.ndarray, Tensor, np.ndarray, np.ndarray]] = []
+        terminated = np.zeros(len(row), dtype=bool)
+        while self.simulators.running.any() and len(columns) < self.horizon:
+            shown[row, slot] = self.simulators.observation
+            running = self.simulators.running.copy()
+            observation = torch.tensor(shown, device=device)
+            action = policy.sample(params, observation, noise[:, :, len(columns)])
+            reward, ended = self.simulators.step(policy.taken(action).cpu().numpy()[row, slot])
+            terminated |= ended
+            columns.append((observation, action, reward, running))
+        observation, action = (torch.stack([column[i] for column in columns], 2) for i in (0, 1))
+        reward, mask = (
+            self.spread(np.stack([column[i] for column in columns], 1), row, slot, most) for i in (2, 3)
+        )
+        final, ends = (self.spread(each, row, slot, most) for each in (self.simulators.observation, terminated))
+        observation, action = (each * mask[..., None] for each in (observation, action))
+        whole = Rollouts(observation, action, reward, mask, final, ends)
+        return [part(whole, r, len(each)) for r, each in enumerate(numbers)]
+
+    def noise(self, seed: int, numbers: range, most: int) -> Tensor:
+        """Random numbers for the actions of one seed's episodes, `[most, H, z]`, zeros where there are fewer."""
+        streams = SeedStreams((seed,), f"episodes from {numbers.start}", self.task.device)
+        drawn = self.policy.noise(streams, len(numbers) * self.horizon)[0].unflatten(0, (-1, self.horizon))
+        return torch.nn.functional.pad(drawn, (0, 0, 0, 0, 0, most - len(numbers)))
+
+    def spread(self, values: np.ndarray, row: np.ndarray, slot: np.ndarray, most: int) -> Tensor:
+        """Values of all episodes, `[N, ...]`, by seed and episode: `[R, E, ...]`."""
+        out = np.zeros((row.max() + 1, most, *values.shape[1:]), dtype=np.float32)
+        out[row, slot] = values
+        return torch.from_numpy(out).to(self.task.device)
+
+
+def part(whole: Rollouts, place: int, episodes: int) -> Rollouts:
+    """The batch of one seed, no longer than it must be."""
+    longest = int(whole.mask[place].sum(1).max())
+    observation, action, reward, mask = (
+        getattr(whole, name)[place : place + 1, :episodes, :longest]
+        for name in ("observation", "action", "reward", "mask")
+    )
+    return Rollouts(
+        observation, action, reward, mask,
+        whole.final[place : place + 1, :episodes], whole.terminated[place : place + 1, :episodes],
+    )  # fmt: skip

@@ -1,0 +1,145 @@
+"""Estimates of gradients and Hessians against exact derivatives, and against autograd on the definition."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import grad, hessian
+
+from rlbench.algos.policy_gradient import estimators
+from rlbench.algos.policy_gradient.estimators import discounted, gradient, hessian_product, log_probs
+from rlbench.algos.policy_gradient.rollouts import Rollouts, joined
+from rlbench.envs.control import Control
+from tests.algos.helpers import build
+from tests.algos.policy_gradient.solved import chain, chain_return, close, deviation, lqr, lqr_return, played
+
+CARTPOLE = Control("cartpole", "CartPole-v1")
+SWIMMER = Control("swimmer", "Swimmer-v4")
+K = torch.tensor([0.8], dtype=torch.float64)
+
+
+def exact(value: Any, theta: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient, and Hessian times v, of an expected return."""
+    return grad(value)(theta), hessian(value)(theta) @ v
+
+
+def estimated(algorithm: Any, theta: Tensor, rollouts: Rollouts, v: Tensor) -> tuple[Tensor, Tensor]:
+    seeds = len(algorithm.task.seeds)
+    stacked, directions = theta.float().expand(seeds, -1), v.float().expand(seeds, -1)
+    weight = algorithm.weights(list(range(seeds)), rollouts)
+    g = gradient(algorithm.policy, stacked, rollouts, weight)
+    return g, hessian_product(algorithm.policy, stacked, rollouts, weight, directions)
+
+
+def wrong_products(algorithm: Any, theta: Tensor, rollouts: Rollouts, v: Tensor) -> dict[str, Tensor]:
+    """What comes out without the product with the score, and with the score's mean over the steps."""
+    weight = algorithm.weights(list(range(len(algorithm.task.seeds))), rollouts)
+
+    def product(of_score: Any) -> Tensor:
+        def surrogate(theta: Tensor) -> Tensor:
+            log_prob, slope = torch.func.jvp(
+                lambda theta: log_probs(algorithm.policy, theta, rollouts), (theta,), (v.float().expand_as(theta),)
+            )
+            total = (weight * (of_score(slope.detach()) * log_prob + slope)).sum((1, 2))
+            return (total / rollouts.episodes).sum()
+
+        return grad(surrogate)(theta.float().expand(len(algorithm.task.seeds), -1))
+
+    return {"no score": product(torch.zeros_like), "mean score": product(lambda slope: slope.mean(2, keepdim=True))}
+
+
+def test_lqr_has_the_derivatives_that_were_computed_by_hand() -> None:
+    first, second = exact(lambda k: -lqr_return(-k)[0], -K, torch.ones(1, dtype=torch.float64))
+    assert first.item() == pytest.approx(0.976163, abs=1e-6)  # theta = -k
+    assert -second.item() == pytest.approx(-2.877383, abs=1e-6)
+
+
+@pytest.mark.parametrize("baseline", ["none", "linear"])
+def test_lqr_estimates(baseline: str) -> None:
+    """20,000 episodes: within four standard errors of the truth; wrong estimators are far off."""
+    seeds = tuple(range(50))
+    algorithm = lqr("harpg", seeds, baseline=baseline)
+    v = torch.ones(1, dtype=torch.float64)
+    fitting = played(algorithm, -K, 20)
+    algorithm.values.fit(list(seeds), fitting, discounted(fitting.reward, 0.9))
+    other = lqr("harpg", tuple(range(100, 150)), baseline=baseline)
+    other.values = algorithm.values
+    rollouts = played(other, -K, 400)
+    g, product = estimated(other, -K, rollouts, v)
+    truth, curvature = exact(lambda theta: lqr_return(-theta)[0], -K, v)
+    assert close(g, truth), (g.mean(), truth)
+    assert close(product, curvature), (product.mean(), curvature)
+    assert (g.std(0) / 50**0.5 < 0.05).all()
+    assert (product.std(0) / 50**0.5 < 0.5).all()
+    if baseline == "linear":
+        for name, wrong in wrong_products(other, -K, rollouts, v).items():
+            assert (deviation(wrong, curvature) > 6).all(), name
+
+
+@pytest.mark.slow
+def test_lqr_estimates_of_many_episodes() -> None:
+    """300,000 episodes without a baseline: to 0.02 and 0.1."""
+    algorithm = lqr("harpg", (0, 1, 2, 3, 4), baseline="none")
+    v, found = torch.ones(1, dtype=torch.float64), []
+    for part in range(12):
+        places = list(range(5))
+        batches = algorithm.sampler.sample(places, -K.float().expand(5, 1), [part * 5000] * 5, 5000 * 40)
+        found.append(torch.stack(estimated(algorithm, -K, joined(batches, 0), v)))
+    g, product = torch.stack(found).mean((0, 2)).flatten().tolist()
+    assert -g == pytest.approx(0.976163, abs=0.02)
+    assert product == pytest.approx(-2.877383, abs=0.1)
+
+
+@pytest.mark.parametrize("episodes", [400, pytest.param(4000, marks=pytest.mark.slow)])
+def test_chain_estimates(episodes: int) -> None:
+    """Every component of gradient and Hessian-vector product, at a random theta: 50 seeds."""
+    generator = torch.Generator().manual_seed(3)
+    theta, v = torch.randn(2, 6, dtype=torch.float64, generator=generator)
+    algorithm = chain("harpg", tuple(range(50)), baseline="none")
+    rollouts = played(algorithm, theta, episodes)
+    g, product = estimated(algorithm, theta, rollouts, v)
+    truth, curvature = exact(chain_return, theta, v)
+    step = 1e-5 * torch.eye(6, dtype=torch.float64)
+    differences = torch.stack([chain_return(theta + d) - chain_return(theta - d) for d in step]) / 2e-5
+    torch.testing.assert_close(truth, differences, rtol=0, atol=1e-8)
+    assert close(g, truth), deviation(g, truth)
+    assert close(product, curvature), deviation(product, curvature)
+    for name, wrong in wrong_products(algorithm, theta, rollouts, v).items():
+        assert deviation(wrong, curvature).max() > 8, name
+
+
+@pytest.mark.parametrize(("env", "changes"), [(CARTPOLE, {}), (SWIMMER, {"learn_std": True})], ids=["choice", "box"])
+def test_networks_against_the_definition(env: Control, changes: dict[str, Any]) -> None:
+    """B v as sum over episodes of g <score, v> and the Hessian of Phi, each by autograd on one episode at a time."""
+    algorithm = build("harpg", env, (0, 5), hidden_dims=[4, 3], batch_size=60, horizon=25, **changes)
+    places = [0, 1]
+    rollouts = played(algorithm, algorithm.theta[0], 3)
+    v = torch.randn(algorithm.theta.shape, generator=torch.Generator().manual_seed(0))
+    weight = torch.randn(rollouts.mask.shape, generator=torch.Generator().manual_seed(1)) * rollouts.mask
+    theta = algorithm.theta + 0.1 * v.flip(1)
+    g = gradient(algorithm.policy, theta, rollouts, weight)
+    product = hessian_product(algorithm.policy, theta, rollouts, weight, v)
+    for s in places:
+        firsts, products = [], []
+        for e in range(int(rollouts.episodes[s])):
+            steps = int(rollouts.mask[s, e].sum())
+            observation, action = rollouts.observation[s, e, :steps], rollouts.action[s, e, :steps]
+
+            def log_prob(theta: Tensor, observation: Tensor = observation, action: Tensor = action) -> Tensor:
+                params = algorithm.policy.params(theta[None])
+                return algorithm.policy.log_prob(params, observation[None], action[None])[0]
+
+            def phi(theta: Tensor, log_prob: Any = log_prob, w: Tensor = weight[s, e, :steps]) -> Tensor:
+                return (w * log_prob(theta)).sum()
+
+            score = grad(lambda theta, log_prob=log_prob: log_prob(theta).sum())(theta[s])
+            firsts.append(grad(phi)(theta[s]))
+            products.append(firsts[-1] * (score @ v[s]) + hessian(phi)(theta[s]) @ v[s])
+        torch.testing.assert_close(g[s], torch.stack(firsts).mean(0), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(product[s], torch.stack(products).mean(0), rtol=1e-4, atol=1e-4)
+
+
+def test_discounted_sums() -> None:
+    found = estimators.discounted(torch.tensor([[1.0, 2.0, 4.0], [0.0, 0.0, 1.0]]), 0.5)
+    torch.testing.assert_close(found, torch.tensor([[3.0, 4.0, 4.0], [0.25, 0.5, 1.0]]))
