@@ -36,7 +36,7 @@ class Simulators:
         """Whether episodes ended in success, `[N]`; NaN: it is not known."""
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Take one action `[N, a]` in each running environment; returns rewards `[N]` and who terminated, bool `[N]`."""
+        """Take an action `[N, a]` in each running environment; returns rewards and who terminated, `[N]` each."""
         reward, ended = np.zeros(len(self.running)), np.zeros(len(self.running), dtype=bool)
         for i in np.flatnonzero(self.running):
             observation, reward[i], ended[i], truncated, info = self.envs[i].step(actions[i])

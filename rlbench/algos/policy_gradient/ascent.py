@@ -78,7 +78,7 @@ class Ascent(OnPolicy):
 
 @dataclass(kw_only=True, eq=False)
 class Momentum(Ascent):
-    """d_t is made of d_{t-1} and new gradients, which count eta_t = min(1, eta_0 (2 / (t + 2))^p), all in the beginning.
+    """d_t is made of d_{t-1} and new gradients, which count eta_t = eta_0 (2 / (t + 2))^p, and all at t = 0.
 
     Args:
         eta_0: first weight of the new gradient.

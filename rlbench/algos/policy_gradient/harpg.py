@@ -21,7 +21,7 @@ from rlbench.types import Count
 
 @dataclass(kw_only=True, eq=False)
 class HARPG(Momentum):
-    """With x_t = q theta_t + (1 - q) theta_{t-1}, q uniform in [0, 1], tau_t played by pi_{theta_t}, tau'_t by pi_{x_t}:
+    """With x_t = q theta_t + (1 - q) theta_{t-1}, q uniform, tau_t played by pi_{theta_t} and tau'_t by pi_{x_t}:
 
     v_t = B(tau'_t, x_t) (theta_t - theta_{t-1}), d_t = (1 - eta_t) (d_{t-1} + v_t) + eta_t g(tau_t, theta_t),
     theta_{t+1} = theta_t + alpha_t d_t, alpha_t = alpha_0 (2 / (t + 2))^(1/2). Both batches count.

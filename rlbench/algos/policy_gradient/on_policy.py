@@ -21,8 +21,8 @@ from rlbench.types import Count, Fraction, Positive
 class OnPolicy:
     """Iterations of sampling and improving; the unit of work is one environment step, of whichever batch.
 
-    An iteration takes place as soon as the steps done cover all of its episodes, which are played ahead. So a policy has
-    never seen more steps than the run counts, however long its episodes are; each seed goes on at its own pace.
+    An iteration takes place as soon as the steps done cover all of its episodes, which are played ahead: no policy has
+    seen more steps than the run counts, however long its episodes are. Each seed goes on at its own pace.
 
     A subclass says where the next iteration samples (`points`) and what it makes of it (`improve`), and names what it
     reports beside (`reported`), whether a batch ends with its last episode (`whole_episodes`), and the tensors that it
@@ -71,7 +71,7 @@ class OnPolicy:
         return [(self.theta[places], self.batch_size)]
 
     def improve(self, places: list[int], batches: list[Rollouts]) -> dict[str, Tensor]:
-        """Change the policies of some seeds, knowing a batch for each of `points`; returns what is `reported`, `[R]`."""
+        """Change the policies of some seeds, given a batch for each of `points`; returns what is `reported`, `[R]`."""
         raise NotImplementedError
 
     def state(self) -> dict[str, Tensor]:
@@ -96,7 +96,7 @@ class OnPolicy:
     def alike(self, places: list[int]) -> list[list[int]]:
         """Those whose next iteration is the first, and the others."""
         first = (self.iteration[places] == 0).tolist()
-        groups = ([p for p, is_first in zip(places, first, strict=True) if is_first == wanted] for wanted in (True, False))
+        groups = [[p for p, each in zip(places, first, strict=True) if each == wanted] for wanted in (True, False)]
         return [group for group in groups if group]
 
     def play_ahead(self, places: list[int]) -> None:

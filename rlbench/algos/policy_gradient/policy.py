@@ -57,9 +57,7 @@ class Policy:
     def params(self, theta: Tensor) -> Params:
         """The tensors that vectors consist of, views `[S, ...]`."""
         parts = theta.split([math.prod(shape) for shape in self.shapes.values()], 1)
-        return {
-            name: part.unflatten(1, shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
+        return {name: part.unflatten(1, shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
     def mode(self, params: Params, observation: Tensor) -> Tensor:
         """The likeliest action, `[S, B, a]`, as the environment takes it."""

@@ -1,7 +1,7 @@
 """PPO: proximal policy optimisation with a clipped objective.
 
-Schulman et al., "Proximal Policy Optimization Algorithms" (arXiv 1707.06347), with advantages by GAE (Schulman et al., ICLR
-2016), normalised over the batch, as all implementations have it.
+Schulman et al., "Proximal Policy Optimization Algorithms" (arXiv 1707.06347), with advantages by GAE (Schulman et al.,
+ICLR 2016), normalised over the batch, as all implementations have it.
 """
 
 from __future__ import annotations

@@ -148,9 +148,7 @@ class Sampler:
             terminated |= ended
             columns.append((observation, action, reward, running))
         observation, action = (torch.stack([column[i] for column in columns], 2) for i in (0, 1))
-        reward, mask = (
-            self.spread(np.stack([column[i] for column in columns], 1), row, slot, most) for i in (2, 3)
-        )
+        reward, mask = (self.spread(np.stack([column[i] for column in columns], 1), row, slot, most) for i in (2, 3))
         final, ends = (self.spread(each, row, slot, most) for each in (self.simulators.observation, terminated))
         observation, action = (each * mask[..., None] for each in (observation, action))
         whole = Rollouts(observation, action, reward, mask, final, ends)

@@ -9,7 +9,7 @@ from torch import Tensor
 from rlbench.algos.policy_gradient import harpg
 from tests.algos.policy_gradient.solved import lqr, lqr_return
 
-SMALL = {"batch_size": 40, "hessian_batch_size": 40, "eta_0": 0.1}
+SHORT = {"horizon": 1, "batch_size": 1}
 
 
 def derivative(theta: Tensor) -> Tensor:
@@ -26,20 +26,21 @@ def curvature(theta: Tensor) -> Tensor:
 
 def errors(monkeypatch: pytest.MonkeyPatch, alpha: float, with_hessian: bool) -> tuple[float, float]:
     """Root mean square of d_t - dJ/dk of N-HARPG with constant alpha and eta when it comes by k = 0.8; |J''| there."""
-    algorithm = lqr("nharpg", tuple(range(6)), **{**SMALL, "alpha_0": alpha})
+    algorithm = lqr("nharpg", tuple(range(12)), hessian_batch_size=1, eta_0=0.1, alpha_0=alpha, **SHORT)
     monkeypatch.setattr(type(algorithm), "alpha_power", 0.0)
     monkeypatch.setattr(type(algorithm), "eta_power", 0.0)
-    monkeypatch.setattr(algorithm, "gradient", lambda places, theta, rollouts: derivative(theta))
+    monkeypatch.setattr(algorithm, "gradient", lambda *given: derivative(given[1]))
 
-    def product(policy: Any, theta: Tensor, rollouts: Any, weight: Tensor, v: Tensor) -> Tensor:
+    def product(*given: Any) -> Tensor:
+        theta, v = given[1], given[4]
         return curvature(theta) * v if with_hessian else torch.zeros_like(v)
 
     monkeypatch.setattr(harpg, "hessian_product", product)
     for theta in (algorithm.theta, algorithm.previous):
         theta -= 0.8 - 40 * alpha
-    algorithm.train(40 + 40 * 80)
+    algorithm.train(1 + 40 * 2)
     here = algorithm.previous
-    torch.testing.assert_close(here, torch.full((6, 1), -0.8), rtol=0, atol=1e-5)
+    torch.testing.assert_close(here, torch.full((12, 1), -0.8), rtol=0, atol=1e-5)
     return float((algorithm.d - derivative(here)).square().mean().sqrt()), float(curvature(here).abs().mean())
 
 
@@ -57,11 +58,11 @@ def test_igt_has_no_lag_where_the_return_is_quadratic(monkeypatch: pytest.Monkey
     """N-PG-IGT's direction is the gradient at theta_t, to rounding; momentum without transport is late."""
     found = {}
     for name in ("npg_igt", "nsgdm"):
-        algorithm = lqr(name, (0, 1), batch_size=40, eta_0=0.2, alpha_0=0.01)
+        algorithm = lqr(name, (0, 1), eta_0=0.2, alpha_0=0.01, **SHORT)
         monkeypatch.setattr(type(algorithm), "alpha_power", 0.0)
         monkeypatch.setattr(type(algorithm), "eta_power", 0.0)
-        monkeypatch.setattr(algorithm, "gradient", lambda places, theta, rollouts: -3.0 * (theta - 2.0))
-        algorithm.train(60 * 40)
+        monkeypatch.setattr(algorithm, "gradient", lambda *given: -3.0 * (given[1] - 2.0))
+        algorithm.train(60)
         assert (algorithm.iteration == 60).all()
         found[name] = (algorithm.d + 3.0 * (algorithm.previous - 2.0)).abs()
     assert (found["npg_igt"] < 1e-4).all()
