@@ -139,6 +139,7 @@ def test_the_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
         "cocoa_d4rl": 408,
         "hopper_embedded": 24,
         "hopper_short": 1,
+        "npg_mujoco": 1350,
         "recovering_bandit_full": 1,
     }
 

@@ -32,7 +32,7 @@ env = gymnasium.make("{env}"{options})
 observation, _ = env.reset(seed=0)
 score, done = 0.0, False
 while not done:
-    action = policy(torch.as_tensor(observation, dtype=torch.float32).reshape(1, -1))[0].numpy()
+    action = policy(torch.as_tensor(observation, dtype=torch.float32).reshape(1, -1))[0].numpy(){choice}
     observation, reward, terminated, truncated, _ = env.step(action)
     score, done = score + reward, terminated or truncated
 print("return", score)
@@ -47,7 +47,7 @@ env = gymnasium.make("{env}"{options})
 observation, _ = env.reset(seed=0)
 score, done = 0.0, False
 while not done:
-    action = policy.run(None, {{"observation": observation.astype(numpy.float32).reshape(1, -1)}})[0][0]
+    action = policy.run(None, {{"observation": observation.astype(numpy.float32).reshape(1, -1)}})[0][0]{choice}
     observation, reward, terminated, truncated, _ = env.step(action)
     score, done = score + reward, terminated or truncated
 print("return", score)
@@ -109,7 +109,9 @@ def main(argv: Sequence[str]) -> int:
             torchscript(policy(algorithm, place), task).save(str(path))
         files.append(path)
     options = "".join(f", {name}={value!r}" for name, value in task.env.kwargs.items())
-    write_atomically(out / "example.py", example.format(file=files[0].name, env=task.env.id, options=options))
+    choice = ".argmax()" if task.env.discrete() else ""
+    text = example.format(file=files[0].name, env=task.env.id, options=options, choice=choice)
+    write_atomically(out / "example.py", text)
     for path in [*files, out / "example.py"]:
         print(path)
     return 0

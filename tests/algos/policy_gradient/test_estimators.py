@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.func import grad, hessian
+from torch.autograd.functional import hessian, jacobian
 
 from rlbench.algos.policy_gradient import estimators
 from rlbench.algos.policy_gradient.estimators import along, discounted, gradient, hessian_product, log_probs, phi
@@ -21,7 +21,7 @@ K = torch.tensor([0.8], dtype=torch.float64)
 
 def exact(value: Any, theta: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient, and Hessian times v, of an expected return."""
-    return grad(value)(theta), hessian(value)(theta) @ v
+    return jacobian(value, theta), hessian(value, theta) @ v
 
 
 def estimated(algorithm: Any, theta: Tensor, rollouts: Rollouts, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,9 +132,9 @@ def test_networks_against_the_definition(env: Control, changes: dict[str, Any]) 
             def objective(theta: Tensor, log_prob: Any = log_prob, w: Tensor = weight[s, e, :steps]) -> Tensor:
                 return (w * log_prob(theta)).sum()
 
-            score = grad(lambda theta, log_prob=log_prob: log_prob(theta).sum())(theta[s])
-            firsts.append(grad(objective)(theta[s]))
-            products.append(firsts[-1] * (score @ v[s]) + hessian(objective)(theta[s]) @ v[s])
+            score = jacobian(log_prob, theta[s]).sum(0)
+            firsts.append(jacobian(objective, theta[s]))
+            products.append(firsts[-1] * (score @ v[s]) + hessian(objective, theta[s]) @ v[s])
         torch.testing.assert_close(g[s], torch.stack(firsts).mean(0), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(product[s], torch.stack(products).mean(0), rtol=1e-4, atol=1e-4)
 
