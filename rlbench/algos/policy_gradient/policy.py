@@ -95,7 +95,8 @@ class Categorical(Policy):
         super().__init__(task, hidden_dims, task.networks.action_dim)
 
     def mode(self, params: Params, observation: Tensor) -> Tensor:
-        return self.net(params, observation)
+        scores = self.net(params, observation)
+        return F.one_hot(scores.argmax(-1), scores.shape[-1]).to(scores.dtype)
 
     def noise(self, rng: SeedStreams, steps: int) -> Tensor:
         return rng.uniform(steps, 1)
