@@ -149,14 +149,16 @@ class OnPolicy:
         found = self.task.env.exact(policy, self.gamma)
         return metrics if found is None else {**metrics, "eval/exact_return": found[0], "eval/gap": found[1]}
 
-    def state_dict(self) -> dict[str, Any]:
+    def saved(self) -> dict[str, Tensor]:
+        """All that changes but the step."""
         counters = {"iteration": self.iteration, "episodes": self.episodes, "spent": self.spent}
-        tensors = {**self.state(), **counters, **self.metrics}
-        return {"step": self.step, "tensors": {name: value.clone() for name, value in tensors.items()}}
+        return {**self.state(), **counters, **self.metrics}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step, "tensors": {name: value.clone() for name, value in self.saved().items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step, saved = state["step"], state["tensors"]
-        counters = {"iteration": self.iteration, "episodes": self.episodes, "spent": self.spent}
-        for name, value in {**self.state(), **counters, **self.metrics}.items():
-            value.copy_(saved[name])
+        self.step, tensors = state["step"], state["tensors"]
+        for name, value in self.saved().items():
+            value.copy_(tensors[name])
         self.ahead = [[] for _ in self.task.seeds]

@@ -24,7 +24,7 @@ from rlbench.types import Count, Fraction, Positive
 class PPO(OnPolicy):
     """Maximises mean min(rho A, clip(rho, 1 - c, 1 + c) A) - mean (V - R)^2, rho = pi_theta(a|s) / pi_old(a|s).
 
-    A batch has exactly `batch_size` steps: what its last episode has more is not looked at.
+    A batch has exactly `batch_size` steps, so that all seeds go on together: its last episode is cut.
 
     Args:
         minibatch_size: steps in a minibatch.

@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import Tensor
 
-from rlbench import config
 from rlbench.algos.policy_gradient.rollouts import Rollouts, joined
 from rlbench.envs.chain3 import Chain3, expected_return
 from rlbench.envs.lqr1d import LQR1D, System
@@ -53,8 +52,3 @@ def deviation(samples: Tensor, exact: Tensor) -> Tensor:
     """How many standard errors the mean of independent samples is off, `[D]`."""
     samples = samples.double()
     return (samples.mean(0) - exact).abs() / (samples.std(0) / len(samples) ** 0.5)
-
-
-def composed(*words: str) -> Any:
-    """The environment that a user gets."""
-    return config.instantiate(config.compose(["algo=vanilla_pg", *words]).env)
