@@ -22,7 +22,7 @@ ALGOS = Choices().options("algo")
 
 def learner(kind: str) -> str:
     """An algorithm that solves this kind of problem and needs no data."""
-    needs = {name: Choices().about("algo", name).get("needs") for name in ALGOS}
+    needs = {name: Choices().about("algo", name)["needs"] for name in ALGOS}
     kinds = {name: need["env"] if isinstance(need["env"], list) else [need["env"]] for name, need in needs.items()}
     return next(name for name, need in needs.items() if need["data"] == "none" and kind in kinds[name])
 

@@ -47,7 +47,7 @@ class OnPolicy:
     horizon: Count | None
 
     # without annotations: these are no parameters
-    reported = ()
+    reported = tuple[str, ...]()
     whole_episodes = True
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ ICLR 2016), normalised over the batch, as all implementations have it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -59,8 +60,7 @@ class PPO(OnPolicy):
         for _ in range(self.epochs):
             order = torch.cat([stream.permutation(rows.action.shape[1]) for stream in streams])
             for index in order.split(self.minibatch_size, 1):
-                minibatch = rows.chosen(index)
-                grads, metrics = gradients(lambda p, minibatch=minibatch: self.loss(p, minibatch), self.learned)
+                grads, metrics = gradients(partial(self.loss, rows=rows.chosen(index)), self.learned)
                 self.optimizer.step(grads)
         return metrics
 

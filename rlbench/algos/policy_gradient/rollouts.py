@@ -137,21 +137,21 @@ class Sampler:
         noise = torch.stack([self.noise(seed, each, most) for seed, each in zip(seeds, numbers, strict=True)])
         params = policy.params(theta)
         shown = np.zeros((len(numbers), most, self.simulators.observation.shape[1]), dtype=np.float32)
-        columns: list[tuple[np.ndarray, Tensor, np.ndarray, np.ndarray]] = []
+        seen, done = list[tuple[Tensor, Tensor]](), list[tuple[np.ndarray, np.ndarray]]()
         terminated = np.zeros(len(row), dtype=bool)
-        while self.simulators.running.any() and len(columns) < self.horizon:
+        while self.simulators.running.any() and len(done) < self.horizon:
             shown[row, slot] = self.simulators.observation
             running = self.simulators.running.copy()
             observation = torch.tensor(shown, device=device)
-            action = policy.sample(params, observation, noise[:, :, len(columns)])
+            action = policy.sample(params, observation, noise[:, :, len(done)])
             reward, ended = self.simulators.step(policy.taken(action).cpu().numpy()[row, slot])
             terminated |= ended
-            columns.append((observation, action, reward, running))
-        observation, action = (torch.stack([column[i] for column in columns], 2) for i in (0, 1))
-        reward, mask = (self.spread(np.stack([column[i] for column in columns], 1), row, slot, most) for i in (2, 3))
+            seen.append((observation, action))
+            done.append((reward, running))
+        observations, actions = (torch.stack(each, 2) for each in zip(*seen, strict=True))
+        rewards, mask = (self.spread(np.stack(each, 1), row, slot, most) for each in zip(*done, strict=True))
         final, ends = (self.spread(each, row, slot, most) for each in (self.simulators.observation, terminated))
-        observation, action = (each * mask[..., None] for each in (observation, action))
-        whole = Rollouts(observation, action, reward, mask, final, ends)
+        whole = Rollouts(observations * mask[..., None], actions * mask[..., None], rewards, mask, final, ends)
         return [part(whole, r, len(each)) for r, each in enumerate(numbers)]
 
     def noise(self, seed: int, numbers: range, most: int) -> Tensor:

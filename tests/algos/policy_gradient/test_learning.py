@@ -10,7 +10,7 @@ from rlbench import config
 from rlbench.build import build
 
 EPISODE = 40
-# Medians over eight seeds, measured after 16,000 episodes: 0.004, 0.0000, 0.026 and 0.002.
+# Medians over eight seeds after 4,000 episodes; measured: 0.0124, 0.0003, 0.0404 and 0.0033.
 BOUNDS = {"vanilla_pg": 0.02, "npg_igt": 0.02, "harpg": 0.05, "nharpg": 0.1}
 
 
@@ -37,7 +37,7 @@ def test_igt_is_ahead_of_plain_ascent_at_first() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("algo", BOUNDS)
 def test_the_best_gain_is_found(algo: str) -> None:
-    assert gaps(algo, "lqr1d", 16000 * EPISODE).median() < BOUNDS[algo]
+    assert gaps(algo, "lqr1d", 4000 * EPISODE).median() < BOUNDS[algo]
 
 
 @pytest.mark.parametrize("algo", ["trpo", "ppo"])
