@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rlbench.algos.policy_gradient.rollouts import Rollouts, joined
@@ -28,6 +29,15 @@ def chain(name: str, seeds: tuple[int, ...] = (0,), **changes: Any) -> Any:
 def lqr_return(k: Tensor) -> Tensor:
     """J(k), to be differentiated."""
     return SYSTEM.expected_return(k, SIGMA, GAMMA)
+
+
+def lqr_return_until(k: Tensor, horizon: int) -> Tensor:
+    """J(k) of the first steps: what episodes that are cut tell of."""
+    square, total = torch.ones_like(k), torch.zeros_like(k)
+    for h in range(horizon):
+        total = total - GAMMA**h * ((SYSTEM.q + SYSTEM.r * k**2) * square + SYSTEM.r * SIGMA**2)
+        square = (SYSTEM.A - SYSTEM.B * k) ** 2 * square + SYSTEM.B**2 * SIGMA**2 + SYSTEM.W
+    return total
 
 
 def chain_return(theta: Tensor) -> Tensor:
