@@ -139,6 +139,8 @@ def test_the_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
         "cocoa_d4rl": 408,
         "cpl_metaworld": 300,
         "cpl_reacher": 5,
+        "dpo_hh": 1,
+        "dpo_imdb": 13,
         "hdpo_full": 456,
         "hdpo_networks_full": 486,
         "hopper_embedded": 24,
@@ -162,7 +164,8 @@ def test_a_sweep_is_a_list_of_lists(tmp_path: Path, sweep: str) -> None:
 
 @pytest.mark.parametrize("name", Choices().options("experiment"))
 def test_every_experiment_can_be_run(name: str) -> None:
-    kinds = {tuple(cell[:3]): cell for cell in cells(f"experiment={name}", "seed=0")}
+    of_your_own = ["dataset.path=reviews.jsonl"] if name == "dpo_imdb" else []
+    kinds = {tuple(cell[:3]): cell for cell in cells(f"experiment={name}", "seed=0", *of_your_own)}
     chooses = "override /algo" in Choices().files["experiment"][name].read_text()
     for cell in kinds.values():
         algorithm = [] if chooses or any(word.startswith("algo=") for word in cell) else ["algo=bc"]
