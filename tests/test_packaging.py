@@ -19,7 +19,10 @@ import rlbench
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-EXTRAS = ("video", "onnx", "minari", "robotics", "ogbench", "minigrid", "search", "dashboard", "views")
+EXTRAS = (
+    *("video", "onnx", "minari", "robotics", "ogbench", "minigrid", "search", "dashboard", "views"),
+    *("language", "evolution", "box2d", "metaworld"),
+)
 
 
 def declared(*extras: str) -> dict[str, Requirement]:
