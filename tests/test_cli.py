@@ -78,7 +78,7 @@ def test_refusal_is_quick() -> None:
         (["algo=iql", "--confg-dir", "x"], 2, ["no option --confg-dir", "did you mean --config-dir?"]),
         (["list", "algos"], 2, ["argument group: invalid choice", "`rlbench list --help` explains"]),
         (["describe", "seed=1"], 2, ["nothing to describe in seed=1", "name an algo=, env= or dataset="]),
-        (["seed=1"], 2, ["no algorithm given", "there are bc"]),
+        (["seed=1"], 2, ["no algorithm given", "there are base_stock, bc, "]),
         (["algo=iql", "env=hopper", "list"], 2, ["'list' is neither a command", "`rlbench --help` lists"]),
     ],
 )

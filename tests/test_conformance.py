@@ -10,18 +10,19 @@ from rlbench.choices import Choices, read
 from rlbench.conformance import CHECKS, Subject
 
 BASES = ["base=iql", "base=mopo"]  # one without and one with a dynamics model of its own
+LONG = {"algo=cocoa base=mopo", "algo=taxons"}  # their parts are met in others
 
 
 def subjects() -> Iterator[Any]:
-    """What chooses each algorithm; of those of one class, which differ in settings, all but the first are slow."""
+    """What chooses each algorithm; of those of one class, all but the first are slow."""
     met: set[str] = set()
     for name, path in Choices().files["algo"].items():
         target = read(path)["_target_"]
-        marks = [pytest.mark.slow] if target in met else []
-        met.add(target)
         for base in [[each] for each in BASES] if name == "cocoa" else [[]]:
             words = [f"algo={name}", *base]
-            yield pytest.param(words, id=" ".join(words), marks=marks)
+            long = target in met or " ".join(words) in LONG
+            yield pytest.param(words, id=" ".join(words), marks=[pytest.mark.slow] if long else [])
+        met.add(target)
 
 
 @pytest.mark.parametrize("check", CHECKS)

@@ -63,6 +63,12 @@ def words(group: str, name: str) -> list[str]:
             model, data = ["env.model=gpt2"], ["dataset=pref_file:pairs.jsonl"]
             needed = {"text": [*model, *data], "text_tiny": data}
             return ["algo=dpo", f"env={name}", *needed.get(name, [])]
+        case "dataset" if name == "pref_segments":
+            return ["algo=cpl", "env=reacher", "dataset=pref_segments:segments.npz"]
+        case "dataset" if name == "pref_exact":
+            return ["algo=cpl"]
+        case "env" if Choices().about(group, name)["is"] == "solved control":
+            return ["algo=cpl", f"env={name}"]
         case "dataset" if name == "demand":
             return ["algo=hdpo", "dataset=demand:demand.npy"]
         case "dataset":
@@ -107,12 +113,13 @@ def test_published_settings_are_of_their_types_and_for_datasets_that_exist(algo:
     text = (CONF / "algo" / f"{algo}.yaml").read_text()
     named = set(re.findall(r"[{,](\w+-\w+):", text))
     choices = Choices()
-    abouts = {level: choices.about("dataset", level) for level in choices.options("dataset")}
-    there = {f"{env}-{level}" for level, about in abouts.items() for env in about.get("envs", [])}
-    assert named <= there | {f"{env}-online" for env in choices.options("env")}
+    there = {f"{env}-online": "none" for env in choices.options("env")}
+    for dataset in choices.options("dataset"):
+        level = read(CONF / "dataset" / f"{dataset}.yaml").get("level", dataset)
+        there |= {f"{env}-{level}": dataset for env in choices.about("dataset", dataset).get("envs", [])}
+    assert named <= there.keys()
     for choice in sorted(named):
-        env, _, level = choice.partition("-")
-        config.compose([f"algo={algo}", f"env={env}", f"dataset={'none' if level == 'online' else level}"])
+        config.compose([f"algo={algo}", f"env={choice.partition('-')[0]}", f"dataset={there[choice]}"])
 
 
 @pytest.mark.parametrize("algo", ALGOS)
