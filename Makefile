@@ -37,7 +37,7 @@ help: ## list these commands
 run: $(INSTALLED) ## set everything up, then run the main job at a size that ends within 10 minutes on 2 cores
 	$(BIN)/rlbench algo=cocoa env=hopper preset=quick dataset.size=50000 algo.dynamics.max_epochs=15
 
-test: $(INSTALLED) ## set everything up, then run the tests (under 10 minutes on 2 cores)
+test: $(INSTALLED) ## set everything up, then run the tests (some 10 minutes on 2 cores)
 	$(PYTEST) -m "not slow and not slurm"
 
 test-cluster: $(INSTALLED) ## run the tests on a practice SLURM cluster (as root, after launch/cluster install)
