@@ -297,7 +297,9 @@ class Campaign:
         """Others pass on one of the nodes."""
         if self.headless or not self.at_work():
             return None
-        return self.cluster.sbatch("sleep 2", "-phigh", f"-w{(node := self.node())}", "--exclusive") and node
+        node = self.node()
+        # Lost with its node, a job that may go back to the queue would be held there for ever.
+        return self.cluster.sbatch("sleep 2", "-phigh", f"-w{node}", "--exclusive", "--no-requeue") and node
 
     def fill_disk(self) -> object:
         """No byte more for a run, for a while."""
