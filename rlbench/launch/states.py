@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.errors import RunError
+from rlbench.files import parse_yaml
 from rlbench.launch.start import Job, place
 from rlbench.launch.sweep import Planned, Sweep, is_seed
 from rlbench.tracking.rundir import RunDir, Score
@@ -53,10 +54,8 @@ class State:
         Raises:
             RunError: the directory is damaged.
         """
-        import yaml
-
         run = RunDir.open(directory)
-        return cls.of(Planned(run.overrides(), yaml.safe_load(run.config()), str(directory)))
+        return cls.of(Planned(run.overrides(), parse_yaml(run.config()), str(directory)))
 
     @property
     def step(self) -> int:

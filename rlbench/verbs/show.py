@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from rlbench.cli import Parser
+from rlbench.files import parse_yaml
 from rlbench.paths import results_root
 from rlbench.tracking.progress import result
 from rlbench.tracking.rundir import resolve
@@ -24,10 +25,8 @@ def main(argv: Sequence[str]) -> int:
     status, score = run.status(), run.score()
     files = sorted(str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file())
     if given.json:
-        import yaml
-
         last = None if score is None else {"metric": score.metric, "step": score.step, "values": score.values}
-        config = yaml.safe_load(run.config())
+        config = parse_yaml(run.config())
         print(json.dumps({"id": run.id, "path": str(run.path), "status": status, "score": last, "meta": run.meta(),
                           "config": config, "files": files}, indent=1))  # fmt: skip
         return 0

@@ -7,9 +7,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-import yaml
 
 from rlbench import config, paths
+from rlbench.choices import read
 from rlbench.envs.inventory.network import WINDOW, Simulator
 from rlbench.envs.inventory.problems import Inventory
 from rlbench.envs.inventory.task import begun
@@ -76,7 +76,7 @@ def make(problem: str, **settings: Any) -> InventoryEnv:
         problem: one of those that `rlbench list env` shows as inventory, e.g. `inv_one_store`.
         settings: what is to differ from its file.
     """
-    content = yaml.safe_load((paths.conf_root() / "env" / f"{problem}.yaml").read_text())
+    content = read(paths.conf_root() / "env" / f"{problem}.yaml")
     env: Inventory = config.instantiate({**content, **settings})
     env.require()
     return InventoryEnv(env)
