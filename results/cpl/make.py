@@ -3,63 +3,33 @@
 `scores.jsonl` keeps what they are made of, one run a line; runs that are not there any more keep theirs.
 """
 
-import json
-import os
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
-from omegaconf import OmegaConf
+
+from results.tables import Finished, Run, by_name, collect, spread, write
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
-SCORES = HERE / "scores.jsonl"
 METRICS = ("return", "total_variation", "soft_regret", "regret", "gain")
 ALGORITHMS = {"cpl": "CPL", "cpl_kl": "CPL-KL", "cpl_bc": "CPL-BC", "pref_sft": "SFT of preferred", "piql": "P-IQL"}
-Run = dict[str, Any]
 
 
-def read(folder: Path) -> Run:
-    """One finished run: what it was, and its metrics `[evaluations, seeds]` with their steps."""
-    cfg = OmegaConf.load(folder / "config.yaml")
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    rows = sorted((row for row in rows if "eval/return" in row), key=lambda row: (row["step"], row["seed"]))
-    steps = sorted({row["step"] for row in rows})
-    names = [name for name in METRICS if f"eval/{name}" in rows[0]]
-    words: Any = OmegaConf.to_container(OmegaConf.load(folder / "overrides.yaml"))
+def read(run: Finished) -> Run:
+    """What it was, and its metrics `[evaluations, seeds]` with their steps."""
+    config = run.config
+    found = {name: run.curve(f"eval/{name}", lambda x: float(f"{x:.5g}")) for name in METRICS}
     return {
-        "run": "/".join(folder.parts[-3:]),
-        "command": " ".join(["rlbench", *words]),
-        "algo": cfg.algo.name,
-        "env": cfg.env.name,
-        "label": cfg.dataset.get("label"),
-        "steps": steps,
-        **{
-            name: [[float(f"{r[f'eval/{name}']:.5g}") for r in rows if r["step"] == step] for step in steps]
-            for name in names
-        },
+        **run.named(),
+        "algo": config["algo"]["name"],
+        "env": config["env"]["name"],
+        "label": config["dataset"].get("label"),
+        "steps": list(found["return"]),
+        **{name: list(curve.values()) for name, curve in found.items() if curve},
     }
-
-
-def collect() -> list[Run]:
-    known = {run["run"]: run for run in map(json.loads, SCORES.read_text().splitlines())} if SCORES.exists() else {}
-    runs = Path(os.environ.get("RLBENCH_RESULTS", "results")) / "runs"
-    for pattern in ("*/*-exact", "*/reacher-*"):
-        for status in runs.glob(f"{pattern}/*/status.json"):
-            if json.loads(status.read_text())["state"] == "finished":
-                run = read(status.parent)
-                known[run["run"]] = run
-    found = sorted(known.values(), key=lambda run: run["run"])
-    SCORES.write_text("".join(json.dumps(run) + "\n" for run in found))
-    return found
-
-
-def spread(values: Any) -> str:
-    """Mean ± standard deviation over seeds."""
-    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
 
 
 def reacher_table(runs: list[Run]) -> list[str]:
@@ -67,8 +37,8 @@ def reacher_table(runs: list[Run]) -> list[str]:
     rows = [f"| SAC, {run['steps'][-1]:,} steps |  | {run['return'][-1][0]:.2f} |" for run in oracles]
     for run in of_reacher(runs):
         label = "regret" if run["label"] == "rl_sum" else "partial return"
-        before = spread(run["return"][run["steps"].index(2500)]) if run["algo"] != "piql" else ""
-        rows.append(f"| {ALGORITHMS[run['algo']]}, labels by {label} | {before} | {spread(run['return'][-1])} |")
+        before = spread(run["return"][run["steps"].index(2500)], 2) if run["algo"] != "piql" else ""
+        rows.append(f"| {ALGORITHMS[run['algo']]}, labels by {label} | {before} | {spread(run['return'][-1], 2)} |")
     return ["| | cloned, step 2,500 | step 5,000 |", "|---|---|---|", *rows]
 
 
@@ -112,14 +82,8 @@ def curves(runs: list[Run]) -> None:
 
 
 def main() -> None:
-    runs = collect()
-    page = HERE / "README.md"
-    text = page.read_text()
-    for name, table in {"reacher": reacher_table(runs), "exact": exact_table(runs)}.items():
-        before, rest = text.split(f"<!-- {name} -->\n")
-        after = rest.split("<!-- end -->\n", 1)[1]
-        text = f"{before}<!-- {name} -->\n" + "\n".join(table) + f"\n<!-- end -->\n{after}"
-    page.write_text(text)
+    runs = collect(HERE, ["*/*-exact", "*/reacher-*"], read, by_name)
+    write(HERE, {"reacher": reacher_table(runs), "exact": exact_table(runs)})
     if of_reacher(runs):
         curves(runs)
 

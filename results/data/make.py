@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
+from results.tables import write
+
 HERE = Path(__file__).parent
 STEPS = 5000
 LEVELS = ["random", "medium", "medium_replay", "medium_expert", "expert", "mixed"]
@@ -42,7 +44,7 @@ def main() -> None:
             f"{returns['std']:,.0f} | {data['length']['mean']:,.0f} | {score:.1f} | {row.get(1.0, 'not run')} | "
             f"{row.get(0.2, 'not run')} |"
         )
-    write("table", lines)
+    write(HERE, {"table": lines})
     lines = [
         "| env | file | rows | episodes | return | score of the data | BC | judged in |",
         "|---|---|---|---|---|---|---|---|",
@@ -54,15 +56,7 @@ def main() -> None:
             f"{returns['mean']:,.0f} ± {returns['std']:,.0f} | {100 * (returns['mean'] - low) / (high - low):.1f} | "
             f"{score} | {simulator} |"
         )
-    write("files", lines)
-
-
-def write(name: str, lines: list[str]) -> None:
-    """Replace what stands on the page between the marks of this name."""
-    page = HERE / "README.md"
-    before, rest = page.read_text().split(f"<!-- {name} -->\n")
-    after = rest.split("<!-- end -->\n", 1)[1]
-    page.write_text(f"{before}<!-- {name} -->\n" + "\n".join(lines) + f"\n<!-- end -->\n{after}")
+    write(HERE, {"files": lines})
 
 
 if __name__ == "__main__":

@@ -3,21 +3,18 @@
 `scores.jsonl` keeps what they are made of, one run a line; runs that are not there any more keep theirs.
 """
 
-import json
-import os
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-from omegaconf import OmegaConf
+
+from results.tables import Finished, Run, by_name, collect, spread, write
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
-SCORES = HERE / "scores.jsonl"
 METRICS = ("eval/gap_closure", "eval/objective", "eval/reward", "eval/kl", "eval/frontier_reward", "eval/accuracy")
 TITLES = {
     ("dpo", None): "DPO",
@@ -31,48 +28,22 @@ TITLES = {
 }
 COLOURS = dict(zip(TITLES, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
 
-Run = dict[str, Any]
 
-
-def read(folder: Path) -> Run:
-    """One finished run: what it was, and its metrics `[evaluations, seeds]` with their steps."""
-    config: Any = OmegaConf.load(folder / "config.yaml")
-    words: Any = OmegaConf.to_container(OmegaConf.load(folder / "overrides.yaml"))
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in sorted(rows, key=lambda r: (r["step"], r["seed"])):
-        for name in METRICS:
-            if name in row:
-                found[name][row["step"]].append(round(row[name], 4))
+def read(run: Finished) -> Run:
+    """What it was, and its metrics `[evaluations, seeds]` with their steps."""
+    config = run.config
+    found = {name: run.curve(name) for name in METRICS}
     return {
-        "run": "/".join(folder.parts[-3:]),
-        "command": " ".join(["rlbench", *words]),
-        "algo": config.algo.name,
-        "reward": config.algo.get("reward"),
-        "beta": config.env.beta,
-        "pairs": config.dataset.pairs,
-        "steps": config.steps,
-        "seeds": config.seeds,
-        "evaluated": sorted(found[METRICS[0]]),
-        **{name: [values[step] for step in sorted(values)] for name, values in found.items()},
+        **run.named(),
+        "algo": config["algo"]["name"],
+        "reward": config["algo"].get("reward"),
+        "beta": config["env"]["beta"],
+        "pairs": config["dataset"]["pairs"],
+        "steps": config["steps"],
+        "seeds": config["seeds"],
+        "evaluated": list(found[METRICS[0]]),
+        **{name: list(curve.values()) for name, curve in found.items() if curve},
     }
-
-
-def collect() -> list[Run]:
-    known = {run["run"]: run for run in map(json.loads, SCORES.read_text().splitlines())} if SCORES.exists() else {}
-    results = Path(os.environ.get("RLBENCH_RESULTS", "results")) / "runs"
-    for status in results.glob("*/lm_enum-enum_pairs/*/status.json"):
-        if json.loads(status.read_text())["state"] == "finished":
-            run = read(status.parent)
-            known[run["run"]] = run
-    runs = sorted(known.values(), key=lambda run: run["run"])
-    SCORES.write_text("".join(json.dumps(run) + "\n" for run in runs))
-    return runs
-
-
-def spread(values: Any) -> str:
-    """Mean ± standard deviation over seeds."""
-    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
 
 
 def share(run: Run) -> Any:
@@ -91,9 +62,8 @@ def price_table(runs: list[Run]) -> list[str]:
     for beta in (0.1, 0.5, 1.0):
         if (run := find(runs, "dpo", None, beta)) is not None:
             kl, reward = (np.mean(run[name][-1]) for name in ("eval/kl", "eval/reward"))
-            rows.append(
-                f"| {beta} | {spread(run['eval/gap_closure'][-1])} | {spread(share(run))} | {kl:.2f} | {reward:.2f} |"
-            )
+            closed, earned = spread(run["eval/gap_closure"][-1], 3), spread(share(run), 3)
+            rows.append(f"| {beta} | {closed} | {earned} | {kl:.2f} | {reward:.2f} |")
     return ["| beta | gap closure | reward / frontier | KL | reward |", "|---|---|---|---|---|", *rows]
 
 
@@ -103,7 +73,7 @@ def ordering_table(runs: list[Run]) -> list[str]:
         if (run := find(runs, algo, reward, 0.5)) is not None:
             kl, earned = (np.mean(run[name][-1]) for name in ("eval/kl", "eval/reward"))
             rows.append(
-                f"| {title} | {run['steps']:,} | {spread(run['eval/gap_closure'][-1])} | {kl:.2f} | {earned:.2f} |"
+                f"| {title} | {run['steps']:,} | {spread(run['eval/gap_closure'][-1], 3)} | {kl:.2f} | {earned:.2f} |"
             )
     return ["| | examples | gap closure | KL | reward |", "|---|---|---|---|---|", *rows]
 
@@ -111,7 +81,7 @@ def ordering_table(runs: list[Run]) -> list[str]:
 def scaling_table(runs: list[Run]) -> list[str]:
     found = [find(runs, "dpo", None, 0.5, pairs) for pairs in (600, 2000, 6000, 20000)]
     rows = [
-        f"| {run['pairs']:,} | {spread(run['eval/gap_closure'][-1])} | {spread(run['eval/accuracy'][-1])} |"
+        f"| {run['pairs']:,} | {spread(run['eval/gap_closure'][-1], 3)} | {spread(run['eval/accuracy'][-1], 3)} |"
         for run in found
         if run is not None
     ]
@@ -140,15 +110,9 @@ def figure(runs: list[Run]) -> None:
 
 
 def main() -> None:
-    runs = collect()
+    runs = collect(HERE, ["*/lm_enum-enum_pairs"], read, by_name)
     tables = {"price": price_table(runs), "ordering": ordering_table(runs), "scaling": scaling_table(runs)}
-    page = HERE / "README.md"
-    text = page.read_text()
-    for name, table in tables.items():
-        before, rest = text.split(f"<!-- {name} -->\n")
-        after = rest.split("<!-- end -->\n", 1)[1]
-        text = f"{before}<!-- {name} -->\n" + "\n".join(table) + f"\n<!-- end -->\n{after}"
-    page.write_text(text)
+    write(HERE, tables)
     figure(runs)
 
 

@@ -3,21 +3,17 @@
 `scores.jsonl` keeps what the tables are made of, one run a line; runs that are not there any more keep their lines.
 """
 
-import json
-import os
-from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
-from omegaconf import OmegaConf
+
+from results.tables import Finished, Run, by_name, collect, write
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
-SCORES = HERE / "scores.jsonl"
 LAST = 5  # evaluations averaged: the score's protocol
 DATASETS = ["medium", "medium_replay", "expert"]
 TITLES = {
@@ -46,41 +42,21 @@ OTHERS = [
 ]
 COLOURS = dict(zip(MAIN, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
 
-Run = dict[str, Any]
 
-
-def read(folder: Path) -> Run:
-    """One finished run: what it was, and its scores `[evaluations, seeds]` with their steps."""
-    config = OmegaConf.load(folder / "config.yaml")
-    meta = json.loads((folder / "meta.json").read_text())
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    scores: dict[int, list[float]] = defaultdict(list)
-    for row in sorted(rows, key=lambda r: (r["step"], r["seed"])):
-        if "eval/normalized_score" in row:
-            scores[row["step"]].append(round(row["eval/normalized_score"], 2))
-    low, high = config.env.reference_min, config.env.reference_max
-    data = meta.get("dataset")
+def read(run: Finished) -> Run:
+    """What it was, and its scores `[evaluations, seeds]` with their steps."""
+    config, data = run.config, run.directory.meta().get("dataset")
+    scores = run.curve("eval/normalized_score", lambda x: round(x, 2))
+    low, high = config["env"]["reference_min"], config["env"]["reference_max"]
     return {
-        "run": "/".join(folder.parts[-3:]),
-        "command": " ".join(["rlbench", *OmegaConf.load(folder / "overrides.yaml")]),
-        "steps": config.steps,
-        "seeds": config.seeds,
+        **run.named(),
+        "steps": config["steps"],
+        "seeds": config["seeds"],
         "data": round(100 * (data["return"]["mean"] - low) / (high - low), 1) if data else None,
-        "minutes": round(max(row["time"] for row in rows) / 60, 1),
-        "evaluated": sorted(scores),
-        "scores": [scores[step] for step in sorted(scores)],
+        "minutes": run.minutes,
+        "evaluated": list(scores),
+        "scores": list(scores.values()),
     }
-
-
-def collect() -> list[Run]:
-    known = {run["run"]: run for run in map(json.loads, SCORES.read_text().splitlines())} if SCORES.exists() else {}
-    for status in (Path(os.environ.get("RLBENCH_RESULTS", "results")) / "runs").glob("*/hopper-*/*/status.json"):
-        if json.loads(status.read_text())["state"] == "finished":
-            run = read(status.parent)
-            known[run["run"]] = run
-    runs = sorted(known.values(), key=lambda run: run["run"])
-    SCORES.write_text("".join(json.dumps(run) + "\n" for run in runs))
-    return runs
 
 
 def find(runs: list[Run], algo: str, dataset: str, steps: int, seeds: int) -> Run | None:
@@ -143,14 +119,8 @@ def curves(runs: list[Run]) -> None:
 
 
 def main() -> None:
-    runs = collect()
-    page = HERE / "README.md"
-    text = page.read_text()
-    for name, table in (("main", main_table), ("others", others_table), ("longer", longer_table)):
-        before, rest = text.split(f"<!-- {name} -->\n")
-        after = rest.split("<!-- end -->\n", 1)[1]
-        text = f"{before}<!-- {name} -->\n" + "\n".join(table(runs)) + f"\n<!-- end -->\n{after}"
-    page.write_text(text)
+    runs = collect(HERE, ["*/hopper-*"], read, by_name)
+    write(HERE, {"main": main_table(runs), "others": others_table(runs), "longer": longer_table(runs)})
     curves(runs)
 
 

@@ -3,21 +3,18 @@
 `scores.jsonl` keeps what they are made of, one run a line; runs that are not there any more keep theirs.
 """
 
-import json
-import os
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-from omegaconf import OmegaConf
+
+from results.tables import Finished, Run, by_name, collect, write
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
-SCORES = HERE / "scores.jsonl"
 TITLES = {
     "newsvendor": "optimum (closed form)",
     "lost_sales_vi": "optimum (value iteration)",
@@ -39,45 +36,25 @@ TITLES = {
     "transformed_newsvendor": "learned map of quantiles",
 }
 
-Run = dict[str, Any]
 
-
-def read(folder: Path) -> Run:
-    """One finished run: what it was, and its costs `[evaluations, seeds]` with their steps."""
-    config = OmegaConf.load(folder / "config.yaml")
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    costs: dict[int, list[float]] = defaultdict(list)
-    for row in sorted(rows, key=lambda r: (r["step"], r["seed"])):
-        if "eval/cost" in row:
-            costs[row["step"]].append(round(row["eval/cost"], 4))
-    bounds = [row["eval/bound"] for row in rows if "eval/bound" in row]
+def read(run: Finished) -> Run:
+    """What it was, and its costs `[evaluations, seeds]` with their steps."""
+    config = run.config
+    costs, bounds = run.curve("eval/cost"), [values[-1] for values in run.curve("eval/bound").values()]
     return {
-        "run": "/".join(folder.parts[-3:]),
-        "command": " ".join(["rlbench", *OmegaConf.load(folder / "overrides.yaml")]),
-        "algo": config.algo.name,
-        "env": config.env.name,
-        "lead": config.env.get("lead_time"),
-        "steps": config.steps,
-        "seeds": config.seeds,
-        "minutes": round(max(row["time"] for row in rows) / 60, 1),
-        "evaluated": sorted(costs),
-        "costs": [costs[step] for step in sorted(costs)],
-        "bound": round(bounds[-1], 4) if bounds else None,
-        "batch": config.algo.batch_size,
-        "periods": config.env.train.periods,
+        **run.named(),
+        "algo": config["algo"]["name"],
+        "env": config["env"]["name"],
+        "lead": config["env"].get("lead_time"),
+        "steps": config["steps"],
+        "seeds": config["seeds"],
+        "minutes": run.minutes,
+        "evaluated": list(costs),
+        "costs": list(costs.values()),
+        "bound": bounds[-1] if bounds else None,
+        "batch": config["algo"]["batch_size"],
+        "periods": config["env"]["train"]["periods"],
     }
-
-
-def collect() -> list[Run]:
-    known = {run["run"]: run for run in map(json.loads, SCORES.read_text().splitlines())} if SCORES.exists() else {}
-    results = Path(os.environ.get("RLBENCH_RESULTS", "results")) / "runs"
-    for status in results.glob("*/inv_*-online/*/status.json"):
-        if json.loads(status.read_text())["state"] == "finished":
-            run = read(status.parent)
-            known[run["run"]] = run
-    runs = sorted(known.values(), key=lambda run: run["run"])
-    SCORES.write_text("".join(json.dumps(run) + "\n" for run in runs))
-    return runs
 
 
 def table(runs: list[Run], *, profit: bool = False, **asked: Any) -> list[str]:
@@ -125,7 +102,7 @@ def curves(runs: list[Run]) -> None:
 
 
 def main() -> None:
-    runs = collect()
+    runs = collect(HERE, ["*/inv_*-online"], read, by_name)
     compared = [run for run in runs if run["env"] == "inv_one_store" and run["steps"] == 100]
     plain = [run for run in runs if run not in compared]
     tables = {
@@ -137,13 +114,7 @@ def main() -> None:
         "gradients": table(compared),
         "seasons": table(runs, profit=True, env="inv_one_store_seasonal"),
     }
-    page = HERE / "README.md"
-    text = page.read_text()
-    for name, rows in tables.items():
-        before, rest = text.split(f"<!-- {name} -->\n")
-        after = rest.split("<!-- end -->\n", 1)[1]
-        text = f"{before}<!-- {name} -->\n" + "\n".join(rows) + f"\n<!-- end -->\n{after}"
-    page.write_text(text)
+    write(HERE, tables)
     curves(runs)
 
 

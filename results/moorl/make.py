@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-from omegaconf import OmegaConf
 
+from results.tables import Finished, Run, collect, spread, write
 from rlbench.build import build_trained
 from rlbench.envs.evaluate import rollout, start_seed
 from rlbench.envs.point_maze import STEP, shortest
@@ -24,7 +21,6 @@ matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
-SCORES = HERE / "scores.jsonl"
 TITLES = {
     "moorl": "MOORL",
     "sacfd": "SACfD, 50/50",
@@ -37,36 +33,32 @@ CURVES = "eval/return", "eval/success"
 LAST = "eval/q_data", "eval/q_policy", "eval/q_policy_max", "eval/target_distance", "train/successes"
 HIGHEST = "eval/q_policy_max"
 
-Run = dict[str, Any]
 
-
-def read(folder: Path) -> Run:
-    """One finished run: what it was, its curves `[evaluations, seeds]`, and what its last rows say `[seeds]`."""
-    config = OmegaConf.load(folder / "config.yaml")
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in sorted(rows, key=lambda r: (r["step"], r["seed"])):
-        for name in {*CURVES, *LAST} & row.keys():
-            found[name][row["step"]].append(round(row[name], 4))
-    run: Run = {
-        "run": "/".join(folder.parts[-3:]),
-        "command": " ".join(["rlbench", *OmegaConf.load(folder / "overrides.yaml")]),
-        "algo": config.algo.name,
-        "env": config.env.name,
-        "steps": config.steps,
-        "seeds": config.seeds,
-        "minutes": round(max(row["time"] for row in rows) / 60, 1),
-        "evaluated": sorted(found[CURVES[0]]),
+def read(run: Finished) -> Run:
+    """What it was, its curves `[evaluations, seeds]`, and what its last rows say `[seeds]`."""
+    config = run.config
+    curves = {name: curve for name in CURVES if (curve := run.curve(name))}
+    last = {name: curve for name in LAST if (curve := run.curve(name))}
+    made = {
+        **run.named(),
+        "algo": config["algo"]["name"],
+        "env": config["env"]["name"],
+        "steps": config["steps"],
+        "seeds": config["seeds"],
+        "minutes": run.minutes,
+        "evaluated": list(curves[CURVES[0]]),
+        **{name: list(curve.values()) for name, curve in curves.items()},
+        **{name: curve[max(curve)] for name, curve in last.items()},
     }
-    for name in CURVES:
-        if name in found:
-            run[name] = [found[name][step] for step in run["evaluated"]]
-    run |= {name: found[name][max(found[name])] for name in LAST if name in found}
-    if HIGHEST in found:
-        run["highest"] = np.max([found[HIGHEST][step] for step in run["evaluated"]], axis=0).tolist()
-    if config.env.name == "pointmaze2d_sparse":
-        run["detour"] = detours(RunDir(folder))
-    return run
+    if HIGHEST in last:
+        made["highest"] = np.max([last[HIGHEST][step] for step in made["evaluated"]], axis=0).tolist()
+    if made["env"] == "pointmaze2d_sparse":
+        made["detour"] = detours(run.directory)
+    return made
+
+
+def order(run: Run) -> Any:
+    return run["env"], list(TITLES).index(run["algo"]), run["run"]
 
 
 def detours(directory: RunDir) -> list[float | None]:
@@ -83,23 +75,6 @@ def detours(directory: RunDir) -> list[float | None]:
         there = success[row] == 1
         found.append(round(float(np.median(steps[row][there] / best[there])), 3) if there.any() else None)
     return found
-
-
-def collect() -> list[Run]:
-    known = {run["run"]: run for run in map(json.loads, SCORES.read_text().splitlines())} if SCORES.exists() else {}
-    results = Path(os.environ.get("RLBENCH_RESULTS", "results")) / "runs"
-    for status in [*results.glob("*/pendulum-*/*/status.json"), *results.glob("*/pointmaze2d_sparse-*/*/status.json")]:
-        if json.loads(status.read_text())["state"] == "finished":
-            run = read(status.parent)
-            known[run["run"]] = run
-    runs = sorted(known.values(), key=lambda run: (run["env"], list(TITLES).index(run["algo"]), run["run"]))
-    SCORES.write_text("".join(json.dumps(run) + "\n" for run in runs))
-    return runs
-
-
-def spread(values: list[Any], digits: int = 2) -> str:
-    """Mean ± standard deviation over seeds."""
-    return f"{np.mean(values):,.{digits}f} ± {np.std(values, ddof=1):,.{digits}f}" if values else ""
 
 
 def crossing(run: Run, bar: float) -> str:
@@ -128,7 +103,7 @@ def maze(runs: list[Run]) -> list[str]:
             ratio = ", ".join("-" if value is None else f"{value:.2f}" for value in run["detour"])
             success = run["eval/success"]
             rows.append(
-                f"| {TITLES[run['algo']]} | {spread(success[-1])} | {', '.join(f'{s:.2f}' for s in success[-1])} "
+                f"| {TITLES[run['algo']]} | {spread(success[-1], 2)} | {', '.join(f'{s:.2f}' for s in success[-1])} "
                 f"| {', '.join(f'{n:.0f}' for n in met)} | {ratio} |"
             )
     head = "| | success at 20,000 | each seed | rewards met while learning | length / shortest (median) |"
@@ -136,12 +111,11 @@ def maze(runs: list[Run]) -> list[str]:
 
 
 def stability(runs: list[Run]) -> list[str]:
-    rows = [
-        f"| {run['env']} | {TITLES[run['algo']]} | {spread(run['eval/q_data'])} | {spread(run['eval/q_policy'])} "
-        f"| {spread(run['eval/q_policy_max'])} | {max(run['highest']):.2f} | {spread(run['eval/target_distance'], 4)} |"
-        for run in runs
-        if "eval/q_data" in run
-    ]
+    rows = []
+    for run in (run for run in runs if "eval/q_data" in run):
+        data, policy, most = (spread(run[f"eval/{name}"], 2) for name in ("q_data", "q_policy", "q_policy_max"))
+        apart, highest = spread(run["eval/target_distance"], 4), f"{max(run['highest']):.2f}"
+        rows.append(f"| {run['env']} | {TITLES[run['algo']]} | {data} | {policy} | {most} | {highest} | {apart} |")
     head = "| | | Q of data | Q of policy | its maximum | at any time, any seed | target distance |"
     return [head, "|---|---|---|---|---|---|---|", *rows]
 
@@ -166,14 +140,8 @@ def curves(runs: list[Run]) -> None:
 
 
 def main() -> None:
-    runs = collect()
-    page = HERE / "README.md"
-    text = page.read_text()
-    for name, table in {"pendulum": pendulum(runs), "maze": maze(runs), "stability": stability(runs)}.items():
-        before, rest = text.split(f"<!-- {name} -->\n")
-        after = rest.split("<!-- end -->\n", 1)[1]
-        text = f"{before}<!-- {name} -->\n" + "\n".join(table) + f"\n<!-- end -->\n{after}"
-    page.write_text(text)
+    runs = collect(HERE, ["*/pendulum-*", "*/pointmaze2d_sparse-*"], read, order)
+    write(HERE, {"pendulum": pendulum(runs), "maze": maze(runs), "stability": stability(runs)})
     curves(runs)
 
 

@@ -3,21 +3,18 @@
 `scores.jsonl` keeps what they are made of, one run a line; runs that are not there any more keep theirs.
 """
 
-import json
-import os
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-from omegaconf import OmegaConf
+
+from results.tables import Finished, Run, collect, write
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
-SCORES = HERE / "scores.jsonl"
 SHOWN = {"lqr1d": "eval/gap", "chain3": "eval/gap", "cartpole": "train/return"}
 TITLES = {
     "vanilla_pg": "vanilla PG",
@@ -32,46 +29,33 @@ COLOURS = dict(zip(TITLES, plt.get_cmap("tab10").colors, strict=False))  # type:
 EPISODE = {"lqr1d": 40, "chain3": 8}
 """Steps of an episode."""
 
-Run = dict[str, Any]
 
-
-def read(folder: Path) -> Run:
-    """One finished run: what it was, and its metrics `[times, seeds]` with their steps."""
-    config = OmegaConf.load(folder / "config.yaml")
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in sorted(rows, key=lambda r: (r["step"], r["seed"])):
-        for name in (SHOWN[config.env.name], "eval/return", "train/iterations"):
-            last = row["step"] == config.steps
-            if name in row and (name == SHOWN[config.env.name] or last) and row["step"] % config.eval.every == 0:
-                found[name][row["step"]].append(float(f"{row[name]:.5g}"))
-    overrides = [str(word) for word in OmegaConf.load(folder / "overrides.yaml")]
+def read(run: Finished) -> Run:
+    """What it was, and its metrics `[times, seeds]` with their steps."""
+    config, shown = run.config, SHOWN[run.config["env"]["name"]]
+    found = {
+        name: {
+            step: values
+            for step, values in run.curve(name, lambda x: float(f"{x:.5g}")).items()
+            if (name == shown or step == config["steps"]) and step % config["eval"]["every"] == 0
+        }
+        for name in (shown, "eval/return", "train/iterations")
+    }
     return {
-        "run": "/".join(folder.parts[-3:]),
-        "command": " ".join(["rlbench", *overrides]),
-        "algo": config.algo.name,
-        "alpha_0": config.algo.get("alpha_0"),
-        "env": config.env.name,
-        "steps": config.steps,
-        "seeds": config.seeds,
-        "minutes": round(max(row["time"] for row in rows) / 60, 1),
-        "at": sorted(found[SHOWN[config.env.name]]),
-        **{name: [values[step] for step in sorted(values)] for name, values in found.items()},
+        **run.named(),
+        "algo": config["algo"]["name"],
+        "alpha_0": config["algo"].get("alpha_0"),
+        "env": config["env"]["name"],
+        "steps": config["steps"],
+        "seeds": config["seeds"],
+        "minutes": run.minutes,
+        "at": list(found[shown]),
+        **{name: list(curve.values()) for name, curve in found.items() if curve},
     }
 
 
-def collect() -> list[Run]:
-    known = {run["run"]: run for run in map(json.loads, SCORES.read_text().splitlines())} if SCORES.exists() else {}
-    results = Path(os.environ.get("RLBENCH_RESULTS", "results")) / "runs"
-    for env in SHOWN:
-        for status in results.glob(f"*/{env}-online/*/status.json"):
-            if json.loads(status.read_text())["state"] == "finished":
-                run = read(status.parent)
-                known[run["run"]] = run
-    order = list(TITLES)
-    runs = sorted(known.values(), key=lambda run: (run["env"], order.index(run["algo"]), run["alpha_0"] or 0))
-    SCORES.write_text("".join(json.dumps(run) + "\n" for run in runs))
-    return runs
+def order(run: Run) -> Any:
+    return run["env"], list(TITLES).index(run["algo"]), run["alpha_0"] or 0
 
 
 def named(run: Run) -> str:
@@ -138,15 +122,9 @@ def figure(runs: list[Run]) -> None:
 
 
 def main() -> None:
-    runs = collect()
+    runs = collect(HERE, [f"*/{env}-online" for env in SHOWN], read, order)
     tables = {"lqr": gaps(runs, "lqr1d"), "chain": gaps(runs, "chain3"), "cartpole": cartpole(runs)}
-    page = HERE / "README.md"
-    text = page.read_text()
-    for name, table in tables.items():
-        before, rest = text.split(f"<!-- {name} -->\n")
-        after = rest.split("<!-- end -->\n", 1)[1]
-        text = f"{before}<!-- {name} -->\n" + "\n".join(table) + f"\n<!-- end -->\n{after}"
-    page.write_text(text)
+    write(HERE, tables)
     figure(runs)
 
 

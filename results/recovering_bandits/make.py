@@ -3,17 +3,12 @@
 `scores.jsonl` keeps what the tables of runs are made of, one run a line; runs that are not there any more keep theirs.
 """
 
-import json
-import os
-from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
-from omegaconf import OmegaConf
 
+from results.tables import Finished, Run, by_name, collect, spread, write
 from rlbench.algos.planning.optimal_schedule import optimum
 from rlbench.algos.planning.periodic import STANDARD, plan, rate, rounded, servers
 from rlbench.algos.planning.relaxation import bound
@@ -23,7 +18,6 @@ matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
-SCORES = HERE / "scores.jsonl"
 METRICS = ("eval/mean_reward", "eval/regret", "eval/bound_regret", "eval/long_run_reward")
 SMALL = {
     "recovering_bandit": "six arms that recover smoothly",
@@ -43,52 +37,29 @@ TITLES = {
 }
 COLOURS = dict(zip(TITLES, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
 
-Run = dict[str, Any]
 
-
-def read(folder: Path) -> Run:
-    """One finished run: what it was, and its metrics `[evaluations, seeds]` with their steps."""
-    config = OmegaConf.load(folder / "config.yaml")
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in sorted(rows, key=lambda r: (r["step"], r["seed"])):
-        for name in METRICS:
-            if name in row and (name == METRICS[0] or row["step"] == config.steps):
-                found[name][row["step"]].append(round(row[name], 4))
+def read(run: Finished) -> Run:
+    """What it was, and its metrics `[evaluations, seeds]` with their steps."""
+    config = run.config
+    found = {name: run.curve(name) for name in METRICS}
+    last = {name: {step: each for step, each in found[name].items() if step == config["steps"]} for name in METRICS[1:]}
+    found |= last
     return {
-        "run": "/".join(folder.parts[-3:]),
-        "command": " ".join(["rlbench", *OmegaConf.load(folder / "overrides.yaml")]),
-        "algo": config.algo.name,
-        "c": config.algo.get("c"),
-        "env": config.env.name,
-        "size": [config.env.get("arms"), config.env.K],
-        "steps": config.steps,
-        "seeds": config.seeds,
-        "minutes": round(max(row["time"] for row in rows) / 60, 1),
-        "evaluated": sorted(found[METRICS[0]]),
-        **{name: [values[step] for step in sorted(values)] for name, values in found.items()},
+        **run.named(),
+        "algo": config["algo"]["name"],
+        "c": config["algo"].get("c"),
+        "env": config["env"]["name"],
+        "size": [config["env"].get("arms"), config["env"]["K"]],
+        "steps": config["steps"],
+        "seeds": config["seeds"],
+        "minutes": run.minutes,
+        "evaluated": list(found[METRICS[0]]),
+        **{name: list(curve.values()) for name, curve in found.items() if curve},
     }
-
-
-def collect() -> list[Run]:
-    known = {run["run"]: run for run in map(json.loads, SCORES.read_text().splitlines())} if SCORES.exists() else {}
-    results = Path(os.environ.get("RLBENCH_RESULTS", "results")) / "runs"
-    for status in results.glob("*/recovering_bandit*-online/*/status.json"):
-        if json.loads(status.read_text())["state"] == "finished":
-            run = read(status.parent)
-            known[run["run"]] = run
-    runs = sorted(known.values(), key=lambda run: run["run"])
-    SCORES.write_text("".join(json.dumps(run) + "\n" for run in runs))
-    return runs
 
 
 def find(runs: list[Run], key: tuple[str, float | None], env: str, steps: int) -> Run | None:
     return next((r for r in runs if ((r["algo"], r["c"]), r["env"], r["steps"]) == (key, env, steps)), None)
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    """Mean ± standard deviation over seeds."""
-    return f"{np.mean(values):,.{digits}f} ± {np.std(values, ddof=1):,.{digits}f}"
 
 
 def cell(run: Run | None, name: str = METRICS[0], digits: int = 4) -> str:
@@ -179,7 +150,7 @@ def curves(runs: list[Run]) -> None:
 
 
 def main() -> None:
-    runs = collect()
+    runs = collect(HERE, ["*/recovering_bandit*-online"], read, by_name)
     tables = {
         "online": online_table(runs),
         "step": step_table(runs),
@@ -187,13 +158,7 @@ def main() -> None:
         "sandwich": sandwich_table(),
         "scaling": scaling_table(),
     }
-    page = HERE / "README.md"
-    text = page.read_text()
-    for name, table in tables.items():
-        before, rest = text.split(f"<!-- {name} -->\n")
-        after = rest.split("<!-- end -->\n", 1)[1]
-        text = f"{before}<!-- {name} -->\n" + "\n".join(table) + f"\n<!-- end -->\n{after}"
-    page.write_text(text)
+    write(HERE, tables)
     curves(runs)
 
 
