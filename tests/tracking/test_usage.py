@@ -47,8 +47,8 @@ def test_children_count_while_they_live_and_when_they_have_ended(tmp_path: Path)
     after = usage.row()
     assert after["system/processes"] == before.processes
     assert after["system/memory_mib"] - before.resident / MIB < 50
-    assert usage.before.seconds >= total  # what the child used is its parent's now
-    assert after["system/cpu_cores"] < 1.5
+    # What the child used is its parent's now, and counts once: the parent itself has used little in between.
+    assert 0 <= usage.before.seconds - total < busy / 2
 
 
 def test_a_look_costs_nothing_to_speak_of() -> None:
