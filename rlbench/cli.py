@@ -37,6 +37,8 @@ VERBS = {
     "plot": "a comparison as a figure: plot curves|efficiency|profile|improvement|bars --out FILE",
     "dashboard": "all runs in a browser, live",
     "report": "a comparison as one HTML page: report OUT.html [FILTER...]",
+    "pack": "runs in one small file, beside a paper or in a repository: pack FILE.zip [FILTER...]",
+    "unpack": "the runs of such a file, into the results folder: unpack FILE.zip",
     "eval": "more episodes of a trained policy, on video if you like: eval RUN",
     "export": "a policy as TorchScript or ONNX: export RUN",
     "data": "recorded datasets, and the policies behind them",

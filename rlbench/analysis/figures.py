@@ -220,6 +220,12 @@ def steps_axis(axes: Any) -> None:
     axes.set_xlim(left=0)
 
 
+def logarithmic(figure: Figure) -> None:
+    """Let scores be read by their order of magnitude; those that are not above 0 are not drawn."""
+    for axes in figure.axes:
+        axes.set_yscale("log", nonpositive="mask")
+
+
 def rows_axis(axes: Any, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)

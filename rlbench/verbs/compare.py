@@ -13,7 +13,7 @@ from rlbench.errors import UsageError
 from rlbench.paths import results_root
 
 if TYPE_CHECKING:
-    from rlbench.analysis.compare import Cell, Comparison, Pair
+    from rlbench.analysis.compare import Aggregate, Cell, Comparison, Pair
     from rlbench.analysis.statistics import Interval
 
 HELP = """\
@@ -33,8 +33,10 @@ MANY = 10
 def main(argv: Sequence[str]) -> int:
     parser = Parser("compare", HELP)
     add_options(parser)
-    parser.add_argument("--plain", action="store_true", help="tab-separated, one number a line")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="tables and sentences for a page")
+    form.add_argument("--plain", action="store_true", help="tab-separated, one number a line")
+    form.add_argument("--json", action="store_true", help="one JSON object")
     given = parser.read(argv)
     comparison = compared(given)
     if given.json:
@@ -44,6 +46,8 @@ def main(argv: Sequence[str]) -> int:
     elif given.plain:
         for line in lines(comparison):
             print("\t".join(line))
+    elif given.markdown:
+        print("\n".join(markdown(comparison)))
     else:
         show(comparison)
     return 0
@@ -122,6 +126,41 @@ def span(count: tuple[int, int]) -> str:
     return str(count[0]) if count[0] == count[1] else f"{count[0]}-{count[1]}"
 
 
+def markdown(comparison: Comparison) -> Iterator[str]:
+    """The same for a page: of one task every statistic, of several the means, a task a column."""
+    from rlbench.analysis.table_text import row_of
+
+    def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+        yield row_of(header)
+        yield "|---" + "|---:" * (len(header) - 1) + "|"
+        yield from map(row_of, rows)
+
+    cells = in_order(comparison)
+    single = len(comparison.tasks) == 1
+    yield f"`{comparison.metric}`{comparison.name.removeprefix(comparison.metric)}: {comparison.protocol.title}" + (
+        f", on {comparison.tasks[0]}." if single else f"; mean [95 %] over {seeds(cells)}."
+    )
+    yield ""
+    if single:
+        yield from table(["", *statistics(comparison)], [[cell.arm, *row(cell, comparison)] for cell in cells])
+    else:
+        by_place = {(cell.arm, cell.task): mean(cell, comparison) for cell in cells}
+        rows = [[arm, *(by_place.get((arm, task), "") for task in comparison.tasks)] for arm in comparison.arms]
+        yield from table(["", *comparison.tasks], rows)
+    if comparison.aggregates:
+        yield ""
+        yield from table(
+            [f"over {len(comparison.common)} tasks", *OVER_TASKS], [*map(over_tasks, comparison.aggregates)]
+        )
+    yield ""
+    yield from (f"- {text}" for text in sentences(comparison))
+
+
+def seeds(cells: Sequence[Cell]) -> str:
+    counts = [len(cell.scores) for cell in cells]
+    return f"{span((min(counts), max(counts)))} seeds"
+
+
 def show(comparison: Comparison) -> None:
     """Tables and sentences on the terminal."""
     from rich.markup import escape
@@ -133,38 +172,67 @@ def show(comparison: Comparison) -> None:
     console.print(cells_table(comparison))
     if comparison.aggregates:
         console.print(aggregates_table(comparison))
-    for text in [*verdicts(comparison.pairs, len(comparison.arms)), *(f"note: {note}" for note in comparison.notes)]:
+    for text in sentences(comparison):
         console.print(escape(text), highlight=False)
+
+
+def sentences(comparison: Comparison) -> list[str]:
+    """What comes of the tables, and what a reader has to know."""
+    return [*verdicts(comparison.pairs, len(comparison.arms)), *(f"note: {note}" for note in comparison.notes)]
+
+
+def statistics(comparison: Comparison) -> list[str]:
+    """What is said of an arm on a task."""
+    if comparison.protocol.kind == "bandit":
+        return ["policies", "chosen [95 %]", "mean of each policy"]
+    return ["n", "mean [95 %]", "median", "IQM [95 %]", "sd", "seeds"]
+
+
+def row(cell: Cell, comparison: Comparison) -> list[str]:
+    """The same, in numbers."""
+    from rlbench.analysis.compare import ends, number
+
+    digits = comparison.digits
+    found = [str(len(cell.scores)), mean(cell, comparison)]
+    if cell.iqm is not None:
+        found += [number(cell.median, digits), ends(cell.iqm, digits), number(cell.spread, digits)]
+    return [*found, each_score(cell, digits)]
+
+
+def mean(cell: Cell, comparison: Comparison) -> str:
+    from rlbench.analysis.compare import ends
+
+    return ends(cell.mean, comparison.digits)
+
+
+OVER_TASKS = "n", "mean [95 %]", "median of tasks [95 %]", "IQM [95 %]", "optimality gap [95 %]"
+
+
+def over_tasks(each: Aggregate) -> list[str]:
+    """An arm, and what is said of it over tasks."""
+    from rlbench.analysis.compare import ends
+
+    intervals = each.mean, each.median, each.iqm, each.gap
+    return [each.arm, span(each.seeds), *("" if one is None else ends(one) for one in intervals)]
 
 
 def cells_table(comparison: Comparison) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
-    from rlbench.analysis.compare import ends, number
-
-    digits = comparison.digits
-    bandit = comparison.protocol.kind == "bandit"
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("task", overflow="fold")
     table.add_column("", overflow="fold")
-    names = ("policies", "chosen [95 %]") if bandit else ("n", "mean [95 %]", "median", "IQM [95 %]", "sd")
+    *names, last = statistics(comparison)
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("mean of each policy" if bandit else "seeds", overflow="fold")
+    table.add_column(last, overflow="fold")
     task = None
     for cell in in_order(comparison):
         if task not in (None, cell.task):
             table.add_section()
-        shown = [
-            cell.task if cell.task != task else "",
-            cell.arm,
-            str(len(cell.scores)),
-            escape(ends(cell.mean, digits)),
-        ]
-        if cell.iqm is not None:
-            shown += [number(cell.median, digits), escape(ends(cell.iqm, digits)), number(cell.spread, digits)]
-        table.add_row(*shown, each_score(cell, digits))
+        shown = cell.task if cell.task != task else "", cell.arm, *row(cell, comparison)
+        table.add_row(*map(escape, shown))
         task = cell.task
     return table
 
@@ -173,16 +241,13 @@ def aggregates_table(comparison: Comparison) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
-    from rlbench.analysis.compare import ends
-
     title = f"over {len(comparison.common)} tasks"
     table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left", title_style="bold")
     table.add_column("", overflow="fold")
-    for name in ("n", "mean [95 %]", "median of tasks [95 %]", "IQM [95 %]", "optimality gap [95 %]"):
+    for name in OVER_TASKS:
         table.add_column(name, justify="right", no_wrap=True)
     for each in comparison.aggregates:
-        intervals = each.mean, each.median, each.iqm, each.gap
-        table.add_row(each.arm, span(each.seeds), *("" if one is None else escape(ends(one)) for one in intervals))
+        table.add_row(*map(escape, over_tasks(each)))
     return table
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlbench.cli import Parser
+from rlbench.errors import UsageError
 from rlbench.verbs.compare import add_options, compared
 
 KINDS = {
@@ -30,14 +31,20 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("kind", choices=list(KINDS), metavar="KIND", help="one of the above")
     add_options(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="FILE.pdf, FILE.svg or FILE.png")
+    parser.add_argument("--log", action="store_true", help="scores on a logarithmic axis (curves, efficiency)")
     given = parser.read(argv)
+    if given.log and given.kind not in ("curves", "efficiency"):
+        raise UsageError(f"--log: {given.kind} has no axis for it; curves and efficiency have")
 
     from rlbench.analysis import figures
 
     figures.require_format(given.out)
     comparison = compared(given)
     with figures.styled():
-        figures.save(figures.KINDS[given.kind](comparison, given.seed), given.out)
+        figure = figures.KINDS[given.kind](comparison, given.seed)
+        if given.log:
+            figures.logarithmic(figure)
+        figures.save(figure, given.out)
     for note in comparison.notes:
         print(f"note: {note}")
     print(given.out)

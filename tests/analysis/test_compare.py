@@ -388,6 +388,28 @@ def test_verb_for_a_person(results: Path, capsys: Any) -> None:
     assert " ".join(f"{score:.2f}" for score in scores.values()) in shown
 
 
+def test_verb_for_a_page(results: Path, capsys: Any) -> None:
+    two_tasks(results)
+    found = of(results)
+    assert main(["compare", "--markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"`{METRIC}`: last evaluation; mean [95 %] over 5 seeds."
+    table = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines if line.startswith("|")]
+    assert table[0] == ["", "hopper-expert", "hopper-medium"]
+    for arm, *cells in table[2:4]:
+        for task, cell in zip(table[0][1:], cells, strict=True):
+            mean = found.cells[arm, task].mean
+            assert cell == f"{mean.value:.2f} [{mean.low:.2f}, {mean.high:.2f}]"
+    assert table[4][0] == "over 2 tasks"
+    assert f"- {found.pairs[0].sentence()}" in lines
+    assert main(["compare", "--markdown", "dataset=medium"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"`{METRIC}`: last evaluation, on hopper-medium."
+    assert lines[2] == "|  | n | mean [95 %] | median | IQM [95 %] | sd | seeds |"
+    seeds = found.cells["iql", "hopper-medium"].seeds.values()
+    assert lines[4].endswith(f"| {' '.join(f'{score:.2f}' for score in seeds)} |")
+
+
 def test_verb_for_programs(results: Path, capsys: Any) -> None:
     two_tasks(results)
     found = of(results)

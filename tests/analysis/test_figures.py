@@ -78,6 +78,7 @@ def test_the_same_figure_is_the_same_file(
         (["plot", "curves", "--out", "nowhere/figure.pdf"], "no folder nowhere"),
         (["plot", "improvement", "algo=iql", "--out", "figure.pdf"], "two algorithms"),
         (["plot", "pie", "--out", "figure.pdf"], "curves"),
+        (["plot", "bars", "--log", "--out", "figure.pdf"], "curves and efficiency have"),
     ],
 )
 def test_bad_words_end_with_one_message(
@@ -89,6 +90,15 @@ def test_bad_words_end_with_one_message(
     assert main(words) == 2
     assert says in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_scores_may_be_read_by_their_order_of_magnitude(comparison: Comparison) -> None:
+    figure = figures.learning_curves(comparison)
+    before = [line.get_ydata() for axes in figure.axes for line in axes.lines]
+    figures.logarithmic(figure)
+    assert {axes.get_yscale() for axes in figure.axes} == {"log"}
+    after = [line.get_ydata() for axes in figure.axes for line in axes.lines]
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_colours_and_dashes_never_come_together_twice_below_28() -> None:
