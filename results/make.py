@@ -1,7 +1,7 @@
 """Makes pages of this folder anew from their runs: `python results/make.py [PAGE...]`, by default all that have runs.
 
-A page is a README.md beside `runs.zip`, which `rlbench pack` made. Below a line `<!-- rlbench ... -->` of it stands, down
-to `<!-- end -->`, what that command prints; a line `<!-- rlbench plot ... -->` stands above its figure.
+A page is a README.md beside `runs.zip`, which `rlbench pack` made. Below a line `<!-- rlbench ... -->` of it stands,
+down to `<!-- end -->`, what that command prints; a line `<!-- rlbench plot ... -->` stands above its figure.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from pathlib import Path
 from rlbench.cli import main
 
 HERE = Path(__file__).parent
-BLOCK = re.compile(r"(?P<open><!-- (?P<command>rlbench .*) -->\n)(?P<shown>(?:.*\n)*?)(?P<close><!-- end -->\n)")
+BLOCK = re.compile(r"(?P<open><!-- (?P<command>rlbench (?!plot).*) -->\n)(?:.*\n)*?(?P<close><!-- end -->\n)")
 FIGURE = re.compile(r"<!-- (?P<command>rlbench plot .*) -->\n(?=!\[)")
 
 

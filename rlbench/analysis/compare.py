@@ -119,7 +119,9 @@ class Pair:
             return ""
         if self.needed > 1000:
             return " (a difference of this size would take over 1,000 seeds each)"
-        least = {1: 4, 2: 3}.get(self.tasks, 2)  # with fewer, no arrangement of the labels is rare enough
+        # With fewer, no arrangement of the labels is rare enough; and those that there are have not sufficed, be it for
+        # the number of pairs.
+        least = max({1: 4, 2: 3}.get(self.tasks, 2), min(self.seeds[0], self.other_seeds[0]) + 1)
         return f" (some {max(least, math.ceil(self.needed))} seeds each would tell a difference of this size)"
 
 
