@@ -1,7 +1,12 @@
 """Which way a metric goes."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+import rlbench
+from rlbench.envs.lm_enum import LmEnum
 from rlbench.errors import UsageError
 from rlbench.metrics import declared, headline, is_cost
 
@@ -25,6 +30,17 @@ def test_all_others_are_gains(name: str) -> None:
     assert not is_cost(name, {})
     assert is_cost(name, {name: "lower"})
     assert not is_cost(name, {"eval/other": "lower"})
+
+
+def test_every_metric_of_the_registry_that_is_called_a_cost_is_one() -> None:
+    """A name with `gap` in it may be a gain: whoever adds one decides here, and declares it where it is reported."""
+    package = Path(rlbench.__file__).parent
+    names = {name for file in package.rglob("*.py") for name in re.findall(r'"(eval/\w+)"', file.read_text())}
+    assert {name for name in names if is_cost(name, {})} == {
+        "eval/bound_regret", "eval/cost", "eval/gap", "eval/loss", "eval/regret", "eval/soft_regret",
+        *(name for name in LmEnum.metric_directions if LmEnum.metric_directions[name] == "higher"),
+    }  # fmt: skip
+    assert not is_cost("eval/gap_closure", LmEnum.metric_directions)
 
 
 def test_what_judges_a_run() -> None:

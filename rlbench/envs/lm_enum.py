@@ -13,9 +13,10 @@ The reference is a small transformer, fitted to samples of the source language.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rlbench.envs.problem import Problem
+from rlbench.metrics import Ways
 from rlbench.types import Count, NonNegativeInt, Positive
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class LmEnum(Problem):
         sft_learning_rate: step size of RMSprop.
         sft_warmup_updates: updates until it is reached.
     """
+
+    metric_directions: ClassVar[Ways] = {"eval/gap_closure": "higher", "eval/kl": "lower"}
 
     name: str
     C: Count

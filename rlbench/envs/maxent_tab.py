@@ -11,6 +11,7 @@ import numpy as np
 
 from rlbench.envs.solved import Behaviour, Solved
 from rlbench.errors import UsageError
+from rlbench.metrics import Ways
 from rlbench.types import Count, NonNegativeInt, Positive
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class MaxEntTab(Solved):
     """
 
     actions: ClassVar[Literal["choices"]] = "choices"
+    metric_directions: ClassVar[Ways] = {"eval/total_variation": "lower", "eval/unseen": "lower"}
 
     alpha: Positive
     states: Count

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rlbench.envs.problem import Problem
 from rlbench.errors import RunError
+from rlbench.metrics import Ways
 from rlbench.types import Count, NonNegative, NonNegativeInt, Positive
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Written(Problem):
         sft_learning_rate: step size of RMSprop.
         sft_warmup_updates: updates until it is reached.
     """
+
+    metric_directions: ClassVar[Ways] = {"eval/kl": "lower"}
 
     name: str
     beta: Positive

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from rlbench.algos.actor_critic import least, per_seed
 from rlbench.algos.interaction import SoftOnline
 from rlbench.data.sampling import Batch, Minibatches, training_rows
 from rlbench.errors import UsageError
+from rlbench.metrics import Ways
 from rlbench.task import ControlTask
 
 PROBE_ROWS = 1000
@@ -26,6 +27,8 @@ class Hybrid(SoftOnline):
         reward_shift: added to every reward, of either source.
         soft: see `SoftOnline`.
     """
+
+    metric_directions: ClassVar[Ways] = {"eval/target_distance": "lower"}
 
     def __init__(
         self, task: ControlTask, *, batch_size: int, offline_rows: int, reward_shift: float, **soft: Any
