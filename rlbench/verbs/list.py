@@ -6,11 +6,9 @@ import json
 import sys
 from typing import Any
 
-from rich.table import Table
-
 from rlbench.choices import GROUPS, Choices
 from rlbench.cli import Parser
-from rlbench.console import Wide
+from rlbench.columns import folded, line_width
 
 COLUMNS = {"algo": ("family", "paper", "needs"), "env": ("is",), "dataset": ("is", "envs"), "experiment": ("runs",)}
 
@@ -33,22 +31,18 @@ def main(argv: list[str]) -> int:
         json.dump(found, sys.stdout, indent=2)
         print()
         return 0
-    console = Wide()
     for group in groups:
-        console.print(table(group, found[group]))
+        print(f"{group}=" if group == groups[0] else f"\n{group}=")
+        for line in folded(table(group, found[group]), line_width()):
+            print(line)
     return 0
 
 
-def table(group: str, options: dict[str, dict[str, Any]]) -> Table:
+def table(group: str, options: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """A row of names of columns, and one for each option."""
     columns = [column for column in COLUMNS.get(group, ()) if any(column in about for about in options.values())]
-    result = Table(
-        title=f"{group}=", title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2)
-    )
-    for column in ("", "", *columns):
-        result.add_column(column, overflow="fold", no_wrap=not column and not result.columns)
-    for name, about in options.items():
-        result.add_row(f"[bold]{name}[/]", about["title"], *(words(about.get(column)) for column in columns))
-    return result
+    rows = [[name, about["title"], *(words(about.get(each)) for each in columns)] for name, about in options.items()]
+    return [["", "", *columns], *rows] if columns else rows
 
 
 def words(value: Any) -> str:
