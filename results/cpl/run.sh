@@ -20,6 +20,6 @@ $rlbench -m experiment=cpl_reacher
 $rlbench -m experiment=cpl_reacher algo=cpl dataset.label=partial_return
 
 # Problems whose optimum is known.
-$rlbench -m algo=cpl,piql steps=3000
-$rlbench -m algo=cpl_kl,cpl_bc,pref_sft steps=2000
-$rlbench algo=cpl env=lqr_pref steps=2000
+$rlbench -m algo=cpl,piql steps=3000 seeds=5
+$rlbench -m algo=cpl_kl,cpl_bc,pref_sft steps=2000 seeds=5
+$rlbench algo=cpl env=lqr_pref steps=2000 seeds=5

@@ -171,8 +171,12 @@ def tuned(runs: Sequence[Row], places: Sequence[Place], keys: Sequence[str]) -> 
 
 
 def confounded(runs: Sequence[Row], found: Sequence[Place], keys: Sequence[str], by: Sequence[str]) -> list[str]:
-    """A sentence on what else differs between arms: their length and evaluation, and, `by` keys, all settings."""
-    shared = [key for key in keys if key not in by and (by or not key.startswith("algo."))]
+    """A sentence on what else differs between arms: their length and evaluation, and, `by` keys, all settings.
+
+    Algorithms have settings of their own, which say nothing more than that they are others.
+    """
+    between_algorithms = not by or "algo" in by
+    shared = [key for key in keys if key not in by and not (between_algorithms and key.startswith("algo."))]
     notes = []
     for key in shared:
         values = {

@@ -83,7 +83,8 @@ class Looks:
     def legend(self, figure: Figure) -> None:
         """Above the panels, where it hides nothing."""
         lines = [Line2D([], [], color=self.colour[arm], linestyle=self.dash[arm]) for arm in self.arms]
-        columns = min(len(self.arms), max(1, 90 // max(len(arm) + 6 for arm in self.arms)))
+        letters = 90 * figure.get_figwidth() / WIDTH
+        columns = min(len(self.arms), max(1, int(letters / max(len(arm) + 6 for arm in self.arms))))
         figure.legend(lines, self.arms, loc="outside upper center", ncols=columns, handlelength=2.8)
 
 

@@ -214,6 +214,8 @@ def test_what_else_differs_between_arms_is_told(tmp_path: Path) -> None:
     written(tmp_path, "iql")
     written(tmp_path, "bc", "steps=2000")
     assert any("also differ in steps: bc 2000; iql 1000" in note for note in of(tmp_path).notes)
+    for by in ([], ["algo"], ["algo", "dataset"]):  # that algorithms have settings of their own goes without saying
+        assert [note for note in of(tmp_path, by=by).notes if "also differ in " in note and "steps" not in note] == []
 
 
 def test_a_metric_that_not_all_have_is_not_chosen(tmp_path: Path) -> None:

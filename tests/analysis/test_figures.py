@@ -45,6 +45,21 @@ def test_curves_show_every_algorithm_on_every_task(comparison: Comparison) -> No
         assert np.allclose(ends, means)
 
 
+@pytest.mark.parametrize("words", [["hopper-medium"], []])
+def test_a_legend_of_long_names_stays_within_the_figure(words: list[str], results_folder: Path, tmp_path: Path) -> None:
+    results = Results(results_folder, words)
+    results.refresh()
+    found = compare(results, Protocol.of("last"), by=["algo", "dataset", "algo.gamma"])
+    assert max(map(len, found.arms)) > 30
+    with figures.styled():
+        figure = figures.learning_curves(found)
+        figures.save(figure, tmp_path / "figure.svg")
+        (legend,) = figure.legends
+        box, whole = legend.get_window_extent(), figure.bbox
+    assert whole.x0 <= box.x0
+    assert box.x1 <= whole.x1
+
+
 def test_bars_show_means_intervals_and_seeds(comparison: Comparison) -> None:
     figure = figures.intervals(comparison)
     axes = next(each for each in figure.axes if each.get_title() == "hopper-medium")
