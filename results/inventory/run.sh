@@ -11,20 +11,21 @@ short=(algo.batch_size=128 algo.dev_every=25)
 
 store() { # one store, normal demand that waits
   run algo=newsvendor,base_stock env=inv_one_store "${judged[@]}"
-  run algo=hdpo env=inv_one_store "${short[@]}" steps=300 eval.every=100
-  run algo=hdpo env=inv_one_store "${short[@]}" env.train.periods=30 env.train.ignored=10 steps=600 eval.every=200
+  run algo=hdpo env=inv_one_store "${judged[@]}" "${short[@]}" steps=300 eval.every=100
+  run algo=hdpo env=inv_one_store "${judged[@]}" "${short[@]}" env.train.periods=30 env.train.ignored=10 steps=600 \
+    eval.every=200
 }
 lost() { # one store, Poisson demand that is lost
   run algo=lost_sales_vi,base_stock,capped_base_stock env=inv_one_store_lost env.lead_time=2,4 "${judged[@]}"
-  run algo=hdpo env=inv_one_store_lost env.lead_time=2 "${short[@]}" steps=300 eval.every=100
+  run algo=hdpo env=inv_one_store_lost env.lead_time=2 "${judged[@]}" "${short[@]}" steps=300 eval.every=100
 }
 chain() { # three stages and a store
   run algo=clark_scarf env=inv_serial "${judged[@]}"
-  run algo=echelon_stock env=inv_serial "${short[@]}" steps=200 eval.every=100
-  run algo=hdpo env=inv_serial "${short[@]}" algo.batch_size=64 steps=300 eval.every=150
+  run algo=echelon_stock env=inv_serial "${judged[@]}" "${short[@]}" steps=200 eval.every=100
+  run algo=hdpo env=inv_serial "${judged[@]}" "${short[@]}" algo.batch_size=64 steps=300 eval.every=150
 }
 hub() { # five stores behind a hub that keeps nothing
-  run algo=federgruen_zipkin env=inv_transshipment env.test.traces=8192
+  run algo=federgruen_zipkin env=inv_transshipment
 }
 gradients() { # at equal simulated periods
   run algo=hdpo,inventory_reinforce,inventory_reward_to_go,inventory_ppo env=inv_one_store "${short[@]}" \
@@ -35,7 +36,7 @@ seasons() { # one store, weekly sales
 }
 long() { # plain networks for longer
   run algo=hdpo env=inv_one_store steps=600,3000 eval.every=600 "${judged[@]}"
-  run algo=hdpo env=inv_one_store_lost env.lead_time=2,4 steps=600,2400 eval.every=600 "${judged[@]}"
+  run algo=hdpo env=inv_one_store_lost env.lead_time=2 steps=600,2400 eval.every=600 "${judged[@]}"
   run algo=hdpo env=inv_serial steps=2000 eval.every=500 "${judged[@]}"
 }
 networks() { # graph and plain networks

@@ -100,6 +100,20 @@ def varying(rows: Iterable[Row], keys: Collection[str]) -> list[str]:
     return [key for key in keys if len({each.get(key) for each in rows}) > 1]
 
 
+def telling(rows: Sequence[Row], keys: Collection[str]) -> list[str]:
+    """The keys in which some of the rows differ, without evaluation and provenance where these follow from the others.
+
+    A longer run that is evaluated less often is told by its length, an environment by its settings.
+    """
+    found = varying(rows, keys)
+    for key in [each for each in found if each in PROVENANCE or each.startswith("eval.")]:
+        others = [each for each in found if each != key]
+        alike = grouped(rows, [tuple(str(row.get(each)) for each in others) for row in rows])
+        if others and not any(varying(group, [key]) for group in alike.values()):
+            found = others
+    return found
+
+
 def grouped(rows: Sequence[Row], by: Sequence[Hashable]) -> dict[Any, list[Row]]:
     groups = defaultdict(list)
     for row, key in zip(rows, by, strict=True):
@@ -109,7 +123,7 @@ def grouped(rows: Sequence[Row], by: Sequence[Hashable]) -> dict[Any, list[Row]]
 
 def labelled(rows: Sequence[Row], names: Sequence[str], keys: Sequence[str], what: str) -> tuple[list[str], list[str]]:
     """Names that tell apart what the keys tell apart, and a sentence for each name that had to be split."""
-    differing = {name: varying(group, keys) for name, group in grouped(rows, names).items()}
+    differing = {name: telling(group, keys) for name, group in grouped(rows, names).items()}
     labels = [with_values(name, row, differing[name]) for name, row in zip(names, rows, strict=True)]
     notes = [
         f"{name} is more than one {what}, kept apart: {differ(found)}" for name, found in differing.items() if found
@@ -125,7 +139,7 @@ def distinguished(runs: Sequence[Row], tasks: Sequence[str], keys: Sequence[str]
     differing: dict[str, list[str]] = defaultdict(list)
     by_place = grouped(runs, [(row["algo"], task) for row, task in zip(runs, tasks, strict=True)])
     for (algo, _), group in by_place.items():
-        differing[algo] += [key for key in varying(group, keys) if key not in differing[algo]]
+        differing[algo] += [key for key in telling(group, keys) if key not in differing[algo]]
     return [with_values(row["algo"], row, differing[row["algo"]]) for row in runs]
 
 

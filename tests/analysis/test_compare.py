@@ -164,6 +164,16 @@ def test_settings_that_differ_make_arms(tmp_path: Path) -> None:
         of(tmp_path, by=["algo.expectil"])
 
 
+def test_names_say_no_more_than_tells_apart(tmp_path: Path) -> None:
+    written(tmp_path, "iql", "steps=2000", "eval.every=100")
+    written(tmp_path, "iql", "steps=1000", "eval.every=50")
+    found = of(tmp_path)
+    assert set(found.arms) == {"iql steps=1000", "iql steps=2000"}
+    assert any("also differ in eval.every" in note for note in found.notes)
+    written(tmp_path, "iql", "steps=2000", "eval.every=50")  # the length alone tells no longer
+    assert "iql steps=2000 eval.every=50" in of(tmp_path).arms
+
+
 def test_what_changes_no_result_makes_no_arm(tmp_path: Path) -> None:
     written(tmp_path, "iql", seeds=2)
     synthetic.write(tmp_path, ["algo=iql", *SHORT, "seed=2", "hardware.threads=2", "log.every=7", "tracking=disabled"])
@@ -176,6 +186,14 @@ def test_settings_tuned_to_a_task_make_no_arm_and_are_told(tmp_path: Path) -> No
     found = of(tmp_path)
     assert found.arms == ["rebrac"]
     assert "rebrac: actor_bc_coef, critic_bc_coef differ between tasks" in found.notes
+
+
+def test_a_simulator_that_settings_tell_is_not_named_beside_them(tmp_path: Path) -> None:
+    written(tmp_path, "iql", "env.id=Hopper-v5", meta={"simulator": "Hopper-v5, MuJoCo 3.4.0"})
+    written(tmp_path, "iql", "env.id=Hopper-v4")
+    assert of(tmp_path).tasks == ["hopper-medium env.id=Hopper-v4", "hopper-medium env.id=Hopper-v5"]
+    written(tmp_path, "iql", "env.id=Hopper-v5", seeds=5, meta={"simulator": "Hopper-v5, MuJoCo 3.5.0"})
+    assert len(of(tmp_path).tasks) == 3
 
 
 @pytest.mark.parametrize(
