@@ -148,7 +148,7 @@ def test_the_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
         "moorl_d4rl": 500,
         "moorl_pendulum": 5,
         "moorl_pointmaze": 6,
-        "npg_mujoco": 1350,
+        "npg_mujoco": 1620,
         "recovering_bandit_full": 1,
         "stax_full": 450,
     }
