@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from rlbench.data.resident import resident
 from rlbench.rng import SeedStreams
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Minibatches:
     def __init__(self, rows: Tensor, batch_size: int, rng: SeedStreams, ahead: int = 32) -> None:
         seeds = len(rng)
         self.count = rows.shape[-2]
-        self.rows = rows.reshape(-1, rows.shape[-1])
+        self.rows = resident(rows) if rows.dim() == 2 else rows.flatten(0, 1)
         self.offset = torch.zeros(seeds, 1, 1, dtype=torch.int64, device=rows.device)
         if rows.dim() == 3:
             self.offset += (torch.arange(seeds, device=rows.device) * self.count)[:, None, None]
