@@ -11,6 +11,7 @@ import torch
 
 from rlbench import config
 from rlbench.nets.capture import obstacle
+from rlbench.paths import cache_root
 from rlbench.task import ControlTask
 from tests.algos import modelled
 from tests.algos.helpers import build, synthetic
@@ -33,7 +34,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 MODELLED: dict[str, list[str]] = {
     "mopo": [f"algo.{word}" for word in modelled.ROLLOUTS],
     "mobile": [f"algo.{word}" for word in modelled.ROLLOUTS],
-    "cocoa": [*modelled.COCOA, "algo.base.hidden_dims=[32,32]", "algo.base.batch_size=64"],
+    "cocoa": ["base=bc", *modelled.COCOA, "algo.base.hidden_dims=[32,32]", "algo.base.batch_size=64"],
 }
 PARTING = [
     "base=bc",
@@ -133,6 +134,12 @@ def test_what_parts_by_rounding_stays_together_where_rounding_is_small(tmp_path:
     for found, value in zip(compiled.base.optimizer.state, eager.base.optimizer.state, strict=True):
         assert value.dtype == torch.float64
         torch.testing.assert_close(found, value, rtol=0, atol=1e-12)
+
+
+def test_machine_code_is_kept_in_the_cache_folder() -> None:
+    _, compiled = pair(offline("bc"))
+    compiled.train(1)
+    assert any((cache_root() / "compiled").rglob("*.so"))
 
 
 def test_resumes_to_the_bit() -> None:
