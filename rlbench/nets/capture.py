@@ -57,6 +57,7 @@ class Graph:
     """
 
     def __init__(self, update: Update, rows: Tensor, state: Sequence[Tensor]) -> None:
+        keep_compiled_code()
         from torch.fx.experimental.proxy_tensor import make_fx
 
         before = [value.clone() for value in state]
@@ -106,9 +107,17 @@ def traceable() -> Iterator[None]:
         Adam.fused = True
 
 
+def keep_compiled_code() -> None:
+    """Have the compiler keep its results in the cache folder, unless the user named another."""
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    named = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    if named in (None, default_cache_dir()):  # parts of torch set the default, a temporary folder, when imported
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache_root() / "compiled")
+
+
 def compiled(traced: torch.fx.GraphModule, example: Sequence[Tensor]) -> Callable[..., Any]:
     """The graph as machine code, taken from the cache folder where an earlier process left it there."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_root() / "compiled"))
     import torch._inductor
 
     options = {"config_patches": {"compile_threads": 1}}  # no pool of processes that outlives the compiling

@@ -81,8 +81,8 @@ class Adam:
 
     def _plain_step(self, grads: Sequence[Tensor]) -> None:
         count = self.count.double()  # 1 - 0.999 has few digits left in single precision
-        step_size = (self.rate / (1 - self.BETA1**count)).float()
-        correction = (1 - self.BETA2**count).sqrt().float()
+        step_size = (self.rate / (1 - self.BETA1**count)).to(self.rate.dtype)
+        correction = (1 - self.BETA2**count).sqrt().to(self.rate.dtype)
         for param, grad, mean, square in zip(self.params, grads, self.mean, self.square, strict=True):
             mean.lerp_(grad, 1 - self.BETA1)
             square.mul_(self.BETA2).addcmul_(grad, grad, value=1 - self.BETA2)

@@ -1,14 +1,18 @@
 """Updates as compiled graphs: the losses of the eager ones, from the same random numbers, and nothing of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from rlbench import config
 from rlbench.nets.capture import obstacle
+from rlbench.paths import cache_root
+from rlbench.task import ControlTask
 from tests.algos import modelled
 from tests.algos.helpers import build, synthetic
 from tests.algos.point import POINT
@@ -27,22 +31,36 @@ CHANGES: dict[str, dict[str, Any]] = {
     "edac": {"num_critics": 4},
     "rebrac": {"batch_size": 64},
 }
-
-
-STEADY = {"cocoa": 30}
-"""Updates where 100 are too many: COCOA over BC is 4e-6 off after 60 and 4e-4 after 70, and nobody knows why."""
 MODELLED: dict[str, list[str]] = {
     "mopo": [f"algo.{word}" for word in modelled.ROLLOUTS],
     "mobile": [f"algo.{word}" for word in modelled.ROLLOUTS],
-    "cocoa": [
-        "base=bc",
-        "algo.embedding_dims=[64]",
-        "algo.embedding_width=8",
-        "algo.seeker_epochs=2",
-        "algo.seeker_hidden_dims=[16]",
-        "algo.base.hidden_dims=[64,64]",
-    ],
+    "cocoa": ["base=bc", *modelled.COCOA, "algo.base.hidden_dims=[32,32]", "algo.base.batch_size=64"],
 }
+PARTING = [
+    "base=bc",
+    *modelled.COCOA,
+    "algo.embedding_dims=[64]",
+    "algo.embedding_width=8",
+    "algo.base.hidden_dims=[64,64]",
+]
+"""A run of COCOA with a rectified unit that is 1e-6 off zero at update 53: rounding alone opens it or closes it, and
+Adam remembers. In single precision the compiled losses end up 7e-4 away from the eager ones, and so do those of two of
+eight eager runs whose minibatches hold the same rows in another order (`torch.randperm`, seeds 0 to 7)."""
+
+
+class DoubleTask(ControlTask):
+    """The same data in double precision."""
+
+    def tensor(self, column: np.ndarray) -> torch.Tensor:
+        return super().tensor(column).double()
+
+
+@pytest.fixture
+def double_precision() -> Iterator[None]:
+    """What is drawn, and parameters with it, comes in double precision."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 def pair(made: Callable[[], Any]) -> tuple[Any, Any]:
@@ -73,11 +91,11 @@ def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> 
     )
 
 
-def agree(eager: Any, compiled: Any, updates: int = UPDATES) -> None:
-    """Every loss."""
-    for _ in range(updates // 10):
+def agree(eager: Any, compiled: Any, tolerance: float = 1e-4) -> None:
+    """Every loss of 100 updates."""
+    for _ in range(UPDATES // 10):
         metrics = eager.train(10)
-        assert worst(compiled.train(10), metrics) < 1e-4
+        assert worst(compiled.train(10), metrics) < tolerance
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -98,8 +116,30 @@ def test_losses_are_the_eager_ones_where_the_data_are_gathered_meanwhile(name: s
 @pytest.mark.parametrize("name", MODELLED)
 def test_losses_are_the_eager_ones_where_a_model_comes_first(name: str, tmp_path: Path) -> None:
     eager, compiled = pair(model_based(name, tmp_path))
-    agree(eager, compiled, updates := STEADY.get(name, UPDATES))
-    assert compiled.step == updates
+    agree(eager, compiled)
+    assert compiled.step == UPDATES
+
+
+@pytest.mark.usefixtures("double_precision")
+def test_what_parts_by_rounding_stays_together_where_rounding_is_small(tmp_path: Path) -> None:
+    """The graph is right where single precision cannot tell: losses, parameters and Adam's moments."""
+    cfg = modelled.composed("algo=cocoa", *modelled.TINY, *PARTING)
+
+    def made() -> Any:
+        task = modelled.make_task(cfg, tmp_path, (3, 7))
+        return config.instantiate(cfg.algo, task=DoubleTask(**vars(task)))
+
+    eager, compiled = pair(made)
+    agree(eager, compiled, 1e-12)
+    for found, value in zip(compiled.base.optimizer.state, eager.base.optimizer.state, strict=True):
+        assert value.dtype == torch.float64
+        torch.testing.assert_close(found, value, rtol=0, atol=1e-12)
+
+
+def test_machine_code_is_kept_in_the_cache_folder() -> None:
+    _, compiled = pair(offline("bc"))
+    compiled.train(1)
+    assert any((cache_root() / "compiled").rglob("*.so"))
 
 
 def test_resumes_to_the_bit() -> None:
