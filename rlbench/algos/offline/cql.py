@@ -65,7 +65,7 @@ class CQL(SoftActorCritic, Offline):
         cql_lse: Literal[3, 30],
         log_std_min: float,
         log_std_max: float,
-        precision: Precision = "fp32",
+        precision: Precision,
     ) -> None:
         super().__init__(
             task,
