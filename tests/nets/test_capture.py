@@ -73,11 +73,11 @@ def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> 
     )
 
 
-def agree(eager: Any, compiled: Any, updates: int = UPDATES, close: float = 1e-4) -> None:
+def agree(eager: Any, compiled: Any, updates: int = UPDATES, tolerance: float = 1e-4) -> None:
     """Every loss."""
     for _ in range(updates // 10):
         metrics = eager.train(10)
-        assert worst(compiled.train(10), metrics) < close
+        assert worst(compiled.train(10), metrics) < tolerance
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -90,7 +90,7 @@ def test_losses_are_the_eager_ones(name: str) -> None:
 def test_losses_in_bf16_are_the_eager_ones_up_to_its_rounding() -> None:
     """Fused operations keep in float32 between them what eager ones round."""
     changes: dict[str, Any] = {"hidden_dims": [64, 64], "batch_size": 64, "precision": "bf16"}
-    agree(*pair(lambda: build("cql", synthetic(), (3, 7), **changes)), close=0.02)
+    agree(*pair(lambda: build("cql", synthetic(), (3, 7), **changes)), tolerance=0.02)
 
 
 @pytest.mark.parametrize("name", ["sac", "td3"])
