@@ -63,11 +63,11 @@ def plain_loop(name: str) -> tuple[Callable[[int], object], float]:
     return steps, 0.0
 
 
-def products() -> tuple[Callable[[int], object], float]:
-    """Float32 products of matrices as wide as the networks, by the faster library."""
+def products(dtype: torch.dtype = torch.float32) -> tuple[Callable[[int], object], float]:
+    """Products of matrices as wide as the networks, by the faster library."""
     cpu.settle(1)
     choose_matmul_backend()
-    a, b = (torch.randn(PRODUCTS, SIDE, SIDE) for _ in range(2))
+    a, b = (torch.randn(PRODUCTS, SIDE, SIDE).to(dtype) for _ in range(2))
 
     def steps(count: int) -> None:
         for _ in range(count):
@@ -86,7 +86,7 @@ def main() -> None:
     build_side: dict[str, Callable[[], tuple[Callable[[int], object], float]]] = {
         "rlbench": partial(rlbench, given.algo, given.overrides),
         "plain": partial(plain_loop, given.algo),
-        "limit": products,
+        "limit": partial(products, torch.bfloat16 if "algo.precision=bf16" in given.overrides else torch.float32),
     }
     step, gflop = build_side[given.side]()
     serve(step, given.seconds, gflop)

@@ -1,6 +1,7 @@
 """The measurements of `results/speed.md`: races against plain loops, seeds together, curves; and its tables.
 
-    python -m benchmarks.speed races [ALGO...]    into results/speed/races.json
+    python -m benchmarks.speed races [RACE...]    into results/speed/races.json
+    python -m benchmarks.speed profile [RACE...]  which operations an update spends its time in
     python -m benchmarks.speed seeds              into results/speed/seeds.json
     python -m benchmarks.speed curves             into results/speed/curves.json and curves.pdf, .png
     python -m benchmarks.speed table              the tables, as Markdown
@@ -27,10 +28,12 @@ from rlbench.tracking import meta
 RESULTS = Path("results/speed")
 QUICK_MODEL = ["algo.dynamics.max_epochs=1"]  # how well the model is trained does not change what a step costs
 PORTIONS = ["algo.rollout_every=100", "algo.rollout_starts=5000"]  # the published ratio, in smaller portions
+LISTED = 12  # operations of a profile
 RACES: dict[str, list[str]] = {
     "td3_bc": [],
     "iql": [],
     "cql": [],
+    "cql bf16": ["algo.precision=bf16"],
     "sac_n": ["algo.num_critics=10"],
     "edac": ["algo.num_critics=10"],
     "rebrac": [],
@@ -51,25 +54,25 @@ def here() -> dict[str, Any]:
     return meta.describe()["machine"] | {"processor": processor(), "versions": meta.versions()}
 
 
-def races(algos: Sequence[str], rounds: int, seconds: float) -> None:
-    """Plain loop, eager, compiled, and bare matrix products, in turns."""
+def races(names: Sequence[str], rounds: int, seconds: float) -> None:
+    """Plain loop, eager, compiled, and bare matrix products, in turns; a race is named after its algorithm."""
     path = RESULTS / "races.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    for algo in algos or RACES:
-        words = RACES[algo]
+    for name in names or RACES:
+        words, algo = RACES[name], name.split()[0]
         contestants = {
             "plain": [command("plain", algo, seconds)],
             "eager": [command("rlbench", algo, seconds, *words)],
             "compiled": [command("rlbench", algo, seconds, *words, "compile=on")],
-            "limit": [command("limit", algo, seconds)],
+            "limit": [command("limit", algo, seconds, *words)],
         }
         standings = race(contestants, rounds)
-        found[algo] = {"overrides": words, "standings": standings, "machine": here()}
+        found[name] = {"overrides": words, "standings": standings, "machine": here()}
         write(path, found)
-        for name in ("eager", "compiled"):
-            one = standings[name]
-            result = f"{one['rate']:.1f}/s, {one['ratio']:.2f} x plain, {share(standings, name):.0%} of the limit"
-            print(f"{algo} {name}: {result}", flush=True)
+        for side in ("eager", "compiled"):
+            one = standings[side]
+            result = f"{one['rate']:.1f}/s, {one['ratio']:.2f} x plain, {share(standings, side):.0%} of the limit"
+            print(f"{name} {side}: {result}", flush=True)
 
 
 def share(standings: dict[str, Any], name: str) -> float:
@@ -77,6 +80,23 @@ def share(standings: dict[str, Any], name: str) -> float:
     one, limit = standings[name], standings["limit"]
     pairs = zip(one["rates"], limit["rates"], strict=True)
     return statistics.median(rate * one["gflop"] / (bare * limit["gflop"]) for rate, bare in pairs)
+
+
+def profile(names: Sequence[str], seconds: float) -> None:
+    """The operations that take most of an eager update, each without those that it calls."""
+    from torch.profiler import profile as recorded
+
+    from benchmarks.contestant import rlbench
+
+    for name in names or RACES:
+        train, _ = rlbench(name.split()[0], RACES[name])
+        count = max(1, round(seconds / cost(train, 4)))
+        with recorded() as record:
+            train(count)
+        spent = {event.key: event.self_cpu_time_total for event in record.key_averages()}
+        total = sum(spent.values())
+        most = sorted(spent, key=lambda key: -spent[key])[:LISTED]
+        print(f"{name}: " + ", ".join(f"{key.removeprefix('aten::')} {spent[key] / total:.1%}" for key in most))
 
 
 def seeds(rounds: int, seconds: float) -> None:
@@ -160,15 +180,15 @@ def table() -> None:
     found = json.loads((RESULTS / "races.json").read_text())
     print("| | plain loop /s | eager /s | compiled /s | eager : plain | compiled : plain | share of the limit |")
     print("|---|---|---|---|---|---|---|")
-    for algo in [algo for algo in RACES if algo in found]:
-        race_ = found[algo]["standings"]
+    for name in [name for name in RACES if name in found]:
+        race_ = found[name]["standings"]
         ratios = " | ".join(
             f"**{race_[side]['ratio']:.2f}** ({race_[side]['ratio_low']:.2f} to {race_[side]['ratio_high']:.2f})"
             for side in ("eager", "compiled")
         )
         rates = " | ".join(f"{race_[side]['rate']:.1f}" for side in ("plain", "eager", "compiled"))
         shares = ", ".join(f"{share(race_, side):.0%}" for side in ("eager", "compiled"))
-        print(f"| {algo} | {rates} | {ratios} | {shares} |")
+        print(f"| {name} | {rates} | {ratios} | {shares} |")
 
 
 def write(path: Path, content: object) -> None:
@@ -178,13 +198,15 @@ def write(path: Path, content: object) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["races", "seeds", "curves", "table"])
-    parser.add_argument("algos", nargs="*")
+    parser.add_argument("what", choices=["races", "profile", "seeds", "curves", "table"])
+    parser.add_argument("races", nargs="*", metavar="RACE", help=", ".join(RACES))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a turn")
     given = parser.parse_args()
     if given.what == "races":
-        races(given.algos, given.rounds, given.seconds)
+        races(given.races, given.rounds, given.seconds)
+    elif given.what == "profile":
+        profile(given.races, given.seconds)
     elif given.what == "table":
         table()
     else:

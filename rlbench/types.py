@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 
 @dataclass(frozen=True)
@@ -30,3 +30,4 @@ NonNegative = Annotated[float, Range(0)]
 Positive = Annotated[float, Range(0, open_low=True)]
 Count = Annotated[int, Range(1)]
 NonNegativeInt = Annotated[int, Range(0)]
+Precision = Literal["fp32", "bf16"]

@@ -13,6 +13,7 @@ from rlbench.nets.mlp import stack
 from rlbench.nets.optim import Adam, Params, assign, clone, gradients, polyak
 from rlbench.nets.policy import TanhGaussian
 from rlbench.task import ControlTask
+from rlbench.types import Precision
 
 if TYPE_CHECKING:
     from rlbench.nets.capture import CapturedUpdate
@@ -155,6 +156,7 @@ class SoftActorCritic(ControlAlgorithm):
         entropy_in_target: whether the critics' target holds the entropy term.
         log_std_min, log_std_max: bounds of the policy's log-std.
         critic_options: as `MLP`'s.
+        precision: of the networks in training (see `MLP`); the policy acts in fp32.
     """
 
     def __init__(
@@ -174,6 +176,7 @@ class SoftActorCritic(ControlAlgorithm):
         log_std_min: float,
         log_std_max: float,
         critic_options: dict[str, Any] | None = None,
+        precision: Precision = "fp32",
     ) -> None:
         super().__init__(task)
         self.gamma, self.tau = gamma, tau
@@ -182,8 +185,13 @@ class SoftActorCritic(ControlAlgorithm):
         self.alpha_max = alpha_max
         self.entropy_in_target = entropy_in_target
         self.policy = TanhGaussian(log_std_min, log_std_max)
-        self.actor = task.networks.state(hidden_dims, 2 * task.networks.action_dim)
-        self.critic = task.networks.state_action(hidden_dims, 1, members=num_critics, **(critic_options or {}))
+        self.actor, self.acting = (
+            task.networks.state(hidden_dims, 2 * task.networks.action_dim, precision=each)
+            for each in (precision, "fp32")
+        )
+        self.critic = task.networks.state_action(
+            hidden_dims, 1, members=num_critics, precision=precision, **(critic_options or {})
+        )
         start = task.streams("parameters")
         self.params["actor"] = self.actor.init(start)
         self.params["critic"] = self.critic.init(start)
@@ -207,7 +215,7 @@ class SoftActorCritic(ControlAlgorithm):
         return alpha if self.alpha_max is None else alpha.clamp(0.0, self.alpha_max)
 
     def action(self, params: Params, features: Tensor) -> Tensor:
-        return self.policy.mode(self.actor(params, features))
+        return self.policy.mode(self.acting(params, features))
 
     def sample(self, observation: Tensor, params: Params | None = None) -> tuple[Tensor, Tensor]:
         """Sampled actions and log-probabilities for `[S, B, d]`, with noise from the seeds' own streams."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from rlbench.nets.mlp import MLP, Network, Networks, stack
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
+from rlbench.types import Precision
 
 
 class Transductive:
@@ -30,7 +31,7 @@ class Transductive:
         embedding_width: e.
         hidden_dims, out_dim: of the network behind.
         members: networks a seed.
-        init: initialisation of all three networks (see `MLP`).
+        init, precision: of all three networks (see `MLP`).
         options: further options of the network behind.
     """
 
@@ -45,6 +46,7 @@ class Transductive:
         *,
         members: int = 1,
         init: str = "torch",
+        precision: Precision = "fp32",
         **options: object,
     ) -> None:
         self.members = members
@@ -62,6 +64,7 @@ class Transductive:
                 final_layernorm=True,
                 init=init,
                 prefix=prefix,
+                precision=precision,
             )
 
         self.f, self.g = embedding("f."), embedding("g.")
@@ -71,6 +74,7 @@ class Transductive:
             out_dim,
             members=members,
             init=init,
+            precision=precision,
             **options,  # type: ignore[arg-type]
         )
 

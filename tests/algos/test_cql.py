@@ -1,15 +1,19 @@
 """CQL: against a torch.nn reference; log-sum-exp of known values; better than cloning and conservative."""
 
 import math
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from rlbench.algos.offline.cql import log_sum_exp
+from rlbench.build import build as build_from
+from rlbench.config import compose
 from rlbench.data.sampling import Batch
 from rlbench.rng import SeedStreams
-from tests.algos.helpers import bandit, build, descend, exact_and_independent, greedy, synthetic
+from rlbench.types import Precision
+from tests.algos.helpers import bandit, build, descend, exact_and_independent, greedy, reference, synthetic
 from tests.algos.soft import PlainSAC
 
 
@@ -92,5 +96,25 @@ def test_reaches_the_best_action_where_cloning_does_not() -> None:
     assert (greedy(cql) - 0.5).abs().max() < 0.2
 
 
-def test_exact_and_independent() -> None:
-    exact_and_independent("cql", synthetic(), hidden_dims=[16], batch_size=16)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_exact_and_independent(precision: str) -> None:
+    exact_and_independent("cql", synthetic(), hidden_dims=[16], batch_size=16, precision=precision)
+
+
+def test_bf16_follows_fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every loss of 50 updates on hopper's data, from the same random numbers."""
+    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path))
+    words = ["algo=cql", "env=hopper", "dataset.size=2000", "algo.batch_size=32"]
+    fp32, bf16 = (build_from(compose([*words, f"algo.precision={each}"]))[0] for each in get_args(Precision))
+    for _ in range(50):
+        expected, found = fp32.train(1), bf16.train(1)
+        for name, value in expected.items():
+            assert found[name].item() == pytest.approx(value.item(), rel=0.04), name
+    assert found["train/critic_loss"].item() != pytest.approx(expected["train/critic_loss"].item(), rel=1e-5)
+
+
+def test_a_policy_trained_in_bf16_acts_in_fp32() -> None:
+    cql = build("cql", synthetic(), hidden_dims=[16, 16], precision="bf16")
+    x = torch.randn(1, 50, 4, generator=torch.Generator().manual_seed(0))
+    action = reference(cql.params["actor"], 0)(x[0]).chunk(2, dim=-1)[0].tanh()
+    torch.testing.assert_close(cql.action(cql.actor_params, x)[0], action, rtol=0, atol=1e-6)

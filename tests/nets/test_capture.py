@@ -105,6 +105,12 @@ def test_losses_are_the_eager_ones(name: str) -> None:
     assert compiled.step == UPDATES
 
 
+def test_losses_in_bf16_are_the_eager_ones_up_to_its_rounding() -> None:
+    """Fused operations keep in float32 between them what eager ones round."""
+    changes: dict[str, Any] = {"hidden_dims": [64, 64], "batch_size": 64, "precision": "bf16"}
+    agree(*pair(lambda: build("cql", synthetic(), (3, 7), **changes)), tolerance=0.02)
+
+
 @pytest.mark.parametrize("name", ["sac", "td3"])
 def test_losses_are_the_eager_ones_where_the_data_are_gathered_meanwhile(name: str) -> None:
     eager, compiled = pair(online(name))

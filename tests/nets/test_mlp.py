@@ -1,5 +1,7 @@
 """The stack of ReLU layers as one node of autograd, against the same layers as plain operations."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -55,3 +57,87 @@ def test_nothing_that_was_given_is_overwritten() -> None:
     net.forward(params, x).sum().backward()
     for value, saved in zip((x, *params.values()), before, strict=True):
         torch.testing.assert_close(value.detach(), saved, rtol=0, atol=0)
+
+
+KINDS: list[dict[str, Any]] = [
+    {"activation": "relu", "out_dim": 1},
+    {"activation": "relu", "out_dim": 3},
+    {"activation": "relu", "out_dim": 20},
+    {"activation": "swish", "out_dim": 3},
+    {"activation": "swish", "out_dim": 20, "layernorm": "after", "final_layernorm": True},
+    {"activation": "swish", "out_dim": 1, "layernorm": "before"},
+]
+ROUNDED = 0.01
+"""Relative error of a few products of factors with eight bits."""
+FLIPPED = 0.1
+"""The same where, of all ReLU, some rounded to the other side of their bend: a correlation of 0.995."""
+
+
+def both(**kind: Any) -> tuple[MLP, MLP, Params, Tensor]:
+    """A network that multiplies in float32, the same in bfloat16, parameters of both, and an input."""
+    fp32, bf16 = MLP(5, [64, 64], members=3, **kind), MLP(5, [64, 64], members=3, precision="bf16", **kind)
+    params = {name: value.requires_grad_() for name, value in fp32.init(SeedStreams((0, 1), "parameters")).items()}
+    x = torch.randn(6, 1000, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    return fp32, bf16, params, x
+
+
+def rounded(net: MLP, params: Params, x: Tensor) -> Tensor:
+    """The plain layers in float64, with factors and activations rounded where the stack rounds them."""
+    for weight, bias in net.layers[:-1]:
+        product = x.bfloat16().double() @ params[weight].bfloat16().double()
+        x = F.relu(product.bfloat16() + params[bias].bfloat16())
+    weight, bias = net.layers[-1]
+    return (x.double() @ params[weight].double() + params[bias].double()).float()
+
+
+def error(found: Tensor, expected: Tensor) -> float:
+    assert found.dtype == torch.float32
+    return float(((found - expected).norm() / expected.norm()).detach())
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("needed", ["all", "weights", "input"])
+def test_bf16_is_fp32_up_to_rounding(kind: dict[str, Any], needed: str) -> None:
+    fp32, bf16, params, x = both(**kind)
+    wanted = {"all": [x, *params.values()], "weights": list(params.values()), "input": [x]}[needed]
+    for value in {x, *params.values()} - set(wanted):
+        value.requires_grad_(False)
+    ahead = torch.randn(6, 1000, kind["out_dim"], generator=torch.Generator().manual_seed(1))
+    found, expected = bf16.forward(params, x), fp32.forward(params, x)
+    assert 1e-4 < error(found, expected) < ROUNDED
+    grads = torch.autograd.grad(found, wanted, ahead)
+    for one, other in zip(grads, torch.autograd.grad(expected, wanted, ahead), strict=True):
+        assert error(one, other) < (FLIPPED if kind["activation"] == "relu" else ROUNDED)
+    if kind["activation"] == "relu":
+        for one, other in zip(grads, torch.autograd.grad(rounded(bf16, params, x), wanted, ahead), strict=True):
+            assert error(one, other) < ROUNDED
+    with torch.no_grad():
+        torch.testing.assert_close(bf16.forward(params, x), found, rtol=0, atol=0)
+
+
+def test_bf16_second_derivatives_are_those_of_fp32_up_to_rounding() -> None:
+    fp32, bf16, params, x = both(activation="relu", out_dim=1)
+    results = []
+    for net in (bf16, fp32):
+        output = net.forward(params, x)
+        (gradient,) = torch.autograd.grad(output.sum(), x, create_graph=True)
+        loss = output.square().mean() + gradient.square().sum(-1).sqrt().mean()
+        results.append(torch.autograd.grad(loss, list(params.values())))
+    for one, other in zip(*results, strict=True):
+        assert error(one, other) < FLIPPED
+
+
+def test_bf16_sums_in_float32_and_ends_in_float32() -> None:
+    """1 + 1 + ... in eight bits stands still at 256; 2^20 + 1 takes 21 bits."""
+    n = 1024
+    net = MLP(n, [n], 1, precision="bf16")
+    shapes = {"0.weight": (1, n, n), "0.bias": (1, 1, n), "1.weight": (1, n, 1), "1.bias": (1, 1, 1)}
+    params = {name: torch.ones(shape) for name, shape in shapes.items()}
+    params["0.bias"] -= 1
+    x = torch.ones(1, n, n)
+    leaves = [value.requires_grad_() for value in (x, *params.values())]
+    output = net.forward(params, x)
+    assert torch.equal(output, torch.full((1, n, 1), n * n + 1.0))
+    for value, gradient in zip(leaves, torch.autograd.grad(output.sum(), leaves), strict=True):
+        expected = n * n if value is params["1.weight"] else n
+        assert torch.equal(gradient, torch.full_like(value, expected))

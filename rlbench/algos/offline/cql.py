@@ -23,7 +23,7 @@ from rlbench.data.sampling import Batch, training_rows
 from rlbench.nets.mlp import stack
 from rlbench.nets.optim import Params
 from rlbench.task import ControlTask
-from rlbench.types import Count, Fraction, NonNegative, Positive
+from rlbench.types import Count, Fraction, NonNegative, Positive, Precision
 
 ACTIONS = 10  # of each of the three kinds
 KINDS = 3
@@ -46,6 +46,8 @@ class CQL(SoftActorCritic, Offline):
             averaged over ten such triples (what OfflineRL-Kit and COCOA's code compute).
         log_std_min: least log standard deviation of the policy before the tanh.
         log_std_max: largest log standard deviation of the policy before the tanh.
+        precision: of matrix products in training; bf16: all layers' but the last, with parameters, gradients, Adam, the
+            networks' output and losses in fp32.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class CQL(SoftActorCritic, Offline):
         cql_lse: Literal[3, 30],
         log_std_min: float,
         log_std_max: float,
+        precision: Precision,
     ) -> None:
         super().__init__(
             task,
@@ -78,6 +81,7 @@ class CQL(SoftActorCritic, Offline):
             entropy_in_target=False,
             log_std_min=log_std_min,
             log_std_max=log_std_max,
+            precision=precision,
         )
         self.cql_weight = cql_weight
         self.cql_lse = cql_lse
