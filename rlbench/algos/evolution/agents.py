@@ -77,13 +77,30 @@ def novelty(agents: Agents, reference: Agents, neighbours: int) -> np.ndarray:
     others = reference.distinct()
     if not len(others):
         return np.zeros(len(agents))
-    distance = distances(agents.behaviour, others.behaviour)
-    itself = agents.id[:, None] == others.id
-    distance[itself] = np.inf
+    distance = apart(agents, others)
     k = min(neighbours, len(others))
     nearest = np.partition(distance, k - 1, axis=1)[:, :k]
     there = np.isfinite(nearest)
     return np.where(there, nearest, 0.0).sum(1) / np.maximum(there.sum(1), 1)
+
+
+def local_competition(agents: Agents, reference: Agents, neighbours: int) -> np.ndarray:
+    """How many of its nearest others in the reference, by behaviour, each agent earns more than: int64 `[N]`.
+
+    Neighbours are those of `novelty`; of several that are equally near, the oldest.
+    """
+    others = reference.distinct()
+    distance = apart(agents, others)
+    nearest = np.argsort(distance, axis=1, kind="stable")[:, :neighbours]
+    there = np.isfinite(np.take_along_axis(distance, nearest, axis=1))
+    return (there & (others.reward[nearest] < agents.reward[:, None])).sum(1)
+
+
+def apart(agents: Agents, others: Agents) -> np.ndarray:
+    """Distances of behaviours, `[N, M]`; infinite from an agent to itself."""
+    distance = distances(agents.behaviour, others.behaviour)
+    distance[agents.id[:, None] == others.id] = np.inf
+    return distance
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

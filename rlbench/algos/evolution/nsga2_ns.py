@@ -24,8 +24,12 @@ class NSGA2(NoveltySearch):
     """
 
     def selection(self, s: Novelty, agents: Agents) -> np.ndarray:
-        scores = np.stack([agents.novelty, agents.reward], 1)
+        scores = self.objectives(s, agents)
         front, room = fronts(scores), np.zeros(len(agents))
         for number in np.unique(front):
             room[front == number] = crowding(scores[front == number])
         return np.lexsort((-room, front))
+
+    def objectives(self, s: Novelty, agents: Agents) -> np.ndarray:
+        """What is traded off, the higher the better: `[N, 2]`."""
+        return np.stack([agents.novelty, agents.reward], 1)

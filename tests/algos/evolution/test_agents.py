@@ -1,9 +1,10 @@
-"""Novelty, Pareto fronts and crowding against what their definitions say, one by one."""
+"""Novelty, local competition, Pareto fronts and crowding against what their definitions say, one by one."""
 
 import numpy as np
 import pytest
 
-from rlbench.algos.evolution.agents import Agents, crowding, fronts, nobody, novelty
+from rlbench.algos.evolution.agents import Agents, crowding, fronts, local_competition, nobody, novelty
+from tests.algos.evolution.searches import problem, search
 
 
 def agents(behaviour: np.ndarray, first: int = 0) -> Agents:
@@ -72,3 +73,45 @@ def dominates(a: np.ndarray, b: np.ndarray) -> bool:
 def test_crowding_by_hand() -> None:
     scores = np.array([[0.0, 4.0], [1.0, 3.0], [4.0, 0.0], [2.0, 1.0]])
     assert crowding(scores).tolist() == [np.inf, 2 / 4 + 3 / 4, np.inf, 3 / 4 + 3 / 4]
+
+
+def rich_and_poor() -> Agents:
+    """Three agents that earn much, and far from them three that earn little, on a line."""
+    both = agents(np.array([[0.0], [1.0], [3.0], [20.0], [22.0], [26.0]]))
+    both.reward = np.array([0.9, 0.8, 0.7, 0.1, 0.2, 0.3])
+    return both
+
+
+def test_local_competition_by_hand() -> None:
+    both = rich_and_poor()
+    assert local_competition(both, both, 2).tolist() == [2, 1, 0, 0, 1, 2]
+    assert local_competition(both, both, 3).tolist() == [3, 2, 1, 0, 1, 2]
+    assert local_competition(both, both, 15).tolist() == [5, 4, 3, 0, 1, 2]
+    again = Agents.joined(both, both[4:], both[:1])
+    assert local_competition(both, again, 2).tolist() == [2, 1, 0, 0, 1, 2]
+
+
+def test_who_earns_as_much_is_not_beaten_and_of_equally_near_ones_the_oldest_competes() -> None:
+    four = agents(np.array([[0.0], [1.0], [-1.0], [1.0]]))
+    four.reward = np.array([0.5, 0.5, 0.1, 0.2])
+    assert local_competition(four, four, 1).tolist() == [0, 1, 0, 0]
+    assert local_competition(four, four, 2).tolist() == [1, 1, 0, 0]
+    assert local_competition(four[:1], four[::-1], 1).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [
+        # Novelty is 2, 1.5, 2.5, 4, 3, 5; with local competition the fronts are 5; 0, 3, 4; 1, 2.
+        ("nslc", [5, 0, 3, 4, 1, 2]),
+        # With rewards themselves they are 0, 2, 5; 1, 3, 4.
+        ("nsga2_ns", [0, 5, 2, 1, 3, 4]),
+    ],
+)
+def test_who_survives_by_hand(name: str, order: list[int]) -> None:
+    algorithm = search(name, problem("point2d_goals"), neighbours=2)
+    (s,) = algorithm.searches
+    both = rich_and_poor()
+    both.novelty = novelty(both, both, 2)
+    s.population, s.offspring = both[:2], both[2:]
+    assert algorithm.selection(s, both).tolist() == order

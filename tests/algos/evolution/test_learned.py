@@ -18,12 +18,6 @@ def views(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
 
 
-def outcomes_seen(count: int, seed: int) -> Any:
-    """Episodes of random genomes, with their last views."""
-    env = problem("point2d_goals")
-    return env.episodes(np.random.default_rng(seed).normal(size=(count, env.controller.genes)).clip(-5, 5), 1)
-
-
 def reference(ours: Autoencoder) -> tuple[nn.Sequential, nn.Sequential]:
     """The same network made of torch's layers."""
     down = [(3, 32), (32, 64), (64, 32), (32, 16)]
