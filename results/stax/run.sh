@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 rlbench=${RLBENCH:-rlbench}
 
-$rlbench -m algo=serene,map_elites,ns,random_search,nsga2_ns,cma_me,cma_es seeds=10
+$rlbench -m algo=serene,map_elites,ns,random_search,nsga2_ns,nslc,cma_me,cma_es seeds=10
 $rlbench -m algo=serene,ns,random_search env.radius=0.1 steps=20000 seeds=10
 $rlbench -m algo=stax,taxons env.radius=0.1 steps=20000 seeds=3
 $rlbench algo=stax algo.max_epochs=0 env.radius=0.1 steps=20000 seeds=3
