@@ -106,6 +106,8 @@ class Pair:
         chance = f"P(improvement) = {ends(self.improvement)}"
         p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.2g}"
         by = "" if self.difference is None else f" by {ends(self.difference, self.digits)}"
+        if self.improvement.value == 0.5 and (self.difference is None or self.difference.value == 0):
+            return f"{self.arm} and {self.other} are level {where}; {n}"
         if self.enough:
             return f"{self.arm} beats {self.other}{by} {where}; {chance}; {n}; {p}: enough to tell"
         ahead = f"{self.arm} is ahead of {self.other}{by} {where}"

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -296,6 +297,15 @@ def sentence(x: list[np.ndarray], y: list[np.ndarray]) -> str:
         Interval(1.0, 0.5, 1.5), Interval(0.8, 0.7, 0.9), statistics.permutation_test(x, y),
         statistics.seeds_needed(x, y),
     ).sentence()  # fmt: skip
+
+
+def test_arms_that_are_equal_are_level(tmp_path: Path) -> None:
+    for algo in ("iql", "bc"):
+        written(tmp_path, algo, level=50, spread=0.0)
+    for path in tmp_path.glob("runs/*/*/*/metrics.jsonl"):  # one score, whatever the seed
+        path.write_text(re.sub(rf'("{METRIC}": )[-\d.e]+', r"\g<1>7.0", path.read_text()))
+    (pair,) = of(tmp_path).pairs
+    assert pair.sentence() == f"{pair.arm} and {pair.other} are level on hopper-medium; n = 4 and 4 seeds"
 
 
 def test_words_say_whether_it_is_enough() -> None:
