@@ -19,7 +19,10 @@ from typing import Any
 from rlbench.errors import RunError
 from rlbench.tracking.rundir import EPISODES, RunDir, alone
 
-AS_IT_IS = "config.yaml", "overrides.yaml", "metrics.jsonl", EPISODES
+NUMBERS = "metrics.jsonl", EPISODES
+WORDS = "config.yaml", "overrides.yaml"
+PLACE = re.compile(r"(?<![\w/.])/(?:[^\s/\"':,]+/)+(?=[^\s/\"':,])")
+"""The folders of an absolute path: in `file:/home/me/data.npz`, not in `https://example.org/data.npz`."""
 NAME = re.compile(r"runs/(?P<place>\w[\w.+-]*/\w[\w.+-]*/[0-9a-f]{10})/(?P<file>[a-z]+\.[a-z]+)")
 LARGE = 1 << 30  # bytes of one file, unpacked, beyond which it is no run's
 
@@ -50,11 +53,13 @@ def pack(paths: Sequence[Path], out: Path) -> None:
 
 def contents(run: RunDir) -> dict[str, bytes]:
     """What is packed of a run, by file."""
-    found = {name: (run.path / name).read_bytes() for name in AS_IT_IS if (run.path / name).exists()}
+    numbers = {name: (run.path / name).read_bytes() for name in NUMBERS if (run.path / name).exists()}
     meta = run.meta()
     whole = {**anonymous(meta), "resumed": [anonymous(life) for life in meta.get("resumed", [])]}
     status = {**run.status(), "pid": 0, "host": "packed"}
-    return {**found, "meta.json": text(whole), "status.json": text(status)}
+    words = {name: (run.path / name).read_text() for name in WORDS}
+    words |= {"meta.json": json.dumps(whole, indent=1) + "\n", "status.json": json.dumps(status, indent=1) + "\n"}
+    return numbers | {name: PLACE.sub("", text).encode() for name, text in words.items()}
 
 
 def anonymous(facts: dict[str, Any]) -> dict[str, Any]:
@@ -65,10 +70,6 @@ def anonymous(facts: dict[str, Any]) -> dict[str, Any]:
     if "command" in kept:
         kept["command"] = ["rlbench", *kept["command"][1:]]
     return kept
-
-
-def text(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def unpack(file: Path, root: Path) -> Iterator[tuple[str, bool]]:

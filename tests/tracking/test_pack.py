@@ -69,6 +69,23 @@ def test_no_machine_is_named_and_all_else_is_kept(packed: Path) -> None:
         assert not any(word in everything for word in ("secret-host", "/home/me", socket.gethostname() + '"'))
 
 
+def test_files_are_named_and_their_folders_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path / "before"))
+    source = {"dataset": {"fingerprint": "f" * 16, "source": "/home/me/secret/data.npz", "from": "https://a.org/b/c"}}
+    run = write(tmp_path / "before", ["algo=iql"], meta=source)
+    config = run.path / "config.yaml"
+    config.write_text(config.read_text().replace("dataset:\n", "dataset:\n  path: /home/me/secret/data.npz\n", 1))
+    (run.path / "overrides.yaml").write_text('- "algo=iql"\n- "dataset=file:/home/me/secret/data.npz"\n')
+    assert main(["pack", str(tmp_path / "runs.zip")]) == 0
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path / "after"))
+    main(["unpack", str(tmp_path / "runs.zip")])
+    (path,) = run_paths(tmp_path / "after")
+    again = RunDir.open(path)
+    assert again.overrides() == ["algo=iql", "dataset=file:data.npz"]
+    assert "  path: data.npz\n" in again.config()
+    assert again.meta()["dataset"] == {"fingerprint": "f" * 16, "source": "data.npz", "from": "https://a.org/b/c"}
+
+
 def test_the_same_runs_are_the_same_file_and_what_is_there_stays(
     packed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
