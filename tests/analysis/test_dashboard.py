@@ -248,14 +248,15 @@ def test_a_thousand_runs_show_in_three_seconds_and_refresh_in_half_a_second(
         browser.goto(address)
         browser.wait_for_function("document.querySelectorAll('#runs tr[data-id]').length == 1000")
         first = time.monotonic() - began
-        site = Site(root)
-        site.look()
-        latest = RunDir(next(root.glob("runs/*/*/*")))
-        latest.append([{"step": 10**9, "seed": 0, "train/loss": 0.0}])
-        site.looked = 0.0
-        began = time.process_time()
-        site.answer("/api/runs", {})
-        refresh = time.process_time() - began
+    # Without the page, which asks the server in this very process whenever it likes.
+    site = Site(root)
+    site.look()
+    latest = RunDir(next(root.glob("runs/*/*/*")))
+    latest.append([{"step": 10**9, "seed": 0, "train/loss": 0.0}])
+    site.looked = 0.0
+    began = time.process_time()
+    site.answer("/api/runs", {})
+    refresh = time.process_time() - began
     assert first < 3.0, f"first page after {first:.2f} s"
     assert refresh < 0.5, f"refreshed in {refresh:.2f} s of processor time"
 
