@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rlbench import __version__
 from rlbench.errors import Interrupted, RunError, UsageError
@@ -103,6 +103,11 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+
+    def add_argument(self, *names: Any, **how: Any) -> argparse.Action:
+        if how.get("nargs") == "*":
+            how.setdefault("default", [])  # without one, argparse names them among what is missing
+        return super().add_argument(*names, **how)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}\n`{self.prog} --help` explains")

@@ -222,8 +222,14 @@ def steps_axis(axes: Any) -> None:
 
 
 def logarithmic(figure: Figure) -> None:
-    """Let scores be read by their order of magnitude; those that are not above 0 are not drawn."""
+    """Let scores be read by their order of magnitude; those that are not above 0 are not drawn.
+
+    Raises:
+        UsageError: none is above 0 in a panel.
+    """
     for axes in figure.axes:
+        if not any(np.any(np.asarray(line.get_ydata(), float) > 0) for line in axes.lines):
+            raise UsageError(f"--log: no score is above 0 on {axes.get_title()}; draw it without")
         axes.set_yscale("log", nonpositive="mask")
 
 

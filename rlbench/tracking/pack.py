@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def pack(paths: Sequence[Path], out: Path) -> None:
         out: the file; one that is there is replaced.
 
     Raises:
-        RunError: a directory is damaged.
+        RunError: a directory is damaged, or the file cannot be written.
     """
     temporary = out.with_name(f".{out.name}.tmp")
     try:
@@ -47,8 +48,11 @@ def pack(paths: Sequence[Path], out: Path) -> None:
                     entry.compress_type = zipfile.ZIP_DEFLATED
                     file.writestr(entry, content)
         temporary.replace(out)
+    except OSError as error:
+        raise RunError(f"{out} cannot be made: {error.filename or temporary}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a full disk has said so already
+            temporary.unlink(missing_ok=True)
 
 
 def contents(run: RunDir) -> dict[str, bytes]:

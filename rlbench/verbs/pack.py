@@ -11,9 +11,9 @@ from rlbench.errors import UsageError
 from rlbench.paths import results_root
 
 HELP = """\
-Put finished runs into one small file: configuration, command, versions, commit and all metrics, without policies, logs
-and names of machines. It goes beside a paper or into a repository; `rlbench unpack FILE` brings the runs back, for
-`compare`, `table`, `plot`, `report` and `dashboard`. The same runs always give the same bytes.
+Put finished runs into one small file: configuration, command, versions, commit and all metrics, without policies, logs,
+and names of machines and folders. It goes beside a paper or into a repository; `rlbench unpack FILE` brings the runs
+back, for `compare`, `table`, `plot`, `report` and `dashboard`. The same runs always give the same bytes.
 
   rlbench pack runs.zip
   rlbench pack hopper.zip hopper algo=iql,cql"""

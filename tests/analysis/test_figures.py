@@ -12,6 +12,7 @@ from rlbench.analysis.compare import Comparison, compare
 from rlbench.analysis.protocols import Protocol
 from rlbench.analysis.results import Results
 from rlbench.cli import main
+from rlbench.errors import UsageError
 from tests.analysis.synthetic import Experiment
 
 
@@ -114,6 +115,14 @@ def test_scores_may_be_read_by_their_order_of_magnitude(comparison: Comparison) 
     assert {axes.get_yscale() for axes in figure.axes} == {"log"}
     after = [line.get_ydata() for axes in figure.axes for line in axes.lines]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_scores_below_zero_have_no_order_of_magnitude(comparison: Comparison) -> None:
+    figure = figures.learning_curves(comparison)
+    for line in figure.axes[0].lines:
+        line.set_ydata(-np.abs(np.asarray(line.get_ydata(), float)))
+    with pytest.raises(UsageError, match="no score is above 0 on hopper-expert"):
+        figures.logarithmic(figure)
 
 
 def test_colours_and_dashes_never_come_together_twice_below_28() -> None:

@@ -119,6 +119,24 @@ def test_packing_says_what_it_leaves_out(
     assert "no such finished run" in capsys.readouterr().err
 
 
+def test_a_run_that_lacks_a_file_and_a_place_that_takes_none_end_with_one_message(
+    packed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["unpack", str(packed)])
+    path = run_paths(packed.parent / "after")[0]
+    (path / "overrides.yaml").unlink()
+    out = packed.with_name("more.zip")
+    capsys.readouterr()
+    assert main(["pack", str(out)]) == 1
+    assert capsys.readouterr().err == (
+        f"rlbench: error: {out} cannot be made: {path / 'overrides.yaml'}: No such file or directory\n"
+    )
+    (packed.parent / ".more.zip.tmp").mkdir()
+    assert main(["pack", str(out)]) == 1
+    assert "Is a directory" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def spoiled(packed: Path, how: str) -> Path:
     """A file that is no good."""
     bad = packed.with_name("bad.zip")
@@ -155,6 +173,7 @@ def test_a_bad_file_ends_with_one_message_and_makes_nothing(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["pack"], "the following arguments are required: FILE\n"),
         (["pack", "runs.tar"], "name it FILE.zip"),
         (["pack", "nowhere/runs.zip"], "there is no folder"),
         (["unpack", "runs.zip"], "there is no file"),
