@@ -1,7 +1,7 @@
 """How much longer than the shortest the ways through the maze are: `python results/moorl/detours.py RUN...`.
 
-Each RUN is the folder of a run in `env=pointmaze2d_sparse`. Its policy plays 100 episodes a seed; of those that reach the
-goal, the median of their steps over the fewest from there (see `rlbench.envs.point_maze.shortest`).
+Each RUN is the folder of a run in `env=pointmaze2d_sparse`. Its policy plays 100 episodes a seed; of those that reach
+the goal, the median of their steps over the fewest from there (see `rlbench.envs.point_maze.shortest`).
 """
 
 import sys
