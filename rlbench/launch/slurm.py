@@ -103,7 +103,7 @@ def start(sweep: Sweep) -> int:
     with turn(), sweep.alone():
         unfinished = [run for run in runs if not run.finished()]
         found = settled(sweep, unfinished)
-        if stuck := [job.id for job in found.values() if is_stuck(job)]:
+        if stuck := {job.id for job in [*found.values(), *own(sweep, squeue())] if is_stuck(job)}:
             slurm("scancel", *compressed(stuck))
         todo = [run for run in unfinished if not in_hand(run, found.get(run.path))]
         about = f"{sweep.name}: {len(runs)} runs, {len(runs) - len(unfinished)} finished"
@@ -450,11 +450,13 @@ def submit(sweep: Sweep, runs: Sequence[Planned]) -> list[str]:
 
 def under_way(sweep: Sweep) -> list[str]:
     """SLURM's numbers of a sweep's arrays that are not at their end."""
-    queue = {
-        name: entries for name, entries in squeue().items() if (array := Array.of(name)) and array.sweep == sweep.name
-    }
-    live = (job.id for entries in queue.values() for job in entries.values() if job.state != "ended")
-    return sorted({id.partition("_")[0] for id in live})
+    return sorted({job.id.partition("_")[0] for job in own(sweep, squeue()) if job.state != "ended"})
+
+
+def own(sweep: Sweep, queue: Queue) -> list[Job]:
+    """The jobs of a sweep's arrays, those of finished runs too."""
+    arrays = [entries for name, entries in queue.items() if (array := Array.of(name)) and array.sweep == sweep.name]
+    return [job for entries in arrays for job in entries.values()]
 
 
 def reading(run: Planned, copies: Mapping[str, str]) -> Planned:

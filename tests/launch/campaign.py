@@ -38,7 +38,7 @@ from tests.launch.snail.lcg import after
 ROOT = Path(__file__).parents[2]
 TINY = "size=1m"  # file systems that are easily full
 LOOK = 20.0  # seconds between two looks of the user
-PATIENCE = 1800.0  # seconds after the last fault for the runs to end
+PATIENCE = 900.0  # seconds after the last fault for the runs to end
 
 COMMON = [
     "tracking=disabled", "checkpoint.every_seconds=1", "hardware=slurm_cpu", "hardware.slurm.partition=low",
@@ -64,6 +64,7 @@ class Outcome:
         lost: runs that are not finished.
         doubled: runs that were queued more than once at a time, or have a row more than once.
         damaged: runs that differ from undisturbed ones, and how.
+        stuck: jobs that never left the queue.
     """
 
     faults: Counter[str] = field(default_factory=Counter)
@@ -74,10 +75,11 @@ class Outcome:
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
 
     @property
     def sound(self) -> bool:
-        return not (self.lost or self.doubled or self.damaged)
+        return not (self.lost or self.doubled or self.damaged or self.stuck)
 
 
 class Campaign:
@@ -219,10 +221,9 @@ class Campaign:
         while self.due:
             self.wait(1)
         self.repair()
-        while (self.unfinished() or self.cluster.jobs()) and time.monotonic() < end:
-            if left := self.unfinished():
-                self.note(f"{len(left)} runs are left")
-                self.resume()
+        while (left := [*self.unfinished(), *self.cluster.jobs()]) and time.monotonic() < end:
+            self.note(f"{len(left)} runs and jobs are left")
+            self.resume()
             self.wait(LOOK / 2)
 
     def unfinished(self) -> list[Planned]:
@@ -339,6 +340,7 @@ class Campaign:
     # -- what is left --------------------------------------------------------------------------------------------------
 
     def judge(self) -> None:
+        self.outcome.stuck = [f"{job}: {state}" for job, state in self.cluster.jobs().items()]
         for sweep in self.sweeps:
             for run in sweep.runs():
                 if not run.finished():
@@ -403,7 +405,7 @@ def in_silence(function: Callable[..., object], *arguments: Any) -> None:
 
 def report(outcome: Outcome, command: str, flavour: str) -> str:
     """Markdown."""
-    verdict = {"lost": outcome.lost, "doubled": outcome.doubled, "damaged": outcome.damaged}
+    verdict = {name: getattr(outcome, name) for name in ("lost", "doubled", "damaged", "stuck")}
     lines = [
         f"## {flavour}",
         "",

@@ -15,6 +15,7 @@ import pytest
 from rlbench import cli
 from rlbench.errors import RunError
 from rlbench.launch import slurm, start
+from rlbench.launch.job import execute
 from rlbench.launch.sweep import find
 from rlbench.tracking.rundir import RunDir
 from tests.launch.practice import Practice
@@ -181,12 +182,13 @@ def test_what_slurm_put_back_in_vain_is_submitted_anew(cluster: Practice, mine: 
     spool = cluster.folder / "spool/n1"
     spool.rename(spool.with_name("away"))
     spool.touch()  # where the node's slurmd would put the job's script
-    sweep = submit("vain", [*snail(mine, 5, "1"), "hardware.slurm.extra={nodelist: n1}"])
-    wait_for(lambda: states(sweep) == {1: "launch failed requeued held"})
+    sweep = submit("vain", [*snail(mine, 5, "1,2"), "hardware.slurm.extra={nodelist: n1}"])
+    wait_for(lambda: states(sweep) == dict.fromkeys((1, 2), "launch failed requeued held"))
     spool.unlink()
     spool.with_name("away").rename(spool)
     cluster.up()
+    assert execute(sweep, sweep.runs()[0]) == 0  # by hand: its job would be held for ever
     assert cli.main(["resume", "vain"]) == 0
     wait_for(lambda: not sweep.unfinished())
-    assert rows(*sweep.runs()) == expected(*sweep.runs())
+    assert [rows(run) for run in sweep.runs()] == [expected(run) for run in sweep.runs()]
     wait_for(lambda: not cluster.jobs())
