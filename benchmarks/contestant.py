@@ -35,17 +35,17 @@ def rlbench(name: str, overrides: list[str]) -> tuple[Callable[[int], object], f
     cpu.settle(1)
     choose_matmul_backend()
     cfg = config.compose([f"algo={name}", "env=hopper", *overrides])
-    algorithm, _ = build(cfg, say=lambda text: print(text, file=sys.stderr))
+    algorithm, task = build(cfg, say=lambda text: print(text, file=sys.stderr))
     algorithm.train(getattr(algorithm, "start_steps", 0) + 4)
     with FlopCounterMode(display=False) as counter:
         algorithm.train(4)
-    if cfg.compile == "on":
-        algorithm.compile()  # type: ignore[attr-defined]
+    if cfg.compile == "on" or task.device.type == "cuda":
+        algorithm.capture(compiled=cfg.compile == "on")  # type: ignore[attr-defined]
         algorithm.train(4)
     return algorithm.train, counter.get_total_flops() / 4e9
 
 
-def plain_loop(name: str) -> tuple[Callable[[int], object], float]:
+def plain_loop(name: str, device: str = "cpu") -> tuple[Callable[[int], object], float]:
     """The plain loop on transitions without structure: what a step costs does not depend on it."""
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
@@ -53,7 +53,9 @@ def plain_loop(name: str) -> tuple[Callable[[int], object], float]:
     a = 2 * torch.rand(ROWS, ACTION, generator=generator) - 1
     r = torch.randn(ROWS, 1, generator=generator)
     done = torch.from_numpy((np.arange(ROWS) % 1000 == 999).astype(np.float32))[:, None]
-    step = ONLINE[name]() if name in ONLINE else LOOPS[name]((s, a, r, s2, done))
+    with torch.device(device):  # where the networks are made
+        data = tuple(column.to(device) for column in (s, a, r, s2, done))
+        step = ONLINE[name]() if name in ONLINE else LOOPS[name](data)
 
     def steps(count: int) -> None:
         for _ in range(count):

@@ -231,11 +231,11 @@ def cql(data: Batch) -> Step:
             a2, _ = actor(s2)
             target = r + (1 - done) * GAMMA * torch.min(target_1(s2, a2), target_2(s2, a2))
         error_1, error_2 = F.mse_loss(q_1, target), F.mse_loss(q_2, target)
-        uniform = torch.empty(len(s), count, a.shape[1]).uniform_(-1, 1)
+        uniform = torch.empty(len(s), count, a.shape[1], device=s.device).uniform_(-1, 1)
         with torch.no_grad():
             now, now_log_prob = actor(many(s))
             then, then_log_prob = actor(many(s2))
-        density = torch.full((len(s), count), a.shape[1] * torch.tensor(0.5).log().item())
+        density = torch.full((len(s), count), a.shape[1] * torch.tensor(0.5).log().item(), device=s.device)
         kinds = (uniform, density), (then, then_log_prob.squeeze(-1)), (now, now_log_prob.squeeze(-1))
         gaps: list[Tensor] = []
         for critic, q in ((critic_1, q_1), (critic_2, q_2)):
@@ -277,7 +277,7 @@ def soft_ensemble(data: Batch, members: int, eta: float) -> Step:
         a = a.unsqueeze(0).repeat_interleave(members, dim=0).requires_grad_(True)
         (gradient,) = torch.autograd.grad(critic(s, a).sum(), a, retain_graph=True, create_graph=True)
         gradient = (gradient / (gradient.norm(p=2, dim=2, keepdim=True) + 1e-10)).transpose(0, 1)
-        others = (1 - torch.eye(members)).unsqueeze(0)
+        others = (1 - torch.eye(members, device=s.device)).unsqueeze(0)
         alike = (gradient @ gradient.transpose(1, 2) * others).sum(dim=(1, 2))
         return alike.mean() / (members - 1)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -43,6 +43,16 @@ class Algorithm(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class Capturable(Algorithm, Protocol):
+    """An algorithm whose updates can be recorded (see `rlbench.nets.capture`)."""
+
+    compiles_on: Sequence[str]
+    """Kinds of device on which compiled updates have been shown to be the eager ones."""
+
+    def capture(self, *, compiled: bool) -> None: ...
 
 
 def build(

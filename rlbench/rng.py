@@ -56,23 +56,20 @@ class SeedStreams:
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal draws `[S, *shape]`."""
-        return self._draw("normal", shape)
+        return self.draw("normal", shape)
 
     def uniform(self, *shape: int) -> Tensor:
         """Uniform draws in [0, 1), `[S, *shape]`."""
-        return self._draw("uniform", shape)
+        return self.draw("uniform", shape)
 
-    def _draw(self, kind: str, shape: tuple[int, ...]) -> Tensor:
+    def draw(self, kind: str, shape: tuple[int, ...]) -> Tensor:
+        """`normal` or `uniform` numbers `[S, *shape]`."""
         if SeedStreams._recording is not None:
             draw = Draw(self, kind, shape)
             SeedStreams._recording.append(draw)
             return draw.example()
         if SeedStreams._replaying is not None:
             return next(SeedStreams._replaying)
-        return self.draw(kind, shape)
-
-    def draw(self, kind: str, shape: tuple[int, ...]) -> Tensor:
-        """`normal` or `uniform` numbers, now, whatever is being recorded."""
         out = torch.empty(len(self), *shape, device=self.device)
         for row, generator in zip(out, self.generators, strict=True):
             row.normal_(generator=generator) if kind == "normal" else row.uniform_(generator=generator)

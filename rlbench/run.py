@@ -261,7 +261,7 @@ class Training:
         with self.stop.held():
             if self.directory.path != self.path:
                 self.directory = self.directory.replace(self.path)
-            facts["compiled"] = self.compile(facts)
+            facts["compiled"] = self.capture(facts, task.device.type)
             facts |= {"threads": threads, "device": str(task.device), "simulator": task.env.simulator()}
             facts["metric_directions"] = declared(
                 task.env.metric_directions, getattr(self.algorithm, "metric_directions", {})
@@ -283,28 +283,33 @@ class Training:
         """The library that multiplies float32 matrices: probed by the first life, kept by the later ones."""
         import torch
 
+        from rlbench.build import processor
         from rlbench.nets.matmul import choose_matmul_backend
 
         if "matmul" not in facts:
-            return choose_matmul_backend()
+            return choose_matmul_backend(device=processor(self.cfg.hardware.device).type)
         torch.set_float32_matmul_precision(facts["matmul"])
         return str(facts["matmul"])
 
-    def compile(self, facts: dict[str, Any]) -> bool:
-        """Let updates run as compiled graphs, if asked for: decided by the first life, kept by the later ones."""
+    def capture(self, facts: dict[str, Any], device: str) -> bool:
+        """Have updates run as recorded on a GPU, and compiled if asked for; whether they are compiled.
+
+        That is decided by the first life, and kept by the later ones.
+        """
+        from rlbench.build import Capturable
         from rlbench.nets.capture import AUTO_STEPS, obstacle
 
-        if not hasattr(self.algorithm, "compile"):
+        if not isinstance(self.algorithm, Capturable):
             return False
+        reason = obstacle(device, self.algorithm.compiles_on)
         wanted = facts.get("compiled", self.cfg.compile == "on")
         if self.cfg.compile == "auto" and "compiled" not in facts:
-            wanted = self.steps >= AUTO_STEPS and obstacle() is None
-        if not wanted:
-            return False
-        if (reason := obstacle()) is not None:
+            wanted = self.steps >= AUTO_STEPS and reason is None
+        if wanted and reason is not None:
             raise UsageError(reason)
-        self.algorithm.compile()
-        return True
+        if wanted or device == "cuda":
+            self.algorithm.capture(compiled=wanted)
+        return bool(wanted)
 
     def restore(self) -> None:
         size = self.directory.size()

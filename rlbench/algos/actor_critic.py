@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -31,6 +31,9 @@ class ControlAlgorithm:
     A subclass puts every parameter dict into `params` (the actor's under "actor"), and everything else that changes
     while training (optimisers, minibatches, streams) into `parts`; `step` counts the units of work done.
     """
+
+    compiles_on: Sequence[str] = "cpu", "cuda"
+    """Where compiled updates have been shown to be the eager ones (tests/nets/test_capture.py)."""
 
     def __init__(self, task: ControlTask) -> None:
         self.task = task
@@ -79,13 +82,13 @@ class ControlAlgorithm:
     def update_rows(self, rows: Tensor) -> dict[str, Tensor]:
         return self.update(Batch.of_rows(rows, self.task.networks.observation_dim, self.task.networks.action_dim))
 
-    def compile(self) -> None:
-        """From here on, run updates as compiled graphs."""
+    def capture(self, *, compiled: bool) -> None:
+        """From here on, run updates as recorded: compiled, and on a GPU as CUDA graphs."""
         from rlbench.nets.capture import CapturedUpdate
 
         state = [value for params in self.params.values() for value in params.values()]
         state += [value for part in self.parts.values() if isinstance(part, Adam) for value in part.state]
-        self.captured = CapturedUpdate(self.update_rows, self.variant, state)
+        self.captured = CapturedUpdate(self.update_rows, self.variant, state, compiled=compiled)
 
     def evaluate(self) -> dict[str, Any]:
         return self.task.evaluate(lambda features: self.action(self.actor_params, features))

@@ -1,8 +1,10 @@
-"""An update as one compiled graph: what is drawn at random is drawn before, everything else runs without Python.
+"""An update without Python: as a compiled graph, on a GPU as a CUDA graph, or as both.
 
-The update is traced once as it stands, gradients, optimisers and target networks included, and compiled by PyTorch's
-Inductor; the traced operations are those of the eager update, so the losses are written once. Compiled code is kept in
-the cache folder for the runs to come.
+The update is written once, and recorded as it stands, gradients, optimisers and target networks included.
+
+- A compiled graph (PyTorch's Inductor) computes the traced operations, fused, from random numbers that are drawn
+  before. Compiled code is kept in the cache folder for the runs to come.
+- A CUDA graph is the sequence of kernels, launched as a whole; random numbers are drawn within.
 """
 
 from __future__ import annotations
@@ -27,40 +29,89 @@ Update = Callable[[Tensor], dict[str, Tensor]]
 
 
 class CapturedUpdate:
-    """Runs `update(rows)` as a compiled graph, one for each variant of it.
+    """Runs `update(rows)` as recorded, once for each variant of it.
 
     Args:
         update: from the rows of a minibatch to metrics; changes parameters and optimisers in place, and must do the
             same whenever `variant` is the same.
         variant: which of several courses the next update takes.
         state: every tensor that it changes.
+        compiled: whether operations are compiled.
     """
 
-    def __init__(self, update: Update, variant: Callable[[], Hashable], state: Sequence[Tensor]) -> None:
-        self.update, self.variant, self.state = update, variant, state
-        self.graphs: dict[Hashable, Graph] = {}
+    def __init__(
+        self, update: Update, variant: Callable[[], Hashable], state: Sequence[Tensor], *, compiled: bool
+    ) -> None:
+        self.update, self.variant, self.state, self.compiled = update, variant, state, compiled
+        self.recorded: dict[Hashable, Update] = {}
 
     def __call__(self, rows: Tensor) -> dict[str, Tensor]:
+        """Metrics, valid until the next update."""
         variant = self.variant()
-        if variant not in self.graphs:
-            self.graphs[variant] = Graph(self.update, rows, self.state)
-        return self.graphs[variant](rows)
+        if variant not in self.recorded:
+            self.recorded[variant] = self.record(rows)
+        return self.recorded[variant](rows)
+
+    def record(self, rows: Tensor) -> Update:
+        with unchanged(self.state):
+            update = CompiledGraph(self.update, rows) if self.compiled else self.update
+            return CudaGraph(update, rows) if rows.is_cuda else update
 
 
-class Graph:
-    """One variant, compiled.
+@contextmanager
+def unchanged(state: Sequence[Tensor]) -> Iterator[None]:
+    """Afterwards these tensors hold what they held before."""
+    before = [value.clone() for value in state]
+    yield
+    for value, saved in zip(state, before, strict=True):
+        value.copy_(saved)
+
+
+class CudaGraph:
+    """An update as the kernels that it launches, launched together.
+
+    The streams that it draws from are registered with the graph: every launch draws their next numbers.
 
     Args:
-        update: as above.
+        update: as above; runs a few times.
         rows: an example.
-        state: as above; it is the same after the capture as before.
     """
 
-    def __init__(self, update: Update, rows: Tensor, state: Sequence[Tensor]) -> None:
+    WARM_UP = 3  # libraries choose kernels and take memory in their first calls, which cannot be recorded
+
+    def __init__(self, update: Update, rows: Tensor) -> None:
+        self.rows = rows.clone()
+        draws: list[Draw] = []
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside), SeedStreams.recorded(draws):
+            for _ in range(self.WARM_UP):
+                update(self.rows)
+        torch.cuda.current_stream().wait_stream(aside)
+        self.graph = torch.cuda.CUDAGraph()
+        for generator in {id(each): each for draw in draws for each in draw.streams.generators}.values():
+            self.graph.register_generator_state(generator)
+        with torch.cuda.graph(self.graph):
+            self.metrics = update(self.rows)
+
+    def __call__(self, rows: Tensor) -> dict[str, Tensor]:
+        self.rows.copy_(rows)
+        self.graph.replay()
+        return self.metrics
+
+
+class CompiledGraph:
+    """An update, compiled.
+
+    Args:
+        update: as above; runs once.
+        rows: an example.
+    """
+
+    def __init__(self, update: Update, rows: Tensor) -> None:
         keep_compiled_code()
         from torch.fx.experimental.proxy_tensor import make_fx
 
-        before = [value.clone() for value in state]
         self.draws: list[Draw] = []
         with traceable(), SeedStreams.recorded(self.draws):
             self.names = list(update(rows))
@@ -74,8 +125,6 @@ class Graph:
             traced = make_fx(functional)(*example)
         self.held = lift(traced)
         self.run = compiled(traced, [*example, *self.held])
-        for value, saved in zip(state, before, strict=True):
-            value.copy_(saved)
 
     def __call__(self, rows: Tensor) -> dict[str, Tensor]:
         values = self.run(rows, *(draw.again() for draw in self.draws), *self.held)
@@ -126,8 +175,17 @@ def compiled(traced: torch.fx.GraphModule, example: Sequence[Tensor]) -> Callabl
     )
 
 
-def obstacle() -> str | None:
-    """What keeps updates from being compiled here, and what to do about it; None: nothing."""
+def obstacle(device: str = "cpu", compiles_on: Sequence[str] = ("cpu", "cuda")) -> str | None:
+    """What keeps updates from being compiled here, and what to do about it; None: nothing.
+
+    Args:
+        device: where they run.
+        compiles_on: where compiled updates of the algorithm have been shown to be the eager ones.
+    """
+    if device not in compiles_on:
+        return (
+            f"compile=on: on {device} these compiled updates have not been shown to be the eager ones: set compile=off"
+        )
     if Version(torch.__version__) < Version("2.8"):
         return f"compile=on needs torch 2.8, and this is {torch.__version__}: update it, or set compile=off"
     if shutil.which(os.environ.get("CXX", "g++")) is None:

@@ -1,4 +1,4 @@
-"""Which library multiplies float32 matrices on the CPU, decided by a probe at the start of a run."""
+"""Which library multiplies float32 matrices, decided on a CPU by a probe at the start of a run."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ FASTER = 1.05  # least gain that makes the switch worth it
 TRIALS = 20
 
 
-def choose_matmul_backend(size: int = 256) -> str:
+def choose_matmul_backend(size: int = 256, device: str = "cpu") -> str:
     """Set PyTorch's float32 matmul precision for this process and name the choice.
 
     MKL takes its AVX2 path on AMD processors; precision "medium" hands the product to oneDNN, which uses AVX-512. By
     its documentation it may round to bfloat16 (on processors with AMX it would), so the switch is kept only where it
     is numerically float32 and faster. The choice is kept in the cache folder: the same run twice on a machine is the
-    same to the bit.
+    same to the bit. On a GPU "medium" would mean TensorFloat-32, with the digits of float16: float32 stays what it is.
 
     Returns:
         `highest` or `medium`.
     """
-    choice = _remembered(size)
+    choice = _remembered(size) if device == "cpu" else "highest"
     torch.set_float32_matmul_precision(choice)
     return choice
 

@@ -33,6 +33,8 @@ class Adam:
     BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
     fused: ClassVar[bool] = True
     """One call for all parameters; or else plain operations, for a compiler to fuse."""
+    PIECES, LEAST = 64, 4096
+    """Of all parameters together on a GPU, and numbers in one."""
 
     def __init__(self, params: Params, lr: float) -> None:
         self.params = list(params.values())
@@ -62,14 +64,17 @@ class Adam:
         self.count += 1
         if not self.fused:
             return self._plain_step(grads)
+        # On the CPU the kernel reads memory in order, whatever the strides.
+        grads = [grad.contiguous() for grad in grads]
+        params, grads, mean, square = (self._pieces(each) for each in (self.params, grads, self.mean, self.square))
         # The kernel of torch.optim.Adam(fused=True), without the bookkeeping that costs as much again.
         return torch._fused_adam_(
-            self.params,
-            [grad.contiguous() for grad in grads],  # on the CPU it reads memory in order, whatever the strides
-            self.mean,
-            self.square,
+            params,
+            grads,
+            mean,
+            square,
             [],
-            [self.count] * len(self.params),
+            [self.count] * len(params),
             lr=self.rate,
             beta1=self.BETA1,
             beta2=self.BETA2,
@@ -78,6 +83,14 @@ class Adam:
             amsgrad=False,
             maximize=False,
         )
+
+    def _pieces(self, tensors: list[Tensor]) -> list[Tensor]:
+        """The same numbers as the fused kernel is to divide them."""
+        if not self.count.is_cuda:
+            return tensors
+        # It gives 65,536 numbers of a tensor to one of a GPU's processors, and would leave most of them idle.
+        size = max(self.LEAST, sum(tensor.numel() for tensor in tensors) // self.PIECES)
+        return [piece for tensor in tensors for piece in tensor.view(-1).split(size)]
 
     def _plain_step(self, grads: Sequence[Tensor]) -> None:
         count = self.count.double()  # 1 - 0.999 has few digits left in single precision

@@ -32,6 +32,7 @@ def build(
     seeds: tuple[int, ...] = (0,),
     steps: int = 1000,
     env: Control | None = None,
+    device: str = "cpu",
     **changes: Any,
 ) -> Any:
     """The algorithm with its own YAML file's values, apart from `changes`, on a dataset, in an environment, or both."""
@@ -47,7 +48,7 @@ def build(
     task = ControlTask(
         seeds=seeds,
         steps=steps,
-        device=torch.device("cpu"),
+        device=torch.device(device),
         env=env or (NOWHERE if isinstance(data, Transitions) else data),
         data=data if isinstance(data, Transitions) else None,
         eval_episodes=4,

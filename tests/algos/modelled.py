@@ -35,26 +35,38 @@ def composed(*words: str, rows: int = 600) -> Any:
 
 
 def build(
-    cfg: Any, cache: Path, seeds: Sequence[int] = (0,), steps: int = 1000, env: Control | None = None, data: Any = None
+    cfg: Any,
+    cache: Path,
+    seeds: Sequence[int] = (0,),
+    steps: int = 1000,
+    env: Control | None = None,
+    data: Any = None,
+    device: str = "cpu",
 ) -> Any:
     """The algorithm of a configuration, its stages under `cache`."""
     env = env or config.instantiate(cfg.env)
-    return config.instantiate(cfg.algo, task=make_task(cfg, cache, seeds, steps, env, data))
+    return config.instantiate(cfg.algo, task=make_task(cfg, cache, seeds, steps, env, data, device))
 
 
 def make_task(
-    cfg: Any, cache: Path, seeds: Sequence[int], steps: int = 1000, env: Control | None = None, data: Any = None
+    cfg: Any,
+    cache: Path,
+    seeds: Sequence[int],
+    steps: int = 1000,
+    env: Control | None = None,
+    data: Any = None,
+    device: str = "cpu",
 ) -> ControlTask:
     env = env or config.instantiate(cfg.env)
     data = data if data is not None else config.instantiate(cfg.dataset, env=env).load()
     return ControlTask(
         seeds=tuple(seeds),
         steps=steps,
-        device=torch.device("cpu"),
+        device=torch.device(device),
         env=env,
         data=data,
         eval_episodes=2,
-        artefacts=Artefacts(cache),
+        artefacts=Artefacts(cache, torch.device(device)),
         networks=Networks(data.observation_dim, data.action_dim),
         features=Features(data.observation_dim),
     )

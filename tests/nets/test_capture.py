@@ -1,4 +1,4 @@
-"""Updates as compiled graphs: the losses of the eager ones, from the same random numbers, and nothing of their own."""
+"""Updates as recorded: the losses of the eager ones, from the same random numbers, and nothing of their own."""
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -21,6 +21,13 @@ pytestmark = [
     pytest.mark.skipif(obstacle() is not None, reason=str(obstacle())),
     pytest.mark.slow,
 ]
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no NVIDIA GPU here")
+MODES = [
+    pytest.param("cpu", True, id="compiled"),
+    pytest.param("cuda", False, id="CUDA graph", marks=GPU),
+    pytest.param("cuda", True, id="compiled, CUDA graph", marks=GPU),
+]
+in_each_mode = pytest.mark.parametrize(("device", "compiled"), MODES)
 UPDATES = 100
 CHANGES: dict[str, dict[str, Any]] = {
     "bc": {},
@@ -63,25 +70,25 @@ def double_precision() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def pair(made: Callable[[], Any]) -> tuple[Any, Any]:
-    """An algorithm twice, eager and compiled."""
-    eager, compiled = made(), made()
-    compiled.compile()
-    return eager, compiled
+def pair(made: Callable[[], Any], compiled: bool = True) -> tuple[Any, Any]:
+    """An algorithm twice, eager and recorded."""
+    eager, recorded = made(), made()
+    recorded.capture(compiled=compiled)
+    return eager, recorded
 
 
-def offline(name: str) -> Callable[[], Any]:
+def offline(name: str, device: str = "cpu") -> Callable[[], Any]:
     changes: dict[str, Any] = {"hidden_dims": [64, 64], "batch_size": 64} | CHANGES[name]
-    return lambda: build(name, synthetic(), (3, 7), **changes)
+    return lambda: build(name, synthetic(), (3, 7), device=device, **changes)
 
 
-def online(name: str) -> Callable[[], Any]:
-    return lambda: build(name, POINT, (3, 7), hidden_dims=[64, 64], batch_size=64, start_steps=100)
+def online(name: str, device: str) -> Callable[[], Any]:
+    return lambda: build(name, POINT, (3, 7), device=device, hidden_dims=[64, 64], batch_size=64, start_steps=100)
 
 
-def model_based(name: str, cache: Path) -> Callable[[], Any]:
+def model_based(name: str, cache: Path, device: str) -> Callable[[], Any]:
     cfg = modelled.composed(f"algo={name}", *modelled.TINY, *MODELLED[name])
-    return lambda: modelled.build(cfg, cache, (3, 7))
+    return lambda: modelled.build(cfg, cache, (3, 7), device=device)
 
 
 def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
@@ -98,11 +105,14 @@ def agree(eager: Any, compiled: Any, tolerance: float = 1e-4) -> None:
         assert worst(compiled.train(10), metrics) < tolerance
 
 
+@in_each_mode
 @pytest.mark.parametrize("name", CHANGES)
-def test_losses_are_the_eager_ones(name: str) -> None:
-    eager, compiled = pair(offline(name))
-    agree(eager, compiled)
-    assert compiled.step == UPDATES
+def test_losses_are_the_eager_ones(name: str, device: str, compiled: bool) -> None:
+    eager, recorded = pair(offline(name, device), compiled)
+    if compiled and (reason := obstacle(device, recorded.compiles_on)):
+        pytest.skip(reason)
+    agree(eager, recorded)
+    assert recorded.step == UPDATES
 
 
 def test_losses_in_bf16_are_the_eager_ones_up_to_its_rounding() -> None:
@@ -111,19 +121,25 @@ def test_losses_in_bf16_are_the_eager_ones_up_to_its_rounding() -> None:
     agree(*pair(lambda: build("cql", synthetic(), (3, 7), **changes)), tolerance=0.02)
 
 
+@in_each_mode
 @pytest.mark.parametrize("name", ["sac", "td3"])
-def test_losses_are_the_eager_ones_where_the_data_are_gathered_meanwhile(name: str) -> None:
-    eager, compiled = pair(online(name))
-    for algorithm in (eager, compiled):
+def test_losses_are_the_eager_ones_where_the_data_are_gathered_meanwhile(
+    name: str, device: str, compiled: bool
+) -> None:
+    eager, recorded = pair(online(name, device), compiled)
+    for algorithm in (eager, recorded):
         algorithm.train(100)  # random actions, no updates
-    agree(eager, compiled)
+    agree(eager, recorded)
 
 
+@in_each_mode
 @pytest.mark.parametrize("name", MODELLED)
-def test_losses_are_the_eager_ones_where_a_model_comes_first(name: str, tmp_path: Path) -> None:
-    eager, compiled = pair(model_based(name, tmp_path))
-    agree(eager, compiled)
-    assert compiled.step == UPDATES
+def test_losses_are_the_eager_ones_where_a_model_comes_first(
+    name: str, device: str, compiled: bool, tmp_path: Path
+) -> None:
+    eager, recorded = pair(model_based(name, tmp_path, device), compiled)
+    agree(eager, recorded)
+    assert recorded.step == UPDATES
 
 
 @pytest.mark.usefixtures("double_precision")
@@ -148,16 +164,17 @@ def test_machine_code_is_kept_in_the_cache_folder() -> None:
     assert any((cache_root() / "compiled").rglob("*.so"))
 
 
-def test_resumes_to_the_bit() -> None:
-    _, whole = pair(offline("td3_bc"))
+@in_each_mode
+def test_resumes_to_the_bit(device: str, compiled: bool) -> None:
+    def made() -> Any:
+        return pair(offline("td3_bc", device), compiled)[1]
+
+    whole, parts, resumed = made(), made(), made()
     expected = whole.train(13)
-    _, parts = pair(offline("td3_bc"))
     parts.train(5)
-    _, resumed = pair(offline("td3_bc"))
     resumed.load_state_dict(deepcopy(parts.state_dict()))
     for other in (parts, resumed):
-        metrics = other.train(8)
-        assert worst(metrics, expected) == 0
+        assert worst(other.train(8), expected) == 0
         for group, params in whole.params.items():
             for key, value in params.items():
                 torch.testing.assert_close(other.params[group][key], value, rtol=0, atol=0)
