@@ -9,7 +9,7 @@ import torch
 from rlbench import config
 from rlbench.build import build
 from rlbench.data.export import to_d4rl
-from rlbench.data.sampling import Minibatches
+from rlbench.data.sampling import LINE, Minibatches
 from rlbench.data.transitions import Transitions
 from rlbench.rng import SeedStreams
 
@@ -40,7 +40,6 @@ def test_the_data_reach_the_device_once_however_many_seeds(name: str, recording:
 def test_minibatches_are_rows_of_the_matrix_itself_drawn_anew_for_each_seed() -> None:
     rows = torch.arange(200.0).reshape(100, 2)
     batches = Minibatches(rows, 50, SeedStreams([0, 1, 2], "test", "cpu"), ahead=4)
-    assert batches.rows.data_ptr() == rows.data_ptr()
     drawn = torch.stack([batches.next().clone() for _ in range(40)])
     np.testing.assert_array_equal(drawn[..., 0] % 2, torch.zeros(40, 3, 50))
     np.testing.assert_array_equal(drawn[..., 1], drawn[..., 0] + 1)
@@ -52,6 +51,15 @@ def test_minibatches_are_rows_of_the_matrix_itself_drawn_anew_for_each_seed() ->
     chi = ((counts - 20.0) ** 2 / 20).sum(1)
     assert ((chi - 99).abs() < 5 * np.sqrt(2 * 99)).all()
     assert len({tuple(each.tolist()) for each in counts}) == 3
+
+
+def test_rows_begin_with_a_line_of_the_cache() -> None:
+    streams = SeedStreams([0], "test", "cpu")
+    rows = torch.randn(100, 27)
+    held = Minibatches(rows, 50, streams).rows
+    assert held.stride() == (LINE * 2, 1)
+    torch.testing.assert_close(held[:, :27], rows, rtol=0, atol=0)
+    assert Minibatches(held, 50, streams).rows.data_ptr() == held.data_ptr()  # these do: not copied again
 
 
 def test_each_seeds_own_rows_stay_its_own() -> None:

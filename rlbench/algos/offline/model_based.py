@@ -57,8 +57,11 @@ class ModelBased(SoftActorCritic):
         self.model = dynamics.forward()
         rows = training_rows(task)
         self.parts["minibatches"] = self.minibatches = Minibatches(rows, self.real, task.streams("minibatches"))
+        starts = self.minibatches.rows[:, : self.dims[0]]
+        if rows.dim() == 3:
+            starts = starts.unflatten(0, (len(task.seeds), -1))
         self.parts["rollouts"] = self.rollouts = Rollouts(
-            self, rows[..., : self.dims[0]], reward_penalty, rollout_length, rollout_starts, rollout_sets
+            self, starts, reward_penalty, rollout_length, rollout_starts, rollout_sets
         )
 
     def schedule(self) -> None:
