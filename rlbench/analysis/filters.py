@@ -45,11 +45,25 @@ class Filter:
                 raise UsageError(f"no run has a key {key!r}" + (f"\ndid you mean {' or '.join(near)}?" if near else ""))
         return [path for path, facts in runs.items() if self.fits(path, facts)]
 
-    def fits(self, path: Path, facts: Mapping[str, Any]) -> bool:
+    def fits(self, path: Path, facts: Mapping[str, Any], partly: bool = False) -> bool:
+        """Whether a run does.
+
+        Args:
+            path: its directory.
+            facts: its values, by key.
+            partly: there are more facts, which may fit.
+        """
         return all(is_meant(part, path) for part in self.parts) and all(
             any(is_value(found, value) for found in named(key, facts) for value in values)
             for key, values in self.values
+            if not partly or key in facts
         )
+
+    def may_fit(self, path: Path) -> bool:
+        """Whether a run may of which nothing but its path can be read."""
+        algo, problem, id = path.parts[-3:]
+        told = {"algo": algo, "algo.name": algo.partition("-")[0], "env": problem.partition("-")[0], "id": id}
+        return self.fits(path, told, partly=True)
 
 
 def is_meant(word: str, path: Path) -> bool:

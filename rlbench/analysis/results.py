@@ -126,10 +126,10 @@ class Results:
             values of one key are not of one type. `run` is a number that stays the run's own for as long as this
             object lives, and joins the two tables. `experiment` is equal for runs that differ in nothing but their
             seeds and in what changes no result (hardware, tracking, ...): see `rlbench.config.experiment_id`. `score`
-            is the mean over seeds of the last evaluation. `metric_directions` is JSON text (see `is_cost`).
+            is the mean over seeds of the last evaluation. `metric_directions` is JSON text (see `way`).
         metrics: `run`, `seed`, `step` (each three once), then a float64 column a metric, null where a row has it not.
             The rows of one run and seed are in the order of their steps.
-        damaged: directories that were left out, and why.
+        damaged: directories that were left out though they may fit, and why.
     """
 
     def __init__(self, root: Path, words: Sequence[str] = (), keep: Callable[[str], bool] | None = None) -> None:
@@ -166,7 +166,8 @@ class Results:
         changed |= self._read(runs)
         runs = [run for run in runs if run.directory.path in self._known]
         self._tabulate(runs, facts)
-        self.damaged = {path: reason for path, (_, reason) in sorted(self._damage.items())}
+        damage = {path: reason for path, (_, reason) in sorted(self._damage.items())}
+        self.damaged = {path: reason for path, reason in damage.items() if self.filter.may_fit(path)}
         return changed
 
     def _look(self, path: Path) -> set[int]:

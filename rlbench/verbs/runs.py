@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rlbench.analysis.filters import is_meant
@@ -25,11 +26,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON list")
     given = parser.parse_args(argv)
 
+    def meant(path: Path) -> bool:
+        return all(is_meant(word, path) for word in given.words)
+
     found = find_runs(results_root())
-    damaged = {str(path): reason for path, reason in found.damaged.items()}
+    damaged = {str(path): reason for path, reason in found.damaged.items() if meant(path)}
     entries = []
     for run in found.runs:
-        if all(is_meant(word, run.path) for word in given.words):
+        if meant(run.path):
             try:
                 entries.append(entry(run))
             except RunError as error:

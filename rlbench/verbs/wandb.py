@@ -55,20 +55,16 @@ def sync(argv: Sequence[str]) -> int:
     parser.add_argument("filters", nargs="*", metavar="FILTER", help="KEY=VALUE[,VALUE], or a word of a run's path")
     given = parser.read(argv)
 
-    from rlbench.analysis.filters import is_meant
     from rlbench.analysis.results import Results
     from rlbench.tracking.wandb_sync import sync
 
     results = Results(results_root(), given.filters, keep=lambda _: False)
     results.refresh()
-    damaged = {
-        path: why for path, why in results.damaged.items() if all(is_meant(word, path) for word in results.filter.parts)
-    }
-    if results.runs.is_empty() and not damaged:
+    if results.runs.is_empty() and not results.damaged:
         raise UsageError(f"no such run in {results_root() / 'runs'}; `rlbench runs` lists them")
     states = dict(zip(map(Path, results.runs["path"]), results.runs["state"], strict=True))
     count: Counter[str] = Counter()
-    for path, why in damaged.items():
+    for path, why in results.damaged.items():
         count["failed"] += 1
         print(f"{path.name} failed: damaged: {why}")
     for outcome in sync(states):

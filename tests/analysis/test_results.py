@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -290,6 +291,30 @@ def test_filters(four: tuple[Path, dict[str, str]], words: tuple[str, ...], expe
     found = read(root, *words)
     assert "".join(sorted(names[path] for path in found.runs["path"])) == expected
     assert set(found.metrics["run"].unique()) == set(found.runs["run"])
+    assert set(expected) <= {name for path, name in names.items() if Filter(words).may_fit(Path(path))}
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((), "abcd"),
+        (("hopper-expert",), "d"),
+        (("algo=bc",), "ab"),
+        (("algo=cocoa",), "d"),
+        (("algo=cocoa-iql,iql",), "cd"),
+        (("env=walker2d",), ""),
+        (("env=hopper", "seed=0"), "abcd"),  # the seed stands in the file that cannot be read
+    ],
+)
+def test_damaged_runs_are_named_where_they_may_fit(
+    four: tuple[Path, dict[str, str]], tmp_path: Path, words: tuple[str, ...], named: str
+) -> None:
+    root, names = four
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
+    for file in tmp_path.rglob("config.yaml"):
+        file.write_text("- 1\n")
+    found = [root / path.relative_to(tmp_path) for path in read(tmp_path, *words).damaged]
+    assert "".join(sorted(names[str(path)] for path in found)) == named
 
 
 def test_a_run_that_fits_no_longer_leaves_and_may_come_back(tmp_path: Path) -> None:

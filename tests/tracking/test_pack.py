@@ -117,6 +117,8 @@ def test_packing_says_what_it_leaves_out(
     assert "1 run, " in said
     assert main(["pack", str(tmp_path / "some.zip"), "algo=bc"]) == 2
     assert "no such finished run" in capsys.readouterr().err
+    assert main(["pack", str(tmp_path / "some.zip"), "algo=iql"]) == 0
+    assert "left out" not in capsys.readouterr().out
 
 
 def test_a_run_that_lacks_a_file_and_a_place_that_takes_none_end_with_one_message(

@@ -130,7 +130,7 @@ def narrow(results: Results, words: Sequence[str]) -> Results:
     narrowed = Results(results.root)
     narrowed.runs = table
     narrowed.metrics = results.metrics.filter(pl.col("run").is_in(table["run"].implode()))
-    narrowed.damaged = results.damaged
+    narrowed.damaged = {path: why for path, why in results.damaged.items() if Filter(words).may_fit(path)}
     return narrowed
 
 
