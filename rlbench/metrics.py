@@ -1,4 +1,4 @@
-"""What the names of metrics say: which of them a run is judged by, and whether high or low values are good."""
+"""What the names of metrics say: which of them a run is judged by, and which of their values are good."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ COSTS = frozenset(
      "violation", "violations"]
 )  # fmt: skip
 """Words of a metric's name that make it a cost: low values are good."""
-Way = Literal["lower", "higher"]
+NEUTRAL = frozenset(["alpha", "entropy", "norm", "q", "std", "tokens", "v", "weight"])
+"""Words that make it neither cost nor gain, as what a critic believes is."""
+Way = Literal["lower", "higher", "neither"]
 Ways = Mapping[str, Way]
 """By metric, which values are better: what a problem or an algorithm declares where a name says the wrong thing."""
 
@@ -32,19 +34,27 @@ def declared(*sources: Ways) -> dict[str, Way]:
         UsageError: one of them is no direction.
     """
     merged = {metric: way for source in sources for metric, way in source.items()}
-    for metric, way in merged.items():
-        if way not in get_args(Way):
-            raise UsageError(f"metric_directions: {metric} is {way!r}\nsay which values are better: lower or higher")
+    for metric, given in merged.items():
+        if given not in get_args(Way):
+            raise UsageError(
+                f"metric_directions: {metric} is {given!r}\nsay which values are better: {', '.join(get_args(Way))}"
+            )
     return merged
 
 
-def is_cost(metric: str, declared: Ways) -> bool:
-    """Whether low values of a metric are good. Whoever ranks, marks or chooses by a metric asks here.
+def way(metric: str, declared: Ways) -> Way:
+    """Which values of a metric are better. Whoever ranks, marks or chooses by a metric asks here, or below.
 
     Args:
         metric: its name.
         declared: what its run declares (`metric_directions` in its meta.json); of other metrics, their names decide.
     """
     if metric in declared:
-        return declared[metric] == "lower"
-    return not COSTS.isdisjoint(re.split(r"[/_]", metric))
+        return declared[metric]
+    words = set(re.split(r"[/_]", metric))
+    return "lower" if words & COSTS else "neither" if words & NEUTRAL else "higher"
+
+
+def is_cost(metric: str, declared: Ways) -> bool:
+    """Whether low values of a metric are good; the arguments are those of `way`."""
+    return way(metric, declared) == "lower"

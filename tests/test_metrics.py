@@ -8,7 +8,7 @@ import pytest
 import rlbench
 from rlbench.envs.lm_enum import LmEnum
 from rlbench.errors import UsageError
-from rlbench.metrics import declared, headline, is_cost
+from rlbench.metrics import declared, headline, is_cost, way
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,15 @@ def test_all_others_are_gains(name: str) -> None:
     assert not is_cost(name, {})
     assert is_cost(name, {name: "lower"})
     assert not is_cost(name, {"eval/other": "lower"})
+
+
+@pytest.mark.parametrize("name", ["eval/q_policy", "train/q", "train/v", "train/entropy", "train/direction_norm"])
+def test_some_are_neither(name: str) -> None:
+    assert way(name, {}) == "neither"
+    assert not is_cost(name, {})
+    assert [way(name, {name: each}) for each in ("lower", "higher")] == ["lower", "higher"]
+    assert way("eval/return", {"eval/return": "neither"}) == "neither"
+    assert way("train/q_loss", {}) == "lower"
 
 
 def test_every_metric_of_the_registry_that_is_called_a_cost_is_one() -> None:

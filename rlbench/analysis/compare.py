@@ -15,10 +15,10 @@ import polars as pl
 from rlbench.analysis import arms, statistics
 from rlbench.analysis.arms import Place
 from rlbench.analysis.protocols import Protocol, kept_episodes
-from rlbench.analysis.results import Results, is_cost
+from rlbench.analysis.results import Results, way
 from rlbench.analysis.statistics import Interval, Scores
 from rlbench.errors import RunError, UsageError
-from rlbench.metrics import SCORES, headline
+from rlbench.metrics import SCORES, Way, headline
 from rlbench.tracking.rundir import decimals
 
 TARGETS = {"eval/normalized_score": 100.0, "eval/success": 1.0}
@@ -80,6 +80,7 @@ class Pair:
         p: of a permutation test of `difference`; over all tasks, raised for the number of pairs by Holm's method.
         needed: seeds a side that would tell such a difference.
         digits: decimals of scores that are shown.
+        judged: whether high or low scores are good; else the first is no better, only higher.
     """
 
     arm: str
@@ -93,6 +94,7 @@ class Pair:
     p: float
     needed: float
     digits: int = 2
+    judged: bool = True
 
     @property
     def enough(self) -> bool:
@@ -103,15 +105,14 @@ class Pair:
         """The answer in words."""
         n = f"n = {span(self.seeds)} and {span(self.other_seeds)}" + (" seeds a task" if self.tasks > 1 else " seeds")
         where = f"on {self.task}" if self.task else f"over {self.tasks} tasks"
-        chance = f"P(improvement) = {ends(self.improvement)}"
+        chance = f"P({'improvement' if self.judged else 'higher'}) = {ends(self.improvement)}"
         p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.2g}"
         by = "" if self.difference is None else f" by {ends(self.difference, self.digits)}"
         if self.improvement.value == 0.5 and (self.difference is None or self.difference.value == 0):
             return f"{self.arm} and {self.other} are level {where}; {n}"
-        if self.enough:
-            return f"{self.arm} beats {self.other}{by} {where}; {chance}; {n}; {p}: enough to tell"
-        ahead = f"{self.arm} is ahead of {self.other}{by} {where}"
-        return f"{ahead}; {chance}; {n}; {p}: not enough to tell{self.advice()}"
+        verb = "is higher than" if not self.judged else "beats" if self.enough else "is ahead of"
+        verdict = "enough to tell" if self.enough else f"not enough to tell{self.advice()}"
+        return f"{self.arm} {verb} {self.other}{by} {where}; {chance}; {n}; {p}: {verdict}"
 
     def advice(self) -> str:
         """What would be enough."""
@@ -134,8 +135,8 @@ class Comparison:
     Attributes:
         metric: what is compared.
         protocol: what counts as the score of a seed.
-        cost: whether low values of the metric are good.
-        arms: in the order of their means, best first.
+        way: which values of the metric are better.
+        arms: in the order of their means, best first (highest first where neither way is better).
         tasks: in alphabetical order.
         cells: those that there are.
         aggregates: over `common` tasks; empty where no task is shared by all arms, or scales differ.
@@ -150,7 +151,7 @@ class Comparison:
 
     metric: str
     protocol: Protocol
-    cost: bool
+    way: Way
     arms: list[str]
     tasks: list[str]
     cells: dict[tuple[str, str], Cell]
@@ -164,6 +165,11 @@ class Comparison:
     where: dict[int, Place] = field(default_factory=dict)
 
     @property
+    def cost(self) -> bool:
+        """Whether low values of the metric are good."""
+        return self.way == "lower"
+
+    @property
     def digits(self) -> int:
         """Decimals of scores that are shown."""
         return decimals(cell.mean.value for cell in self.cells.values())
@@ -171,7 +177,7 @@ class Comparison:
     @property
     def name(self) -> str:
         """The metric, and which way it goes where that is not the usual one."""
-        return f"{self.metric} (lower is better)" if self.cost else self.metric
+        return self.metric + {"lower": " (lower is better)", "neither": " (neither way is better)"}.get(self.way, "")
 
     @property
     def sign(self) -> int:
@@ -210,7 +216,8 @@ def compare(
     """
     runs, notes = usable(results, at)
     metric = metric or common_metric(results, runs)
-    cost = is_cost(runs, metric)
+    better = way(runs, metric)
+    cost = better == "lower"
     evaluations = evaluated(results, runs, metric, at)
     rows = runs.to_dicts()
     places, found = arms.places(rows, by, pooled=protocol.kind == "bandit")
@@ -225,7 +232,7 @@ def compare(
     comparison = Comparison(
         metric,
         protocol,
-        cost,
+        better,
         *ordered(cells, cost),
         cells,
         notes=notes,
@@ -432,6 +439,7 @@ def pair_of(comparison: Comparison, first: str, second: str, tasks: Sequence[str
         statistics.permutation_test(*tested, seed=seed),
         statistics.seeds_needed(*tested),
         comparison.digits,
+        comparison.way != "neither",
     )  # fmt: skip
 
 

@@ -14,6 +14,8 @@ def contents(comparison: Comparison) -> dict[str, Any]:
     return defined(
         {
             "metric": comparison.metric,
+            "name": comparison.name,
+            "better": comparison.way,
             "lower_is_better": comparison.cost,
             "protocol": str(comparison.protocol),
             "arms": comparison.arms,

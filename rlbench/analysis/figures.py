@@ -147,7 +147,8 @@ def improvements(comparison: Comparison, _seed: int = 0) -> Figure:
     axes.set_xlim(0, 1.02)
     names = [f"{pair.arm} > {pair.other}" for pair in comparison.pairs]
     rows_axis(axes, names)
-    label(figure, "probability of improvement (grey: not enough to tell)", "")
+    event = "a higher value" if comparison.way == "neither" else "improvement"
+    label(figure, f"probability of {event} (grey: not enough to tell)", "")
     return figure
 
 

@@ -32,6 +32,7 @@ from rlbench.analysis.filters import Filter
 from rlbench.errors import RunError, UsageError
 from rlbench.files import parse_yaml
 from rlbench.identity import essence
+from rlbench.metrics import Way
 from rlbench.tracking.rundir import RunDir, judged, run_paths
 
 FILES = "config.yaml", "meta.json", "status.json", "metrics.jsonl"
@@ -298,16 +299,19 @@ class Results:
         self.runs = pl.concat([table, self._configs[1]], how="horizontal")
 
 
-def is_cost(runs: pl.DataFrame, metric: str) -> bool:
-    """Whether low values of a metric are good, as these rows of the table of runs have it.
+def way(runs: pl.DataFrame, metric: str) -> Way:
+    """Which values of a metric are better, as these rows of the table of runs have it.
 
     Raises:
         UsageError: they do not agree.
     """
-    found = {metrics.is_cost(metric, json.loads(text)) for text in runs["metric_directions"].unique()}
-    if len(found) > 1:
-        raise UsageError(f"low values of {metric} are good in some of the runs, high ones in others: compare one kind")
-    return found == {True}
+    first, *others = sorted({metrics.way(metric, json.loads(text)) for text in runs["metric_directions"].unique()})
+    if others:
+        raise UsageError(
+            f"which values of {metric} are better differs between the runs ({', '.join([first, *others])}): "
+            "compare one kind"
+        )
+    return first
 
 
 def is_young(path: Path) -> bool:

@@ -18,7 +18,7 @@ from rlbench.analysis.compare import common_metric, evaluated
 from rlbench.analysis.filters import Filter
 from rlbench.analysis.protocols import Protocol
 from rlbench.analysis.published import Published, load
-from rlbench.analysis.results import Results, dotted, is_cost
+from rlbench.analysis.results import Results, dotted, way
 from rlbench.errors import UsageError
 from rlbench.identity import essence
 
@@ -191,7 +191,7 @@ class Scores:
         if (measure, metric) not in self.known:
             lengths = self.finished.select("run", "steps")
             found = evaluated(self.results, self.finished, metric, None)
-            rows = Protocol.of(measure).scores(found, lengths, is_cost(self.finished, metric))
+            rows = Protocol.of(measure).scores(found, lengths, way(self.finished, metric) == "lower")
             table: dict[int, dict[int, float]] = {}
             for run, seed, score in rows.drop_nulls().iter_rows():
                 table.setdefault(run, {})[seed] = score

@@ -121,8 +121,27 @@ def test_a_declaration_counts_more_than_a_name(tmp_path: Path) -> None:
 def test_runs_that_disagree_are_not_compared(tmp_path: Path) -> None:
     write(tmp_path, {"bc": HIGH})
     write(tmp_path, {"iql": LOW}, meta={"metric_directions": {COST: "higher"}})
-    with pytest.raises(UsageError, match="low values of eval/cost are good in some of the runs"):
+    with pytest.raises(
+        UsageError, match=r"which values of eval/cost are better differs between the runs \(higher, lower\)"
+    ):
         of(tmp_path)
+
+
+def test_what_is_neither_good_nor_bad_is_higher_and_not_better(tmp_path: Path) -> None:
+    write(tmp_path, {"bc": HIGH, "iql": LOW}, "eval/q_policy")
+    found = of(tmp_path)
+    assert found.arms == ["bc", "iql"]
+    assert found.name == "eval/q_policy (neither way is better)"
+    (pair,) = found.pairs
+    assert pair.sentence().startswith("bc is higher than iql by 1.62 [")
+    assert "; P(higher) = 0.75 [" in pair.sentence()
+    assert "not enough to tell" in pair.sentence()
+    assert "of a higher value" in figures.encoded(figures.improvements(found), "svg").decode()
+    assert (contents(found)["better"], contents(found)["lower_is_better"]) == ("neither", False)
+    write(tmp_path / "apart", {"bc": [9.0, 9.1, 9.2, 9.3, 9.4], "iql": [1.0, 1.1, 1.2, 1.3, 1.4]}, "eval/q_policy")
+    (pair,) = of(tmp_path / "apart").pairs
+    assert pair.sentence().startswith("bc is higher than iql by 8.00 [")
+    assert pair.sentence().endswith(": enough to tell")
 
 
 def test_figures_and_pages_say_which_way_it_goes(tmp_path: Path) -> None:

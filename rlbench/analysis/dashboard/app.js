@@ -305,7 +305,7 @@ async function drawCompare(main, state) {
   });
   const over = found.aggregates.length ? [element("h2", {}, `Over ${found.common.length} tasks`),
     rows(["", "mean", "median of tasks", "IQM", "optimality gap"], found.aggregates.map(each => [each.arm, interval(each.mean), interval(each.median), interval(each.iqm), interval(each.gap)]))] : [];
-  main.replaceChildren(controls, element("p", {}, `${found.metric}${found.lower_is_better ? " (lower is better)" : ""}, ${found.title}; intervals: 95 %, bootstrap over seeds within each task`),
+  main.replaceChildren(controls, element("p", {}, `${found.name}, ${found.title}; intervals: 95 %, bootstrap over seeds within each task`),
     element("ul", {id: "verdicts"}, ...found.pairs.map(pair => element("li", {class: pair.enough ? "finished" : "quiet"}, pair.words))), ...over,
     element("h2", {}, "Task by task"),
     rows(["task", "", "n", "mean", "IQM", "sd", "each seed"], [...found.cells].sort((a, b) => a.task.localeCompare(b.task) || found.arms.indexOf(a.arm) - found.arms.indexOf(b.arm)).map(each => [each.task, each.arm, each.n, interval(each.mean), interval(each.iqm), each.sd, Object.values(each.seeds).map(score => number(score)).join("  ")])),
