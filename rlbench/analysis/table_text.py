@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,13 @@ def markdown(rows: Sequence[Line]) -> str:
             for arm, key, tasks, published, ours in means
         ]
     return "\n".join([*text, *(f"\n{key}: {source}" for source, key in sources(rows).items())]) + "\n"
+
+
+def aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A table of names and their numbers."""
+    yield row_of(header)
+    yield "|---" + "|---:" * (len(header) - 1) + "|"
+    yield from map(row_of, rows)
 
 
 def row_of(cells: Sequence[str]) -> str:

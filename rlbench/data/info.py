@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,14 +35,18 @@ def lines(data: Transitions) -> Iterator[str]:
     yield f"  {'coverage':12} {cells:,} distinct cells of state and action in {rows:,} rows ({cells / rows:.0%})"
     yield f"  {'fingerprint':12} {data.fingerprint}"
     kept = data.finished if data.finished.any() else np.ones_like(data.finished)
-    low, high = card.get("reference", {}).get("min"), card.get("reference", {}).get("max")
-    score = ""
-    if low is not None and high is not None:
-        score = f", normalised score {100 * (found['return']['mean'] - low) / (high - low):.1f}"
-    yield f"return of an episode: {spread(found['return'])}{score}"
+    mean = score(found["return"]["mean"], card)
+    scored = "" if mean is None else f", normalised score {mean:.1f}"
+    yield f"return of an episode: {spread(found['return'])}{scored}"
     yield from histogram(data.episode_returns()[kept])
     yield f"length of an episode: {spread(found['length'])}"
     yield from histogram((data.episode_ends - data.episode_starts)[kept])
+
+
+def score(returned: float, card: Mapping[str, Any]) -> float | None:
+    """A return on the scale of a card's reference scores; None where it has none."""
+    low, high = (card.get("reference", {}).get(end) for end in ("min", "max"))
+    return None if low is None or high is None else 100 * (returned - low) / (high - low)
 
 
 def text(value: Any) -> str:

@@ -127,13 +127,8 @@ def span(count: tuple[int, int]) -> str:
 
 
 def markdown(comparison: Comparison) -> Iterator[str]:
-    """The same for a page: of one task every statistic, of several the means, a task a column."""
-    from rlbench.analysis.table_text import row_of
-
-    def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-        yield row_of(header)
-        yield "|---" + "|---:" * (len(header) - 1) + "|"
-        yield from map(row_of, rows)
+    """The same for a page: of one task every statistic, of several the means, the longer list downwards."""
+    from rlbench.analysis.table_text import aligned
 
     cells = in_order(comparison)
     single = len(comparison.tasks) == 1
@@ -142,14 +137,16 @@ def markdown(comparison: Comparison) -> Iterator[str]:
     )
     yield ""
     if single:
-        yield from table(["", *statistics(comparison)], [[cell.arm, *row(cell, comparison)] for cell in cells])
+        yield from aligned(["", *statistics(comparison)], [[cell.arm, *row(cell, comparison)] for cell in cells])
     else:
-        by_place = {(cell.arm, cell.task): mean(cell, comparison) for cell in cells}
-        rows = [[arm, *(by_place.get((arm, task), "") for task in comparison.tasks)] for arm in comparison.arms]
-        yield from table(["", *comparison.tasks], rows)
+        means = {(cell.arm, cell.task): mean(cell, comparison) for cell in cells}
+        rows = [[arm, *(means.get((arm, task), "") for task in comparison.tasks)] for arm in comparison.arms]
+        table = [["", *comparison.tasks], *rows]
+        header, *rows = map(list, zip(*table, strict=True)) if len(comparison.tasks) > len(comparison.arms) else table
+        yield from aligned(header, rows)
     if comparison.aggregates:
         yield ""
-        yield from table(
+        yield from aligned(
             [f"over {len(comparison.common)} tasks", *OVER_TASKS], [*map(over_tasks, comparison.aggregates)]
         )
     yield ""

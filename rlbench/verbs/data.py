@@ -32,6 +32,7 @@ HELP = """\
   list                       embedded data, and what the cache holds
   list d4rl                  the data sets of D4RL: size, environment, and whether the file is here
   info [env=X] [dataset=Y]   the card of a dataset, which is recorded or read first if need be
+  used [FILTER...]           the data sets of runs, as these found them: KEY=VALUE[,VALUE], or a word of a run's path
   make [env=X] policy=RUN steps=N [noise=0.1] [seed=K] [--to PLACE] [--format d4rl|minari]
                              record the policies of a trained run, in parallel; the same words go on with a recording
                              that was stopped. noise: on the actions, in halves of their range. Without --to it is
@@ -59,11 +60,12 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser("data", HELP)
     parser.add_argument(
         "what",
-        choices=["list", "info", "make", "label", "fetch", "verify", "export", "import", "make-behaviour"],
+        choices=["list", "info", "used", "make", "label", "fetch", "verify", "export", "import", "make-behaviour"],
         help="see above",
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="see above")
-    parser.add_argument("--json", action="store_true", help="list, info: one JSON object")
+    parser.add_argument("--json", action="store_true", help="list, info, used: as JSON")
+    parser.add_argument("--markdown", action="store_true", help="used: a table for a page")
     parser.add_argument("--to", type=Path, metavar="PLACE", help="the file or folder to be written")
     parser.add_argument("--format", choices=["d4rl", "minari"], help="its form, if not by its name")
     arguments = parser.read(argv)
@@ -76,6 +78,8 @@ def main(argv: Sequence[str]) -> int:
         return show_list(arguments.json)
     if arguments.what == "info":
         return show_info(arguments.words, arguments.json)
+    if arguments.what == "used":
+        return show_used(arguments.words, arguments.json, arguments.markdown)
     if arguments.what == "make":
         return make(arguments.words, arguments.to, arguments.format)
     if arguments.what == "label":
@@ -172,6 +176,38 @@ def show_info(words: Sequence[str], as_json: bool) -> int:
     from rlbench.data import info
 
     print("\n".join(info.lines(data)))
+    return 0
+
+
+def show_used(words: Sequence[str], as_json: bool, as_markdown: bool) -> int:
+    """The data sets of the runs that fit these words."""
+    from rlbench.analysis.datasets import COLUMNS, row, used
+    from rlbench.analysis.results import Results
+
+    results = Results(paths.results_root(), words, keep=lambda _: False)
+    results.refresh()
+    cards = used(results)
+    if not cards:
+        raise UsageError(f"no such run that read data in {paths.results_root() / 'runs'}; `rlbench runs` lists them")
+    if as_json:
+        print(json.dumps(cards, indent=1))
+        return 0
+    if as_markdown:
+        from rlbench.analysis.table_text import aligned
+
+        print("\n".join(aligned(COLUMNS, map(row, cards))))
+        return 0
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rlbench.console import Wide
+
+    table = Table(*COLUMNS[:1], box=None, pad_edge=False, header_style="bold")
+    for name in COLUMNS[1:]:
+        table.add_column(name, justify="right", no_wrap=True)
+    for card in cards:
+        table.add_row(*map(escape, row(card)))
+    Wide().print(table)
     return 0
 
 

@@ -438,6 +438,12 @@ def test_verb_for_a_page(results: Path, capsys: Any) -> None:
     assert lines[2] == "|  | n | mean [95 %] | median | IQM [95 %] | sd | seeds |"
     seeds = found.cells["iql", "hopper-medium"].seeds.values()
     assert lines[4].endswith(f"| {' '.join(f'{score:.2f}' for score in seeds)} |")
+    assert main(["compare", "--markdown", "algo=iql"]) == 0  # more tasks than arms: those go down the page
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "|  | iql |"
+    assert [line.split(" | ")[0] for line in lines[4:6]] == ["| hopper-expert", "| hopper-medium"]
+    mean = found.cells["iql", "hopper-medium"].mean
+    assert lines[5] == f"| hopper-medium | {mean.value:.2f} [{mean.low:.2f}, {mean.high:.2f}] |"
 
 
 def test_verb_for_programs(results: Path, capsys: Any) -> None:
