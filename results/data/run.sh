@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The runs behind this folder's table: behaviour cloning on every embedded data set, of all episodes and of the best
+# The runs behind this folder's tables: behaviour cloning on every embedded data set, of all episodes and of the best
 # fifth. About half an hour on one CPU core; finished runs are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
