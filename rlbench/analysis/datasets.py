@@ -29,10 +29,10 @@ def used(results: Results) -> list[dict[str, Any]]:
 def row(card: Mapping[str, Any]) -> list[str]:
     """A card in a line of a table; empty is what it does not tell: pairs of texts have no returns."""
 
-    def spread(name: str) -> str:
-        return "{mean:,.1f} ± {std:,.1f}".format(**card[name]) if name in card else ""
+    def told(name: str) -> str:
+        found = card.get(name, "")
+        return "{mean:,.1f} ± {std:,.1f}".format(**found) if isinstance(found, dict) else f"{found:,}" if found else ""
 
-    counts = [f"{card[name]:,}" if name in card else "" for name in ("rows", "episodes")]
+    figures = map(told, ("rows", "episodes", "return", "length"))
     mean = score(card["return"]["mean"], card) if "return" in card else None
-    shown = "" if mean is None else f"{mean:.1f}"
-    return [card["id"], card["judged_in"], *counts, spread("return"), spread("length"), shown, card["fingerprint"][:8]]
+    return [card["id"], card["judged_in"], *figures, "" if mean is None else f"{mean:.1f}", card["fingerprint"][:8]]

@@ -35,16 +35,19 @@ def test_a_run_tells_what_it_read(capsys: pytest.CaptureFixture[str]) -> None:
 def test_each_data_set_is_a_line(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for algo in ("bc", "iql"):
         synthetic.write(results, [f"algo={algo}"], meta={"dataset": CARD})
-    synthetic.write(results, ["algo=cql"], meta={"dataset": {"id": "pairs", "fingerprint": "f" * 16, "pairs": 7}})
+    segments = {"id": "pairs", "fingerprint": "f" * 16, "pairs": 7, "length": 64}  # of each
+    synthetic.write(results, ["algo=cql"], meta={"dataset": segments})
     synthetic.write(results, ["algo=td3"], meta={"dataset": None})
     assert main(["data", "used", "--markdown"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "| data set | env | rows | episodes | return | length | score | fingerprint |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
         "| file:mine.npz | hopper | 12,345 | 2 | 6.0 ± 1.0 | 6,172.5 ± 0.5 | 50.0 | 01234567 |",
-        "| pairs | hopper |  |  |  |  |  | ffffffff |",
+        "| pairs | hopper |  |  |  | 64 |  | ffffffff |",
     ]
     assert main(["data", "used", "algo=cql"]) == 0
-    assert [line.split() for line in capsys.readouterr().out.splitlines()[1:]] == [["pairs", "hopper", "ffffffff"]]
+    assert [line.split() for line in capsys.readouterr().out.splitlines()[1:]] == [
+        ["pairs", "hopper", "64", "ffffffff"]
+    ]
     assert main(["data", "used", "algo=td3"]) == 2
     assert "no such run that read data" in capsys.readouterr().err
