@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from rlbench import config
+from rlbench.build import Capturable
+from rlbench.conformance import Subject
 from rlbench.nets.capture import obstacle
 from rlbench.paths import cache_root
 from rlbench.task import ControlTask
@@ -140,6 +142,18 @@ def test_losses_are_the_eager_ones_where_a_model_comes_first(
     eager, recorded = pair(model_based(name, tmp_path, device), compiled)
     agree(eager, recorded)
     assert recorded.step == UPDATES
+
+
+@in_each_mode
+@pytest.mark.parametrize("name", ["moorl", "rlpd", "piql", "cpl"])
+def test_losses_are_the_eager_ones_in_other_families(name: str, device: str, compiled: bool, tmp_path: Path) -> None:
+    subject, words = Subject([f"algo={name}"], tmp_path), [f"hardware.device={device}"]
+    with subject.built(*words) as (eager, _), subject.built(*words) as (recorded, _):
+        assert isinstance(recorded, Capturable)
+        recorded.capture(compiled=compiled)
+        for algorithm in (eager, recorded):
+            algorithm.train(50)  # past the steps without updates
+        agree(eager, recorded)
 
 
 @pytest.mark.usefixtures("double_precision")
