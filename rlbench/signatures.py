@@ -95,7 +95,7 @@ def signature(target: str) -> Signature:
             inherited = dotted(base, module)
             if inherited is not None:
                 parameters.update(signature(inherited).parameters)
-    fields = [] if constructor else [n for n in node.body if isinstance(n, ast.AnnAssign)]
+    fields = [] if constructor else [n for n in node.body if isinstance(n, ast.AnnAssign) and not of_the_class(n)]
     pairs = [(field.target.id, field.annotation, field.value) for field in fields if isinstance(field.target, ast.Name)]
     if constructor:
         args = constructor.args
@@ -109,6 +109,11 @@ def signature(target: str) -> Signature:
         if key not in RUNTIME:
             parameters[key] = Parameter(key, kind_of(annotation, module), meanings.get(key, ""), default is None)
     return Signature(target, doc.split("\n", 1)[0], parameters)
+
+
+def of_the_class(field: ast.AnnAssign) -> bool:
+    """Whether it is a `ClassVar`, which no constructor takes."""
+    return ast.unparse(field.annotation).startswith("ClassVar")
 
 
 def source(module: str) -> Path:

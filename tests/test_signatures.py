@@ -56,6 +56,8 @@ def words(group: str, name: str) -> list[str]:
             return ["algo=sac", "env=ogbench/cube-single-singletask-v0"]
         case "dataset" if name == "pulls":
             return ["algo=ppp", "dataset=pulls:log.csv"]
+        case "dataset" if name == "enum_rankings":
+            return ["algo=dpo", "dataset=enum_rankings"]
         case "dataset" if Choices().about(group, name)["is"] == "preferences":
             path = ["dataset.path=pairs.jsonl"] if name != "enum_pairs" else []
             return ["algo=dpo", f"env={'lm_enum' if name == 'enum_pairs' else 'text_tiny'}", f"dataset={name}", *path]
@@ -145,7 +147,7 @@ def test_reading_a_constructor_imports_nothing() -> None:
 SOURCE = '''
 from __future__ import annotations
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from rlbench.types import Fraction, Range
 
 Mode = Literal["fast", "slow"]
@@ -157,6 +159,7 @@ class Inner:
     Args:
         depth: how deep.
     """
+    told: ClassVar[str]
     depth: int = 1
 
 class Parent:
@@ -192,6 +195,7 @@ def test_signature_of_a_class_and_of_one_that_inherits(module: str) -> None:
     assert kinds["mode"] == Literal["fast", "slow"]
     assert kinds["share"] == Fraction
     assert isinstance(kinds["inner"], Signature)
+    assert kinds["inner"].parameters.keys() == {"depth"}
     assert kinds["other"] is Any
     assert kinds["tight"] == Annotated[float, Range(0, 1, open_low=True)]
     assert kinds["sizes"] == list[int] | None

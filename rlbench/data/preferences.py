@@ -40,20 +40,20 @@ class Entry:
     Attributes:
         prompt: the prompt.
         responses: the responses.
-        pairs: places of responses: the first was preferred to the second.
+        comparisons: places of responses, the preferred one first; all entries of a set compare equally many.
         sft_target: the response to be imitated.
     """
 
     prompt: str
     responses: list[str] = field(default_factory=list)
-    pairs: list[tuple[int, int]] = field(default_factory=list)
+    comparisons: list[tuple[int, ...]] = field(default_factory=list)
     sft_target: str = ""
 
     def add(self, better: str, worse: str) -> None:
         """One more comparison."""
         first = len(self.responses)
         self.responses += [better, worse]
-        self.pairs.append((first, first + 1))
+        self.comparisons.append((first, first + 1))
         self.sft_target = self.sft_target or better
 
 
@@ -129,11 +129,12 @@ class Source(ABC):
         if progress is not None:
             progress(f"reading {self.path.name}", 0, 1)
         train, test = self.read()
+        parts = ("rows", train), ("held_out", test)
         for name, entries in (("to learn from", train), ("to be judged by", test)):
-            if not any(entry.pairs for entry in entries):
+            if not any(entry.comparisons for entry in entries):
                 raise self.bad(f"has no comparisons {name}")
         content = json.dumps([[vars(entry) for entry in part] for part in (train, test)])
-        counts = {name: sum(len(entry.pairs) for entry in part) for name, part in (("rows", train), ("held_out", test))}
+        counts = {name: sum(len(entry.comparisons) for entry in part) for name, part in parts}
         card = {"id": self.word, "level": self.word, "source": str(self.path.absolute()), **counts}
         return Preferences(train, test, self.keep, hashlib.sha256(content.encode()).hexdigest(), card)
 
@@ -153,25 +154,32 @@ class Source(ABC):
 class PrefFile(Source):
     """Comparisons of one's own: a file with an object in JSON on every line.
 
-    Each has a `prompt` and either `chosen` and `rejected`, or `responses` with `pairs` (places, the better first) or
-    with `scores` (all pairs of different scores). `sft_target` is the response to be imitated; without it, the first
-    chosen or the best. A twentieth of the prompts is held out.
+    Each has a `prompt` and either `chosen` and `rejected`, or `ranked` (responses, the best first), or `responses` with
+    `pairs` (places, the better first) or with `scores` (all pairs of different scores). `sft_target` is the response to
+    be imitated; without it, the first chosen or the best. A twentieth of the prompts is held out.
     """
 
     word = "pref_file"
 
     def read(self) -> tuple[list[Entry], list[Entry]]:
         entries: dict[str, Entry] = {}
+        K = None
         for number, row in enumerate(self.rows(), 1):
             where = f"row {number}"
             if not isinstance(prompt := row.get("prompt"), str) or not prompt:
                 raise self.bad(f"{where} has no prompt, a text")
             entry = entries.setdefault(prompt, Entry(prompt))
             first = len(entry.responses)
-            responses, pairs = self.comparisons(row, where)
+            responses, comparisons = self.comparisons(row, where)
+            for places in comparisons:
+                K = K or len(places)
+                if len(places) != K:
+                    raise self.bad(
+                        f"{where} compares {len(places)} responses, and rows before it {K}: all are to be alike"
+                    )
+                entry.comparisons.append(tuple(first + place for place in places))
             entry.responses += responses
-            entry.pairs += [(first + i, first + j) for i, j in pairs]
-            target = row.get("sft_target") or (responses[pairs[0][0]] if pairs else "")
+            target = row.get("sft_target") or (responses[comparisons[0][0]] if comparisons else "")
             entry.sft_target = entry.sft_target or target
         train = [entry for entry in entries.values() if not held_out(entry.prompt)]
         test = [entry for entry in entries.values() if held_out(entry.prompt)]
@@ -179,13 +187,18 @@ class PrefFile(Source):
             test = [train.pop()]
         return train, test
 
-    def comparisons(self, row: dict[str, Any], where: str) -> tuple[list[str], list[tuple[int, int]]]:
+    def comparisons(self, row: dict[str, Any], where: str) -> tuple[list[str], Sequence[tuple[int, ...]]]:
         """The responses of a row, and its comparisons, the most telling first."""
         if "chosen" in row and "rejected" in row:
             return [str(row["chosen"]), str(row["rejected"])], [(0, 1)]
+        if "ranked" in row:
+            ranked = row["ranked"]
+            if not isinstance(ranked, list) or len(ranked) < 2:
+                raise self.bad(f"{where}: ranked is to be a list of at least two responses, the best first")
+            return [str(response) for response in ranked], [tuple(range(len(ranked)))]
         responses = row.get("responses")
         if not isinstance(responses, list) or not ("pairs" in row or "scores" in row):
-            raise self.bad(f"{where} has neither chosen and rejected, nor responses with pairs or scores")
+            raise self.bad(f"{where} has neither chosen and rejected, nor ranked, nor responses with pairs or scores")
         places = range(len(responses))
         if "pairs" in row:
             pairs = [tuple(pair) for pair in row["pairs"]]
@@ -202,7 +215,7 @@ class ImdbSentiment(PrefFile):
 
     word = "imdb_sentiment"
 
-    def comparisons(self, row: dict[str, Any], where: str) -> tuple[list[str], list[tuple[int, int]]]:
+    def comparisons(self, row: dict[str, Any], where: str) -> tuple[list[str], Sequence[tuple[int, ...]]]:
         if "scores" not in row:
             raise self.bad(f"{where} has no scores: prompt, responses and scores (p(positive) of each) are wanted")
         return super().comparisons(row, where)
@@ -272,7 +285,7 @@ class PrefSE(Source):
             responses = [" " + text(answer["text"]) for answer in row["answers"]]
             pairs = scored_pairs([answer["pm_score"] for answer in row["answers"]])
             if pairs:
-                found.append(Entry(dialogue(text(row["question"])), responses, pairs, responses[pairs[0][0]]))
+                found.append(Entry(dialogue(text(row["question"])), responses, [*pairs], responses[pairs[0][0]]))
         return found
 
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from rlbench.data.enum_pairs import EnumPairs
+from rlbench.data.enum_pairs import EnumComparisons
 from rlbench.envs.problem import common
 from rlbench.errors import UsageError
 from rlbench.language import exact
 from rlbench.language.policy import TextPolicy, TextScorer
+from rlbench.language.ranking import ranking_drawn
 from rlbench.language.task import LanguageTask, Score
-from rlbench.language.text import Pairs, Stacked, Text
+from rlbench.language.text import Comparisons, Stacked, Text
 from rlbench.language.tiny import Shape, TinyPolicy, TinyScorer
 from rlbench.language.tuning import Fit, Fitting, likelihood_losses
 from rlbench.rng import SeedStreams
@@ -92,31 +93,30 @@ class Language:
         prompt = rng.integers(self.C, count)
         return Stacked(self.text(prompt, self.draw(self.source, prompt, rng.uniform(count))))
 
-    def pairs(self, logp: Tensor, reward: Tensor, count: int, rng: SeedStreams) -> Pairs:
-        """Two different samples of a policy for a drawn prompt; which is preferred is drawn by their rewards.
+    def comparisons(self, logp: Tensor, reward: Tensor, count: int, K: int, rng: SeedStreams) -> Comparisons:
+        """K different samples of a policy for a drawn prompt; their order is drawn by Plackett and Luce's model.
 
         Args:
             logp: the policy's log-probabilities, `[S, C, Y]`.
-            reward: `[S, C, Y]`.
+            reward: the utilities, `[S, C, Y]`.
             count: comparisons a seed.
+            K: responses of each.
             rng: one stream a seed.
 
         Raises:
-            UsageError: most pairs of samples are one response twice.
+            UsageError: most samples have a response twice.
         """
         prompt = rng.integers(self.C, 2 * count)
-        first, second = (self.draw(logp, prompt, rng.uniform(2 * count)) for _ in range(2))
-        if bool(((first != second).sum(1) < count).any()):
-            raise UsageError(
-                "dataset.pairs: the reference hardly ever gives two different responses\nraise env.T or env.V"
-            )
-        seed = torch.arange(len(prompt), device=prompt.device)[:, None]
-        better = reward[seed, prompt, first] - reward[seed, prompt, second]
-        swapped = rng.uniform(2 * count) > torch.sigmoid(better)
-        chosen, rejected = torch.where(swapped, second, first), torch.where(swapped, first, second)
-        kept = (first == second).long().argsort(dim=-1, stable=True)[:, :count]  # the first that are no ties
-        prompt, chosen, rejected = (each.gather(1, kept) for each in (prompt, chosen, rejected))
-        return Pairs(Stacked(self.text(prompt, chosen)), Stacked(self.text(prompt, rejected)))
+        response = torch.stack([self.draw(logp, prompt, rng.uniform(2 * count)) for _ in range(K)], -1)
+        repeated = (response.sort(-1).values.diff(dim=-1) == 0).any(-1)
+        if bool(((~repeated).sum(1) < count).any()):
+            raise UsageError(f"the reference hardly ever gives {K} different responses\nraise env.T or env.V")
+        seed = torch.arange(len(prompt), device=prompt.device)[:, None, None]
+        uniform = torch.stack([rng.uniform(2 * count) for _ in range(K - 1)], -1)
+        order = ranking_drawn(reward[seed, prompt[..., None], response], uniform)
+        kept = repeated.long().argsort(dim=-1, stable=True)[:, :count]  # the first without ties
+        prompt, ranked = prompt.gather(1, kept), response.gather(-1, order)[seed[..., 0], kept]
+        return Comparisons(tuple(Stacked(self.text(prompt, each)) for each in ranked.unbind(-1)))
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class EnumTask(LanguageTask):
 
 def make(env: LmEnum, task: Task) -> EnumTask:
     """Draw the language, fit the reference, draw comparisons."""
-    recipe: EnumPairs = task.data
+    recipe: EnumComparisons = task.data
     language = Language(env, task)
     demonstrations = language.demonstrations(recipe.sft_size, task.streams("demonstrations"))
     shape = Shape(env.layers, env.width, env.heads, env.V + env.C, env.V, 1 + env.T)
@@ -213,10 +213,10 @@ def make(env: LmEnum, task: Task) -> EnumTask:
         base=base,
         reference=reference,
         demonstrations=demonstrations,
-        pairs=language.pairs(logp, reward, recipe.pairs, task.streams("pairs")),
-        held_out=language.pairs(logp, reward, recipe.held_out, task.streams("held out")),
+        comparisons=language.comparisons(logp, reward, recipe.count, recipe.arity, task.streams("pairs")),
+        held_out=language.comparisons(logp, reward, recipe.held_out, recipe.arity, task.streams("held out")),
         max_new=env.T,
-        key={**key, "pairs": recipe.pairs},
+        key={**key, **recipe.compared},
         language=language,
         logp_reference=logp,
         reward=reward,

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from rlbench.language.policy import TextPolicy, TextScorer
-from rlbench.language.text import Pairs, Text, Texts
+from rlbench.language.text import Comparisons, Text, Texts
 from rlbench.task import Task
 
 Score = Callable[[Text], Tensor]
@@ -25,7 +25,7 @@ class LanguageTask(Task):
         base: the model before anything was learned here.
         reference: the model fitted to `demonstrations`; it stays as it is. What is judged is reward and distance to it.
         demonstrations: prompts with good responses.
-        pairs: comparisons to learn from.
+        comparisons: what to learn from.
         held_out: comparisons of other prompts, or other draws, to be judged by.
         max_new: most tokens of a response that is sampled.
         key: what determines the reference and the comparisons, seeds included, as JSON would hold it.
@@ -34,8 +34,8 @@ class LanguageTask(Task):
     base: TextPolicy
     reference: TextPolicy
     demonstrations: Texts
-    pairs: Pairs
-    held_out: Pairs
+    comparisons: Comparisons
+    held_out: Comparisons
     max_new: int
     key: dict[str, Any]
 

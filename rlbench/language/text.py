@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, Protocol
 
 import torch
@@ -138,18 +139,34 @@ def padded(rows: Sequence[Sequence[int]], left: bool) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Comparisons: the i-th of `chosen` was preferred to the i-th of `rejected`, which answers the same prompt."""
+class Comparisons:
+    """Responses in order of preference: the i-th of each of `ranked` answer one prompt, the best first.
 
-    chosen: Texts
-    rejected: Texts
+    Pairs are K = 2: the i-th of `ranked[0]` was preferred to the i-th of `ranked[1]`.
+    """
+
+    ranked: tuple[Texts, ...]
+
+    @property
+    def arity(self) -> int:
+        """K, how many responses are compared at a time."""
+        return len(self.ranked)
+
+    @property
+    def chosen(self) -> Texts:
+        """The preferred responses."""
+        return self.ranked[0]
 
     def __len__(self) -> int:
         return len(self.chosen)
 
     def take(self, index: Tensor) -> Text:
-        """Both in one batch, first all that are chosen: `[S, 2 B]`."""
-        return joined(self.chosen.take(index), self.rejected.take(index))
+        """All in one batch, first all that are best: `[S, K B]`."""
+        return reduce(joined, (texts.take(index) for texts in self.ranked))
+
+    def apart(self, value: Tensor) -> Tensor:
+        """Values `[S, K B]` of such a batch as `[K, S, B]`."""
+        return value.unflatten(1, (self.arity, -1)).movedim(1, 0)
 
 
 class Epochs:

@@ -16,7 +16,7 @@ from rlbench.errors import UsageError
 from rlbench.language.judge import Judge
 from rlbench.language.policy import TextPolicy, TextScorer
 from rlbench.language.task import LanguageTask, Score
-from rlbench.language.text import Pairs, Ragged
+from rlbench.language.text import Comparisons, Ragged
 from rlbench.language.text import Text as Tokens
 from rlbench.language.tiny import Shape, TinyPolicy
 from rlbench.language.tuning import Fit, Fitting, likelihood_losses
@@ -103,13 +103,12 @@ class Tokenised:
     """The comparisons of some prompts, as tokens.
 
     Attributes:
-        chosen, rejected: the comparisons.
+        ranked: the compared responses, of every comparison the best first.
         demonstrations: the responses to be imitated.
         prompts: the prompts, as words and as tokens, with a preferred response of each in words.
     """
 
-    chosen: Ragged
-    rejected: Ragged
+    ranked: tuple[Ragged, ...]
     demonstrations: Ragged
     prompts: list[tuple[str, list[int], str]]
 
@@ -120,7 +119,7 @@ def tokenised(entries: Sequence[Entry], data: Preferences, backend: Backend, env
     Raises:
         UsageError: a text has the end token in it.
     """
-    prompts, targets, target_prompts, asked, chosen, rejected = [], [], [], [], [], []
+    prompts, targets, target_prompts, asked, ranked = [], [], [], [], []
     encoded = backend.encode([entry.prompt for entry in entries])
     for entry, prompt in zip(entries, encoded, strict=True):
         *responses, target = backend.encode([*entry.responses, entry.sft_target])
@@ -131,21 +130,18 @@ def tokenised(entries: Sequence[Entry], data: Preferences, backend: Backend, env
             )
         responses = [[*tokens, backend.end] for tokens in responses]
         target = [*target, backend.end]
-        for better, worse in entry.pairs:
-            longest = max(len(responses[better]), len(responses[worse]))
-            fitting, room = cut(prompt, longest, env, data.keep)
+        for places in entry.comparisons:
+            fitting, room = cut(prompt, max(len(responses[place]) for place in places), env, data.keep)
             asked.append(fitting)
-            chosen.append(responses[better][:room])
-            rejected.append(responses[worse][:room])
+            ranked.append([responses[place][:room] for place in places])
         fitting, room = cut(prompt, len(target), env, data.keep)
         target_prompts.append(fitting)
         targets.append(target[:room])
-        if entry.pairs:
-            prompts.append(
-                (entry.prompt, cut(prompt, env.max_new, env, data.keep)[0], entry.responses[entry.pairs[0][0]])
-            )
-    each = Ragged(asked, chosen, task.device), Ragged(asked, rejected, task.device)
-    return Tokenised(*each, Ragged(target_prompts, targets, task.device), prompts)
+        if entry.comparisons:
+            fitting, _ = cut(prompt, env.max_new, env, data.keep)
+            prompts.append((entry.prompt, fitting, entry.responses[entry.comparisons[0][0]]))
+    each = tuple(Ragged(asked, responses, task.device) for responses in zip(*ranked, strict=True))
+    return Tokenised(each, Ragged(target_prompts, targets, task.device), prompts)
 
 
 @dataclass(frozen=True)
@@ -269,8 +265,8 @@ def make(env: Written, task: Task) -> TextTask:
         base=backend.policy,
         reference=reference.clone_frozen(),
         demonstrations=train.demonstrations,
-        pairs=Pairs(train.chosen, train.rejected),
-        held_out=Pairs(test.chosen.first(env.held_out), test.rejected.first(env.held_out)),
+        comparisons=Comparisons(train.ranked),
+        held_out=Comparisons(tuple(responses.first(env.held_out) for responses in test.ranked)),
         max_new=env.max_new,
         key=key,
         backend=backend,

@@ -35,11 +35,20 @@ def test_a_file_of_ones_own_in_all_its_forms(tmp_path: Path) -> None:
         {"prompt": "b", "responses": ["x", "y", "z"], "pairs": [[2, 0], [2, 1]], "sft_target": "zz"},
         {"prompt": "c", "responses": ["x", "y", "z"], "scores": [0.1, 0.9, 0.1]},
         {"prompt": "a", "chosen": "better", "rejected": "worse"},
+        {"prompt": "d", "ranked": ["yes", "no"]},
     ]
-    a, b, c = everything(PrefFile(ENV, str(written(tmp_path / "pairs.jsonl", rows))))
+    a, b, c, d = everything(PrefFile(ENV, str(written(tmp_path / "pairs.jsonl", rows))))
     assert a == Entry("a", ["good", "bad", "better", "worse"], [(0, 1), (2, 3)], "good")
     assert b == Entry("b", ["x", "y", "z"], [(2, 0), (2, 1)], "zz")
     assert c == Entry("c", ["x", "y", "z"], [(1, 0), (1, 2)], "y")
+    assert d == Entry("d", ["yes", "no"], [(0, 1)], "yes")
+
+
+def test_rankings_of_more_than_two(tmp_path: Path) -> None:
+    rows = [{"prompt": prompt, "ranked": [f"{prompt}{i}" for i in range(3)]} for prompt in "aba"]
+    a, b = everything(PrefFile(ENV, str(written(tmp_path / "rankings.jsonl", rows))))
+    assert a == Entry("a", ["a0", "a1", "a2"] * 2, [(0, 1, 2), (3, 4, 5)], "a0")
+    assert b == Entry("b", ["b0", "b1", "b2"], [(0, 1, 2)], "b0")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +57,8 @@ def test_a_file_of_ones_own_in_all_its_forms(tmp_path: Path) -> None:
         ({"chosen": "a", "rejected": "b"}, "row 2 has no prompt"),
         ({"prompt": "p", "chosen": "a"}, "row 2 has neither chosen and rejected"),
         ({"prompt": "p", "responses": ["a", "b"], "pairs": [[0, 2]]}, "row 2: pairs are to be places of responses"),
+        ({"prompt": "p", "ranked": ["a"]}, "row 2: ranked is to be a list of at least two responses"),
+        ({"prompt": "p", "ranked": ["a", "b", "c"]}, "row 2 compares 3 responses, and rows before it 2"),
         ({"prompt": "p", "responses": ["a", "b"], "scores": [1]}, "row 2 has 2 responses and 1 scores"),
         (["p"], "line 2 of pairs.jsonl is no object"),
     ],
@@ -112,7 +123,7 @@ def test_stack_exchange_is_stripped_and_compared_by_votes(tmp_path: Path) -> Non
     entry = data.train[0]
     assert entry.prompt.startswith("\n\nHuman: q")
     assert entry.prompt.endswith("\n\nAssistant:")
-    assert (entry.responses, entry.pairs, entry.sft_target) == ([" a < b", " c"], [(1, 0)], " c")
+    assert (entry.responses, entry.comparisons, entry.sft_target) == ([" a < b", " c"], [(1, 0)], " c")
 
 
 def test_tldr_takes_the_comparisons_of_posts(tmp_path: Path) -> None:

@@ -24,13 +24,22 @@ WORDS = [
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> EnumTask:
-    patch = pytest.MonkeyPatch()
-    patch.setenv("RLBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-    made = build(config.compose(WORDS))[1]
-    patch.undo()
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the reference is kept: all comparisons are of the same."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def built(cache: Path, words: list[str]) -> EnumTask:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RLBENCH_CACHE", str(cache))
+        made = build(config.compose(words))[1]
     assert isinstance(made, EnumTask)
     return made
+
+
+@pytest.fixture(scope="module")
+def task(cache: Path) -> EnumTask:
+    return built(cache, WORDS)
 
 
 def test_the_listing_is_whole(task: EnumTask) -> None:
@@ -67,8 +76,8 @@ def test_every_seed_has_its_own_language_the_same_in_any_company(
 
 def test_comparisons_are_bradley_and_terrys(task: EnumTask) -> None:
     """Winners against their exact distribution, and how often the better one wins against its probability."""
-    index = torch.arange(len(task.pairs)).expand(2, -1)
-    chosen, rejected = (texts.take(index) for texts in (task.pairs.chosen, task.pairs.rejected))
+    index = torch.arange(len(task.comparisons)).expand(2, -1)
+    chosen, rejected = (texts.take(index) for texts in task.comparisons.ranked)
     prompt, winner = task.language.index(chosen)
     _, loser = task.language.index(rejected)
     assert not bool((winner == loser).any())
@@ -84,6 +93,28 @@ def test_comparisons_are_bradley_and_terrys(task: EnumTask) -> None:
     share = share / share.sum(-1, keepdim=True)
     assert float((share - expected_winners).abs().sum(-1).mean()) < 0.2
     assert float((share - task.logp_reference.exp()).abs().sum(-1).mean()) > 0.25  # the reference is something else
+
+
+def test_rankings_are_plackett_and_luces(cache: Path) -> None:
+    """Different responses, the order of three by its probability: how often all, or just the best, come by reward."""
+    words = [*WORDS[:-1], "dataset=enum_rankings", "dataset.rankings=20000", "dataset.responses=3"]
+    task = built(cache, words)
+    index = torch.arange(len(task.comparisons)).expand(2, -1)
+    texts = [texts.take(index) for texts in task.comparisons.ranked]
+    places = torch.stack([task.language.index(text)[1] for text in texts])
+    assert places.shape == (3, 2, 20_000)
+    assert all(bool((places[i] != places[j]).all()) for i, j in ((0, 1), (0, 2), (1, 2)))
+    assert all(torch.equal(text.prompt, texts[0].prompt) for text in texts)
+    reward = torch.stack([task.true_reward()(text).double() for text in texts])
+    odds = reward.sort(0, descending=True).values.exp()
+    best = odds[0] / odds.sum(0)
+    every = best * odds[1] / odds[1:].sum(0)
+    for came, expected in (
+        ((reward[0] >= reward).all(0), best),
+        ((reward[:-1] >= reward[1:]).all(0), every),
+    ):
+        deviation = (expected * (1 - expected)).sum(1).sqrt()
+        assert bool(((came.double() - expected).sum(1).abs() < 4 * deviation).all())
 
 
 def test_the_judgement_is_the_objective(task: EnumTask) -> None:

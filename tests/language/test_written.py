@@ -38,9 +38,9 @@ def task(path: Path, *words: str) -> TextTask:
 
 def test_responses_end_with_the_end_token_and_prompts_have_none(path: Path) -> None:
     made = task(path)
-    text = made.pairs.take(torch.arange(len(made.pairs))[None])
+    text = made.comparisons.take(torch.arange(len(made.comparisons))[None])
     end = made.backend.end
-    assert int((text.response == end).sum()) == 2 * len(made.pairs)
+    assert int((text.response == end).sum()) == 2 * len(made.comparisons)
     assert not bool((text.prompt == end).any())
     lengths = text.response_mask.sum(-1)
     assert bool((text.response.gather(-1, lengths[..., None] - 1) == end).all())
@@ -48,6 +48,21 @@ def test_responses_end_with_the_end_token_and_prompts_have_none(path: Path) -> N
     assert bool((last == ord("?")).all())
     words = bytes(text.response[0, 0, : int(lengths[0, 0]) - 1].tolist()).decode()
     assert set(words) == set("yes")
+
+
+def test_rankings_are_read_in_order(path: Path) -> None:
+    ranked = [{"prompt": f"{i}?", "ranked": ["best", "good" * (1 + i % 2), "bad"]} for i in range(40)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in ranked))
+    made = task(path)
+    text = made.comparisons.take(torch.arange(len(made.comparisons))[None])
+    tokens = made.comparisons.apart(text.response)[:, 0, 0]
+    words = [made.backend.decode([token for token in row if 0 < token < made.backend.end]) for row in tokens.tolist()]
+    assert [word[:4] for word in words] == ["best", "good", "bad"]
+    with pytest.raises(UsageError, match=r"algo.label_smoothing is made for pairs, .* rankings of 3 responses"):
+        task(path, "algo.label_smoothing=0.1")
+    for algo in ("ipo", "unlikelihood"):
+        with pytest.raises(UsageError, match=rf"(?i){algo} is made for pairs"):
+            task(path, f"algo={algo}")
 
 
 def test_long_texts_are_cut_as_published(path: Path) -> None:

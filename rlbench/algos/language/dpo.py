@@ -11,6 +11,11 @@ Z(x), solved for r, turns the Bradley-Terry model of comparisons into one of pol
 
 with log pi(y) the SUM over the tokens of a response. eps is the share of labels taken to be wrong (conservative DPO);
 0 is DPO. The policy begins as the reference: h = 0 and L = log 2 at the first update.
+
+Of K responses in order of preference, with Plackett and Luce's model in place of Bradley and Terry's (the paper's
+appendix), of which the loss of pairs is K = 2:
+
+    L = -sum_k log( exp(beta u_k) / sum_{j >= k} exp(beta u_j) ),   u_k = log pi(y_k) - log pi_ref(y_k).
 """
 
 from __future__ import annotations
@@ -18,30 +23,28 @@ from __future__ import annotations
 from typing import Annotated
 
 from torch import Tensor
-from torch.nn import functional as F
 
-from rlbench.algos.language.pairwise import Pairwise
+from rlbench.algos.language.from_comparisons import FromComparisons
+from rlbench.language.ranking import ranking_loss
 from rlbench.language.task import LanguageTask
 from rlbench.types import Count, NonNegativeInt, Positive, Range
 
 
-def log_ratio_margin(logp: Tensor, reference: Tensor) -> Tensor:
-    """h, from log-probabilities `[2, ...]` of chosen and rejected responses under policy and reference."""
-    return (logp[0] - logp[1]) - (reference[0] - reference[1])
+def dpo_loss(u: Tensor, beta: float, label_smoothing: float = 0.0) -> Tensor:
+    """L of comparisons, `[...]`, from log-ratios `[K, ...]`, the best first."""
+    loss = ranking_loss(beta * u)
+    if label_smoothing == 0:
+        return loss
+    return (1 - label_smoothing) * loss + label_smoothing * ranking_loss(beta * u.flip(0))
 
 
-def dpo_loss(h: Tensor, beta: float, label_smoothing: float = 0.0) -> Tensor:
-    """L for each h."""
-    return -(1 - label_smoothing) * F.logsigmoid(beta * h) - label_smoothing * F.logsigmoid(-beta * h)
-
-
-class DPO(Pairwise):
+class DPO(FromComparisons):
     """Direct Preference Optimization.
 
     Args:
         task: the problem.
         beta: how strongly the policy is tied to the reference; null: the problem's price of divergence.
-        label_smoothing: eps, the share of comparisons taken to be labelled wrongly, below 0.5.
+        label_smoothing: eps, the share of comparisons taken to be labelled wrongly, below 0.5; pairs alone have it.
         reference_free: take a uniform reference in the loss.
         batch_size: comparisons in a minibatch.
         micro_batch: of these, how many are computed at a time (less memory); null: all.
@@ -63,6 +66,8 @@ class DPO(Pairwise):
         warmup_updates: NonNegativeInt,
         max_grad_norm: Positive,
     ) -> None:
+        self.label_smoothing, self.reference_free = label_smoothing, reference_free
+        self.pairs_only = "algo.label_smoothing" if label_smoothing else ""
         super().__init__(
             task,
             beta=beta,
@@ -72,8 +77,6 @@ class DPO(Pairwise):
             warmup_updates=warmup_updates,
             max_grad_norm=max_grad_norm,
         )
-        self.label_smoothing, self.reference_free = label_smoothing, reference_free
 
     def loss(self, logp: Tensor, reference: Tensor) -> Tensor:
-        h = log_ratio_margin(logp, reference * 0 if self.reference_free else reference)
-        return dpo_loss(h, self.beta, self.label_smoothing)
+        return dpo_loss(logp if self.reference_free else logp - reference, self.beta, self.label_smoothing)

@@ -1,7 +1,8 @@
 """A reward model from comparisons: Bradley and Terry's model, L = -log sigma(r(x, y_w) - r(x, y_l)).
 
 Christiano et al. (NeurIPS 2017), Ouyang et al. (NeurIPS 2022): the reference model with a number in place of the
-distribution over tokens, read after the last token.
+distribution over tokens, read after the last token. Of rankings of more than two responses, Plackett and Luce's model
+(`rlbench.language.ranking`), whose utilities are the rewards.
 """
 
 from __future__ import annotations
@@ -11,20 +12,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from rlbench.algos.language.by_examples import EVALUATED, ByExamples, Means
 from rlbench.language.policy import TextScorer
+from rlbench.language.ranking import every_two, ranking_loss
 from rlbench.language.task import LanguageTask
-from rlbench.language.text import Pairs, split
+from rlbench.language.text import Comparisons, split
 from rlbench.language.tuning import Tuner
 from rlbench.types import Count, NonNegativeInt, Positive
 
 
-def bradley_terry(scorer: TextScorer, pairs: Pairs, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Losses and margins r(y_w) - r(y_l) of the comparisons in places `[S, B]`, `[S, B]` each."""
-    chosen, rejected = scorer.score(pairs.take(index)).chunk(2, 1)
-    return -F.logsigmoid(chosen - rejected), chosen - rejected
+def scored(scorer: TextScorer, comparisons: Comparisons, index: Tensor) -> Tensor:
+    """Rewards of the responses of the comparisons in places `[S, B]`, the best first: `[K, S, B]`."""
+    return comparisons.apart(scorer.score(comparisons.take(index)))
 
 
 class RewardBT(ByExamples):
@@ -52,7 +52,7 @@ class RewardBT(ByExamples):
         self.scorer: TextScorer = task.reference.scorer(task.streams("reward head"))
         self.micro_batch = micro_batch
         self.tuner = Tuner(self.scorer, learning_rate, warmup_updates, max_grad_norm)
-        super().__init__(task, len(task.pairs), batch_size, tuner=self.tuner)
+        super().__init__(task, len(task.comparisons), batch_size, tuner=self.tuner)
 
     def update(self, index: Tensor) -> dict[str, Tensor]:
         means = Means()
@@ -61,13 +61,16 @@ class RewardBT(ByExamples):
 
     def losses(self, index: Tensor, means: Means) -> Iterator[Tensor]:
         for part, share in split(index, self.micro_batch):
-            yield share * self.judged(self.task.pairs, part, share, means)
+            yield share * self.judged(self.task.comparisons, part, share, means)
 
-    def judged(self, pairs: Pairs, index: Tensor, share: float, means: Means) -> Tensor:
+    def judged(self, comparisons: Comparisons, index: Tensor, share: float, means: Means) -> Tensor:
         """The loss of a part `[S]`; what else is known of it goes into the means."""
-        loss, margin = bradley_terry(self.scorer, pairs, index)
-        means.add(share, accuracy=(margin > 0).float().mean(1), loss=loss.mean(1), margin=margin.mean(1))
-        return loss.mean(1)
+        reward = scored(self.scorer, comparisons, index)
+        loss = ranking_loss(reward).mean(1)
+        better, worse = every_two(reward)
+        accuracy = (better > worse).float().mean((0, 2))
+        means.add(share, accuracy=accuracy, loss=loss, margin=(better - worse).mean((0, 2)))
+        return loss
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, Any]:

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from rlbench.algos.language.by_examples import EVALUATED, ByExamples, Means
-from rlbench.algos.language.reward_bt import bradley_terry
+from rlbench.algos.language.reward_bt import scored
 from rlbench.language.policy import TextPolicy, TextScorer
+from rlbench.language.ranking import ranking_loss
 from rlbench.language.task import LanguageTask, Score
 from rlbench.language.text import Text, joined, split
 from rlbench.language.tuning import Fit, Fitting, Tuner
@@ -105,7 +106,7 @@ class RlhfPPO(ByExamples):
             )
         super().__init__(
             task,
-            len(task.pairs),
+            len(task.comparisons),
             batch_size,
             actor=self.actor_tuner,
             critic=self.critic_tuner,
@@ -133,7 +134,7 @@ class RlhfPPO(ByExamples):
     def sampled(self, index: Tensor) -> tuple[Text, dict[str, Tensor]]:
         """Responses to the prompts in places `[S, B]`, and what the losses need to know of them: `[S, B, ...]` each."""
         places = [part for part, _ in split(index, self.micro_batch)]
-        prompts = (self.task.pairs.chosen.take(part) for part in places)
+        prompts = (self.task.comparisons.chosen.take(part) for part in places)
         text = reduce(joined, (self.policy.generate(each, 1.0, self.task.max_new, self.rng) for each in prompts))
         every = torch.arange(index.shape[1], device=index.device).expand(len(index), -1)
         parts = [self.measured(text.map(partial(taken, places=part))) for part, _ in split(every, self.micro_batch)]
@@ -231,16 +232,18 @@ def learned_reward(task: LanguageTask, fitting: Fitting) -> Score:
 
     def losses(index: Tensor) -> Iterator[Tensor]:
         for part, share in split(index, fitting.micro_batch):
-            yield share * bradley_terry(scorer, task.pairs, part)[0].mean(1)
+            yield share * ranking_loss(scored(scorer, task.comparisons, part)).mean(1)
 
     def fit() -> Fit:
-        return Fit("reward model", scorer, len(task.pairs), losses, task.streams("reward model"), fitting)
+        return Fit("reward model", scorer, len(task.comparisons), losses, task.streams("reward model"), fitting)
 
     key = {**task.key, "fitting reward": asdict(fitting)}
     scorer.load_state_dict(task.artefacts.fit("reward_model", key, fit)["tuner"]["model"])
-    every = torch.arange(len(task.pairs), device=task.device).expand(len(task.seeds), -1)
+    every = torch.arange(len(task.comparisons), device=task.device).expand(len(task.seeds), -1)
     with torch.no_grad():
-        parts = [scorer.score(task.pairs.take(part)) for part, _ in split(every, fitting.micro_batch or EVALUATED)]
+        parts = [
+            scorer.score(task.comparisons.take(part)) for part, _ in split(every, fitting.micro_batch or EVALUATED)
+        ]
     deviation, mean = torch.std_mean(torch.cat(parts, 1), 1, keepdim=True)
 
     def score(text: Text) -> Tensor:

@@ -47,7 +47,7 @@ class SFT(ByExamples):
         warmup_updates: NonNegativeInt,
         max_grad_norm: Positive,
     ) -> None:
-        self.texts = task.demonstrations if data == "target" else task.pairs.chosen
+        self.texts = task.demonstrations if data == "target" else task.comparisons.chosen
         self.policy: TextPolicy = (task.base if data == "target" else task.reference).clone()
         self.micro_batch = micro_batch
         self.tuner = Tuner(self.policy, learning_rate, warmup_updates, max_grad_norm)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from rlbench.algos.language.pairwise import Pairwise
+from rlbench.algos.language.from_comparisons import FromComparisons
 from rlbench.language.task import LanguageTask
 from rlbench.types import Count, NonNegative, NonNegativeInt, Positive
 
 
-class Unlikelihood(Pairwise):
+class Unlikelihood(FromComparisons):
     """Raises chosen, lowers rejected.
 
     Args:
@@ -27,6 +27,8 @@ class Unlikelihood(Pairwise):
         warmup_updates: updates until it is reached.
         max_grad_norm: gradients are scaled down to this norm.
     """
+
+    pairs_only = "unlikelihood"
 
     def __init__(
         self,

@@ -34,6 +34,10 @@ def test_sentiment_at_full_size_compares_at_four_prices() -> None:
     [
         (["algo=dpo", "env=hopper"], "these fit: env=lm_enum, env=text, env=text_tiny"),
         (["algo=dpo", "dataset=pref_hh"], "dataset=pref_hh exists for env=text, text_tiny, not for env=lm_enum"),
+        (
+            ["algo=ipo", "dataset=enum_rankings"],
+            "algo=ipo needs preferences, and dataset=enum_rankings is rankings\nthese fit: dataset=enum_pairs",
+        ),
         (["algo=iql", "env=lm_enum"], "algo=iql needs control, and env=lm_enum is language"),
         (["algo=dpo", "env=text", "dataset=pref_hh"], "env.model is missing"),
         (["algo=dpo", "env=text_tiny", "dataset=pref_file"], "dataset=pref_file:PATH"),

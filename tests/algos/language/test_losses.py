@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable
+from itertools import permutations
 
 import pytest
 import torch
 from torch import Tensor
 
-from rlbench.algos.language.dpo import dpo_loss, log_ratio_margin
+from rlbench.algos.language.dpo import dpo_loss
 from rlbench.algos.language.ipo import ipo_loss
 
 X, Y = 4, 8
@@ -20,9 +21,9 @@ def problem() -> tuple[Tensor, Tensor]:
     return logits.log_softmax(-1), reward
 
 
-def pairs(logp: Tensor) -> Tensor:
-    """Log-probabilities `[2, X, Y, Y]` of all ordered pairs of responses."""
-    return torch.stack([logp[:, :, None].expand(-1, -1, Y), logp[:, None, :].expand(-1, Y, -1)])
+def ordered(value: Tensor, K: int) -> Tensor:
+    """Values `[K, X, N]` of all N ordered choices of K different responses, of values `[X, Y]`."""
+    return value[:, torch.tensor(list(permutations(range(Y), K))).T].movedim(1, 0)
 
 
 def minimised(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
@@ -42,19 +43,20 @@ def minimised(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
     return x.detach()
 
 
-def weights(reward: Tensor) -> Tensor:
-    """How often the first of two different responses is preferred, `[X, Y, Y]` (Bradley-Terry)."""
-    different = ~torch.eye(Y, dtype=torch.bool)
-    return torch.sigmoid(reward[:, :, None] - reward[:, None, :]) * different
+def weights(reward: Tensor, K: int) -> Tensor:
+    """How often K different responses are ranked in an order, `[X, N]` (Plackett-Luce; of two, Bradley-Terry)."""
+    odds = ordered(reward, K).exp()
+    return (odds / odds.flip(0).cumsum(0).flip(0)).prod(0)
 
 
+@pytest.mark.parametrize("K", [2, 3])
 @pytest.mark.parametrize("beta", [0.1, 0.5, 1.0, 5.0])
-def test_dpo_finds_the_optimal_policy(beta: float) -> None:
+def test_dpo_finds_the_optimal_policy(beta: float, K: int) -> None:
     reference, reward = problem()
-    often, given = weights(reward), pairs(reference)
+    often, given = weights(reward, K), ordered(reference, K)
 
     def loss(logits: Tensor) -> Tensor:
-        return (often * dpo_loss(log_ratio_margin(pairs(logits.log_softmax(-1)), given), beta)).sum()
+        return (often * dpo_loss(ordered(logits.log_softmax(-1), K) - given, beta)).sum()
 
     found = minimised(loss, reference).log_softmax(-1)
     optimal = (reference + reward / beta).log_softmax(-1)
@@ -70,7 +72,7 @@ def test_ipo_finds_its_margin() -> None:
 
 @pytest.mark.parametrize("eps", [0.05, 0.3])
 def test_conservative_dpo_stops_at_the_share_of_right_labels(eps: float) -> None:
-    h = minimised(lambda h: dpo_loss(h, 0.5, eps), torch.zeros(()).double())
+    h = minimised(lambda h: dpo_loss(torch.stack([h, 0 * h]), 0.5, eps), torch.zeros(()).double())
     assert float(torch.sigmoid(0.5 * h)) == pytest.approx(1 - eps, abs=1e-8)
 
 
@@ -84,7 +86,7 @@ def test_the_gradient_is_the_papers() -> None:
     rows = torch.arange(X)
     picked = torch.stack([logp[rows, w], logp[rows, rejected]])
     ref = torch.stack([reference[rows, w], reference[rows, rejected]])
-    (autograd,) = torch.autograd.grad(dpo_loss(log_ratio_margin(picked, ref), beta).sum(), logits)
+    (autograd,) = torch.autograd.grad(dpo_loss(picked - ref, beta).sum(), logits)
     reward = beta * (picked - ref).detach()
     probability = logp.detach().exp()
     up = torch.eye(Y, dtype=torch.float64)[w] - probability
@@ -93,10 +95,28 @@ def test_the_gradient_is_the_papers() -> None:
     assert float((autograd - expected).abs().max()) < 1e-6
 
 
-def test_swapped_pairs_have_opposite_margins_and_equal_policies_lose_log_2() -> None:
-    reference, reward = problem()
-    logp = reward.log_softmax(-1)
-    h = log_ratio_margin(pairs(logp), pairs(reference))
-    assert torch.equal(log_ratio_margin(pairs(logp).flip(0), pairs(reference).flip(0)), -h)
-    assert dpo_loss(torch.zeros(()), 0.1).item() == pytest.approx(math.log(2), abs=1e-7)
-    assert dpo_loss(torch.zeros(()), 0.1, 0.2).item() == pytest.approx(math.log(2), abs=1e-7)
+def test_the_gradient_of_a_ranking_is_its_surprise() -> None:
+    """In beta u_k: minus one for being chosen, plus its share of the odds in every choice that it took part in."""
+    beta, K = 0.7, 4
+    u = torch.randn(K, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64).requires_grad_()
+    (autograd,) = torch.autograd.grad(dpo_loss(u, beta).sum(), u)
+    odds = (beta * u.detach()).exp()
+    expected = torch.zeros_like(odds)
+    for k in range(K - 1):
+        expected[k] -= beta
+        expected[k:] += beta * odds[k:] / odds[k:].sum(0)
+    assert float((autograd - expected).abs().max()) < 1e-12
+
+
+def test_the_loss_of_pairs_is_the_logistic_one() -> None:
+    """To the bit, its gradient too; swapping a pair negates the margin; equal policies lose log K!."""
+    u = 3 * torch.randn(2, 100, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    logistic = -torch.nn.functional.logsigmoid(0.3 * u[0] - 0.3 * u[1])
+    assert torch.equal(dpo_loss(u, 0.3), logistic)
+    gradients = [torch.autograd.grad(each.sum(), u)[0] for each in (dpo_loss(u, 0.3), logistic)]
+    assert torch.equal(*gradients)
+    assert torch.allclose(dpo_loss(u.flip(0), 0.3) - dpo_loss(u, 0.3), 0.3 * (u[0] - u[1]), atol=1e-5)
+    assert torch.equal(dpo_loss(u, 0.3, 0.5), dpo_loss(u.flip(0), 0.3, 0.5))
+    for K in (2, 5):
+        assert dpo_loss(torch.zeros(K), 0.1).item() == pytest.approx(math.log(math.factorial(K)), abs=1e-6)
+    assert dpo_loss(torch.zeros(2), 0.1, 0.2).item() == pytest.approx(math.log(2), abs=1e-7)

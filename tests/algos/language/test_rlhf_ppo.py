@@ -69,7 +69,7 @@ def test_the_learned_reward_is_standardised_and_knows_the_true_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     algorithm = built(tmp_path, monkeypatch, "dataset.pairs=3000", "algo.reward_epochs=3")
-    pairs = algorithm.task.pairs
+    pairs = algorithm.task.comparisons
     text = pairs.take(torch.arange(len(pairs))[None])
     score, truth = algorithm.score(text)[0], algorithm.task.true_reward()(text)[0]
     assert float(score.mean()) == pytest.approx(0, abs=1e-4)

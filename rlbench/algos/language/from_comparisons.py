@@ -11,17 +11,19 @@ import torch
 from torch import Tensor
 
 from rlbench.algos.language.by_examples import EVALUATED, ByExamples, Means
+from rlbench.errors import UsageError
 from rlbench.language.policy import TextPolicy
+from rlbench.language.ranking import every_two
 from rlbench.language.task import LanguageTask
-from rlbench.language.text import Pairs, split
+from rlbench.language.text import Comparisons, split
 from rlbench.language.tuning import Tuner
 from rlbench.types import Count, NonNegativeInt, Positive
 
 
-class Pairwise(ByExamples):
+class FromComparisons(ByExamples):
     """Tunes the reference model by a loss of log-probabilities.
 
-    Both responses of a comparison are one batch of the model. The implicit reward of a response is
+    All responses of comparisons are one batch of the model. The implicit reward of a response is
     r(x, y) = beta log(pi(y | x) / pi_ref(y | x)).
 
     Args:
@@ -33,7 +35,13 @@ class Pairwise(ByExamples):
         learning_rate: step size of RMSprop.
         warmup_updates: updates until it is reached.
         max_grad_norm: gradients are scaled down to this norm.
+
+    Raises:
+        UsageError: the comparisons are of more responses than the loss knows.
     """
+
+    pairs_only: str
+    """What knows comparisons of two responses only; "" where there is nothing."""
 
     def __init__(
         self,
@@ -46,18 +54,21 @@ class Pairwise(ByExamples):
         warmup_updates: NonNegativeInt,
         max_grad_norm: Positive,
     ) -> None:
+        if self.pairs_only and (K := task.comparisons.arity) > 2:
+            hint = "algo=dpo algo.label_smoothing=0 learns from rankings"
+            raise UsageError(f"{self.pairs_only} is made for pairs, and these are rankings of {K} responses\n{hint}")
         self.policy: TextPolicy = task.reference.clone()
         self.beta: float = beta or task.env.beta
         self.micro_batch = micro_batch
         self.tuner = Tuner(self.policy, learning_rate, warmup_updates, max_grad_norm)
-        super().__init__(task, len(task.pairs), batch_size, tuner=self.tuner)
+        super().__init__(task, len(task.comparisons), batch_size, tuner=self.tuner)
 
     @abstractmethod
     def loss(self, logp: Tensor, reference: Tensor) -> Tensor:
         """Losses `[S, B]` from log-probabilities under the policy and under the reference.
 
         Args:
-            logp: `[2, S, B]`, of the chosen and of the rejected responses.
+            logp: `[K, S, B]`, of responses in order of preference; of two, the chosen and the rejected.
             reference: the same under the reference.
         """
 
@@ -68,32 +79,31 @@ class Pairwise(ByExamples):
 
     def losses(self, index: Tensor, means: Means) -> Iterator[Tensor]:
         for part, share in split(index, self.micro_batch):
-            logp, reference = self.logps(self.task.pairs, part)
+            logp, reference = self.logps(self.task.comparisons, part)
             loss = self.loss(logp, reference).mean(1)
             means.add(share, loss=loss, **self.told(logp, reference))
             yield share * loss
 
-    def logps(self, pairs: Pairs, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of chosen and rejected responses, policy's and reference's: `[2, S, B]` each."""
-        text = pairs.take(index)
+    def logps(self, comparisons: Comparisons, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of responses, the best first, policy's and reference's: `[K, S, B]` each."""
+        text = comparisons.take(index)
         with torch.no_grad():
             reference = self.task.reference.logp(text)
-        both = torch.stack([self.policy.logp(text), reference]).unflatten(2, (2, -1)).movedim(2, 1)
-        return both[0], both[1]
+        return comparisons.apart(self.policy.logp(text)), comparisons.apart(reference)
 
     def told(self, logp: Tensor, reference: Tensor) -> dict[str, Tensor]:
-        """Metrics `[S]` of comparisons."""
-        reward = self.beta * (logp - reference).detach()
-        margin = reward[0] - reward[1]
+        """Metrics `[S]` of comparisons: every two of the responses count as a chosen and a rejected one."""
+        chosen, rejected = every_two(self.beta * (logp - reference).detach())
+        logp_chosen, logp_rejected = every_two(logp.detach())
         each = {
-            "accuracy": (margin > 0).float(),
-            "reward_chosen": reward[0],
-            "reward_rejected": reward[1],
-            "margin": margin,
-            "logp_chosen": logp[0].detach(),
-            "logp_rejected": logp[1].detach(),
+            "accuracy": (chosen > rejected).float(),
+            "reward_chosen": chosen,
+            "reward_rejected": rejected,
+            "margin": chosen - rejected,
+            "logp_chosen": logp_chosen,
+            "logp_rejected": logp_rejected,
         }
-        return {name: value.mean(1) for name, value in each.items()}
+        return {name: value.mean((0, 2)) for name, value in each.items()}
 
     def save(self, place: int, folder: Path) -> None:
         """Write the policy of the seed in one place."""
