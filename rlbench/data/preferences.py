@@ -99,7 +99,7 @@ class Source(ABC):
                 raise UsageError(f"dataset={self.word}: {self.path.absolute()} does not exist")
         else:
             assert self.hub is not None
-            self.path = cached(self.hub, self.word)
+            self.path = cached(self.hub, f"dataset={self.word}", "dataset.path=FOLDER")
 
     @abstractmethod
     def read(self) -> tuple[list[Entry], list[Entry]]:
@@ -310,8 +310,13 @@ class TLDR(Source):
         return list(entries.values())
 
 
-def cached(hub: str, word: str) -> Path:
+def cached(hub: str, what: str, otherwise: str) -> Path:
     """Where the cache of Hugging Face has a set.
+
+    Args:
+        hub: its name on the hub.
+        what: who asks, for messages.
+        otherwise: what says that it is elsewhere.
 
     Raises:
         UsageError: it has not.
@@ -322,8 +327,8 @@ def cached(hub: str, word: str) -> Path:
         (cache / f"datasets--{hub.replace('/', '--')}" / "snapshots").glob("*"), key=lambda p: p.stat().st_mtime
     )
     if not found:
-        fetch = f"`hf download --repo-type dataset {hub}` fetches it, or dataset.path=FOLDER says where it is"
-        raise UsageError(f"dataset={word}: {hub} is not in {cache}\n{fetch}")
+        fetch = f"`hf download --repo-type dataset {hub}` fetches it, or {otherwise} says where it is"
+        raise UsageError(f"{what}: {hub} is not in {cache}\n{fetch}")
     return found[-1]
 
 

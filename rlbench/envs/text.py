@@ -77,9 +77,7 @@ class Text(Written):
     lora_rank: Count | None
 
     def require(self) -> None:
-        packages = ["transformers", *(["peft"] if self.lora_rank else [])]
-        if missing := [package for package in packages if find_spec(package) is None]:
-            raise RunError(f"env={self.name} needs {', '.join(missing)}: pip install 'rlbench[language]'")
+        require(f"env={self.name}", "transformers", *(["peft"] if self.lora_rank else []))
 
     def simulator(self) -> str:
         return f"{self.name}, {self.model}"
@@ -108,3 +106,9 @@ class TinyText(Written):
         from rlbench.language.written import tiny_backend
 
         return tiny_backend(self, task)
+
+
+def require(what: str, *packages: str) -> None:
+    """Raise `RunError` if a package of the extra for language models is not installed."""
+    if missing := [package for package in packages if find_spec(package) is None]:
+        raise RunError(f"{what} needs {', '.join(missing)}: pip install 'rlbench[language]'")

@@ -23,7 +23,7 @@ STD = 0.02  # of a score's first weights
 
 
 def load(name: str, dtype: str, what: str) -> tuple[nn.Module, Any]:
-    """A model and its tokenizer, from a folder, the cache of Hugging Face or its hub.
+    """A causal language model and its tokenizer.
 
     Args:
         name: a folder, or a name on the hub.
@@ -34,18 +34,36 @@ def load(name: str, dtype: str, what: str) -> tuple[nn.Module, Any]:
         RunError: there is none of that name, here or there.
         UsageError: it has no end token.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=getattr(torch, dtype))
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        hint = f"`hf download {name}` fetches a model of the hub; a folder is given as env.model=./FOLDER"
-        raise RunError(f"{what}: no model {name} ({reason})\n{hint}") from error
+    model, tokenizer = pretrained(AutoModelForCausalLM, name, what, dtype=getattr(torch, dtype))
     if tokenizer.eos_token_id is None:
         hint = "set eos_token in its tokenizer_config.json"
         raise UsageError(f"{what}: the tokenizer of {name} has no end token\n{hint}")
+    return model, tokenizer
+
+
+def pretrained(kind: Any, name: str, what: str, **options: Any) -> tuple[Any, Any]:
+    """A model and its tokenizer, from a folder, the cache of Hugging Face or its hub.
+
+    Args:
+        kind: the class of `transformers` that reads it.
+        name: a folder, or a name on the hub.
+        what: who asks, for messages.
+        options: what else the class is given.
+
+    Raises:
+        RunError: there is none of that name, here or there.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model = kind.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        hint = f"`hf download {name}` fetches a model of the hub; a folder is given as ./FOLDER"
+        raise RunError(f"{what}: no model {name} ({reason})\n{hint}") from error
     return model.train(False), tokenizer
 
 

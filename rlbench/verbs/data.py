@@ -40,6 +40,11 @@ HELP = """\
   label [env=X] dataset=Y [oracle=RUN] [segments=2500] [length=64] [comparisons=FILE] [seed=K] --to FILE.npz
                              cut segments for algorithms that learn from comparisons, and label them: by the regret
                              that a run of SAC tells (oracle=), or by people (comparisons=)
+  sample model=NAME classifier=NAME [label=POSITIVE] [texts=PLACE] [prompts=25000] [responses=4] [max_new=128]
+         [batch=16] [seed=K] --to FILE.jsonl
+                             have a language model continue the first words of texts (film reviews: IMDb), and a
+                             classifier score that, for algorithms that learn from comparisons; the same words go on
+                             where sampling was stopped
   make [env=X] dataset=Y     record an embedded dataset ahead of its first use
   fetch d4rl/ID minari/ID ogbench/ID ...
                              download data sets, to be used without a network later
@@ -60,7 +65,19 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser("data", HELP)
     parser.add_argument(
         "what",
-        choices=["list", "info", "used", "make", "label", "fetch", "verify", "export", "import", "make-behaviour"],
+        choices=[
+            "list",
+            "info",
+            "used",
+            "make",
+            "label",
+            "sample",
+            "fetch",
+            "verify",
+            "export",
+            "import",
+            "make-behaviour",
+        ],
         help="see above",
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="see above")
@@ -84,6 +101,8 @@ def main(argv: Sequence[str]) -> int:
         return make(arguments.words, arguments.to, arguments.format)
     if arguments.what == "label":
         return label(arguments.words, arguments.to)
+    if arguments.what == "sample":
+        return sample(arguments.words, arguments.to)
     if arguments.what == "fetch":
         return fetch(arguments.words)
     if arguments.what == "verify":
@@ -218,11 +237,7 @@ def make(words: Sequence[str], to: Path | None, form: str | None) -> int:
         _, data = load(words)
         print(f"{data.card['id']}: {len(data):,} rows")
         return 0
-    known = ("policy", "env", "steps", "noise", "seed")
-    for word in given:
-        if word not in known:
-            near = closest(word, known)
-            raise UsageError(f"no word {word}= here" + (f"\ndid you mean {near[0]}=?" if near else ""))
+    refuse_unknown(given, ("policy", "env", "steps", "noise", "seed"))
     from omegaconf import OmegaConf
 
     from rlbench import collect
@@ -288,6 +303,46 @@ def label(words: Sequence[str], to: Path | None) -> int:
     best = next(name for name in ("human", "rl_sum", "partial_return") if name in labels)
     print(f"rlbench algo=cpl env={env.name} dataset=pref_segments:{to}{mode} dataset.label={best}")
     return 0
+
+
+def sample(words: Sequence[str], to: Path | None) -> int:
+    """Have a language model continue beginnings of texts, and a classifier score them."""
+    given = dict(word.partition("=")[::2] for word in words)
+    least = {"prompts": (25_000, 1), "responses": (4, 2), "max_new": (128, 1), "batch": (16, 1), "seed": (0, 0)}
+    refuse_unknown(given, ("texts", "model", "classifier", "label", *least))
+    for word in ("model", "classifier"):
+        if not given.get(word):
+            raise UsageError(f"{word}= is missing: a folder, or a name on the hub of Hugging Face")
+    if to is None or to.suffix != ".jsonl":
+        raise UsageError("--to FILE.jsonl is missing")
+    from rlbench.envs.text import require
+
+    require("rlbench data sample", "transformers")
+    from rlbench import sample as sampling
+    from rlbench.build import processor
+
+    asked = sampling.Asked(
+        texts=given.get("texts"),
+        model=given["model"],
+        classifier=given["classifier"],
+        label=given.get("label", "POSITIVE"),
+        **{word: int(number(given, word, *bounds)) for word, bounds in least.items()},
+    )
+    with progress() as report:
+        rows = sampling.sample(asked, to, processor("auto"), report)
+    scores = [score for row in rows for score in row["scores"]]
+    about = f"{len(rows):,} beginnings, {asked.responses} continuations each"
+    print(f"{about}, mean p({asked.label}) {sum(scores) / len(scores):.3f}")
+    print(f"rlbench algo=dpo env=text env.model={asked.model} dataset=imdb_sentiment:{to}")
+    return 0
+
+
+def refuse_unknown(given: dict[str, str], known: Sequence[str]) -> None:
+    """Raise `UsageError` where a word is none of these."""
+    for word in given:
+        if word not in known:
+            near = closest(word, known)
+            raise UsageError(f"no word {word}= here" + (f"\ndid you mean {near[0]}=?" if near else ""))
 
 
 def number(given: dict[str, str], name: str, default: float, least: float) -> float:

@@ -1,0 +1,215 @@
+"""Continued beginnings of texts with scores of a classifier: `rlbench data sample ... --to FILE.jsonl`.
+
+The controlled sentiment of Rafailov et al. (NeurIPS 2023): of each film review the first 2 to 8 tokens, four
+continuations of them by a language model, and of each p(positive) by a classifier, by which all pairs are labelled
+(`dataset=imdb_sentiment:FILE`). The rest of the review is the response to be imitated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from rlbench.data.export import refuse_taken
+from rlbench.data.preferences import SUFFIXES, cached, rows
+from rlbench.errors import RunError, UsageError
+from rlbench.files import write_atomically
+from rlbench.language import hf
+from rlbench.language.text import Ragged
+from rlbench.rng import SeedStreams
+
+if TYPE_CHECKING:
+    from rlbench.data.store import Progress
+
+HUB = "stanfordnlp/imdb"
+SHORTEST, LONGEST = 2, 8  # tokens of a beginning
+RESERVED = 2  # positions of a classifier that RoBERTa does not use
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be sampled.
+
+    Attributes:
+        texts: a file, or a folder with a split called train, whose rows have a `text`; None: IMDb in the cache of
+            Hugging Face.
+        model: a causal language model, a folder or a name on the hub.
+        classifier: a classifier of texts, likewise.
+        label: of the classifier's labels, the one whose probability is the score.
+        prompts: most beginnings.
+        responses: continuations of each.
+        max_new: most tokens of a continuation.
+        batch: beginnings that are continued at a time.
+        seed: of everything.
+    """
+
+    texts: str | None
+    model: str
+    classifier: str
+    label: str
+    prompts: int
+    responses: int
+    max_new: int
+    batch: int
+    seed: int
+
+
+def sample(asked: Asked, to: Path, device: torch.device, progress: Progress | None = None) -> list[dict[str, Any]]:
+    """Sample continuations, score them, and write the file; it appears when it is complete.
+
+    What is sampled lies in `.NAME.partial` beside it until then; the same call goes on with it.
+
+    Returns:
+        The rows of the file: prompt, responses, scores, sft_target.
+
+    Raises:
+        UsageError: the place is taken, by another call's rows too, or a model cannot be used for this.
+        RunError: a model is not there, or the file cannot be written.
+    """
+    refuse_taken(to)
+    model, tokenizer = hf.load(asked.model, "float32", "model")
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None and LONGEST + asked.max_new > positions:
+        raise UsageError(
+            f"max_new={asked.max_new}: {asked.model} has {positions} positions, {LONGEST} for the beginning"
+        )
+    policy = hf.HFPolicy([model.to(device)], tokenizer)
+    score = scorer(asked, device)
+    prompts = beginnings(asked, tokenizer)
+    partial = to.with_name(f".{to.name}.partial")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        found = begun(partial, asked)
+        with partial.open("a", encoding="utf-8") as file:
+            for start in range(len(found), len(prompts), asked.batch):
+                if progress is not None:
+                    progress(f"sampling {to.name}", start, len(prompts))
+                some = prompts[start : start + asked.batch]
+                # A stream of its own for each batch: the samples do not depend on where sampling was interrupted.
+                rng = SeedStreams([asked.seed], f"responses {start}", device)
+                responses = continuations(policy, [prompt for prompt, _ in some], asked, rng)
+                repeated = [prompt for prompt, _ in some for _ in range(asked.responses)]
+                scores = score([prompt + response for prompt, response in zip(repeated, responses, strict=True)])
+                parts = zip(some, *(grouped(each, asked.responses) for each in (responses, scores)), strict=True)
+                made = [
+                    {"prompt": prompt, "responses": several, "scores": theirs, "sft_target": rest}
+                    for (prompt, rest), several, theirs in parts
+                ]
+                file.writelines(json.dumps(row) + "\n" for row in made)
+                file.flush()
+                found += made
+        write_atomically(to, "".join(json.dumps(row) + "\n" for row in found))
+        partial.unlink()
+    except OSError as error:
+        raise RunError(f"cannot write {to}: {error.strerror or error}; what is sampled stays in {partial}") from error
+    return found
+
+
+def grouped(values: list[Any], size: int) -> list[list[Any]]:
+    """Values in lists of so many."""
+    return [values[i : i + size] for i in range(0, len(values), size)]
+
+
+def beginnings(asked: Asked, tokenizer: Any) -> list[tuple[str, str]]:
+    """The first tokens of texts, drawn at random, as texts, and what follows on them.
+
+    Raises:
+        UsageError: there are no texts.
+    """
+    every = texts(asked.texts)
+    rng = np.random.default_rng(asked.seed)
+    drawn = [every[i] for i in rng.permutation(len(every))]
+    lengths = rng.integers(SHORTEST, LONGEST + 1, len(drawn))
+    cut = {"truncation": True, "max_length": LONGEST + 1}
+    places = tokenizer(drawn, add_special_tokens=False, return_offsets_mapping=True, **cut)["offset_mapping"]
+    found = [
+        (text[: ends[length - 1][1]], text[ends[length - 1][1] :])
+        for text, ends, length in zip(drawn, places, lengths, strict=True)
+        if len(ends) > LONGEST
+    ]
+    if not found:
+        raise UsageError(f"texts: all are shorter than {LONGEST + 1} tokens of model={asked.model}")
+    return found[: asked.prompts]
+
+
+def texts(path: str | None) -> list[str]:
+    """The column `text` of a file, or of the files of a folder's split called train.
+
+    Raises:
+        UsageError: there are none.
+    """
+    place = Path(path).expanduser() if path else cached(HUB, "texts", "texts=FILE")
+
+    def bad(what: str) -> UsageError:
+        return UsageError(f"texts: {place} {what}")
+
+    if not place.exists():
+        raise bad("does not exist")
+    inside = [each for each in sorted(place.rglob("*")) if "train" in str(each.relative_to(place))]
+    files = [each for each in ([place] if place.is_file() else inside) if each.name.endswith(SUFFIXES)]
+    found = [row.get("text") for file in files for row in rows(file, bad)]
+    if not found or not all(isinstance(text, str) for text in found):
+        raise bad(f"has no rows with a text: wanted {', '.join(SUFFIXES)}, of a folder those of the split train")
+    return [str(text) for text in found]
+
+
+def scorer(asked: Asked, device: torch.device) -> Callable[[Sequence[str]], list[float]]:
+    """From texts to the probabilities of a label.
+
+    Raises:
+        UsageError: the classifier has no such label, or cannot be given several texts.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    model, tokenizer = hf.pretrained(AutoModelForSequenceClassification, asked.classifier, "classifier")
+    labels = {str(label).lower(): place for place, label in model.config.id2label.items()}
+    if asked.label.lower() not in labels:
+        hint = f"label={' or label='.join(model.config.id2label.values())} chooses one"
+        raise UsageError(f"classifier: {asked.classifier} has no label {asked.label}\n{hint}")
+    if tokenizer.pad_token_id is None:
+        hint = "set pad_token in its tokenizer_config.json"
+        raise UsageError(f"classifier: the tokenizer of {asked.classifier} has no padding token\n{hint}")
+    model.to(device)
+    place = labels[asked.label.lower()]
+    positions = getattr(model.config, "max_position_embeddings", tokenizer.model_max_length)
+    longest = min(tokenizer.model_max_length, positions - RESERVED)
+
+    @torch.no_grad()
+    def score(texts: Sequence[str]) -> list[float]:
+        given = tokenizer(list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        probability = model(**given.to(device)).logits.float().softmax(-1)[:, place]
+        return [round(each, 6) for each in probability.tolist()]
+
+    return score
+
+
+def continuations(policy: hf.HFPolicy, prompts: Sequence[str], asked: Asked, rng: SeedStreams) -> list[str]:
+    """Samples for each prompt, those of the first before those of the second."""
+    tokens = policy.tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    places = torch.arange(len(prompts)).repeat_interleave(asked.responses)[None]
+    given = Ragged(tokens, [[]] * len(prompts), rng.device).take(places)
+    text = policy.generate(given, 1.0, asked.max_new, rng)
+    rows = zip(text.response[0].tolist(), text.response_mask[0].tolist(), strict=True)
+    written = ([token for token, there in zip(*row, strict=True) if there] for row in rows)
+    return [policy.tokenizer.decode(row, skip_special_tokens=True) for row in written]
+
+
+def begun(partial: Path, asked: Asked) -> list[dict[str, Any]]:
+    """The rows that an earlier call left, in whole batches; of a first call, none.
+
+    Raises:
+        UsageError: they are another call's.
+    """
+    header, *left = partial.read_text(encoding="utf-8").split("\n") if partial.exists() else [json.dumps(asdict(asked))]
+    if header != json.dumps(asdict(asked)):
+        raise UsageError(f"{partial} holds what other words sampled\nremove it, or name another place with --to")
+    whole = left[:-1]  # behind the last line end there is nothing, or what a writer left that was killed
+    whole = whole[: len(whole) // asked.batch * asked.batch]
+    write_atomically(partial, "".join(line + "\n" for line in [header, *whole]))
+    return [json.loads(line) for line in whole]
