@@ -191,13 +191,17 @@ def scorer(asked: Asked, device: torch.device) -> Callable[[Sequence[str]], list
 
 def continuations(policy: hf.HFPolicy, prompts: Sequence[str], asked: Asked, rng: SeedStreams) -> list[str]:
     """Samples for each prompt, those of the first before those of the second."""
-    tokens = policy.tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
-    places = torch.arange(len(prompts)).repeat_interleave(asked.responses)[None]
-    given = Ragged(tokens, [[]] * len(prompts), rng.device).take(places)
-    text = policy.generate(given, 1.0, asked.max_new, rng)
-    rows = zip(text.response[0].tolist(), text.response_mask[0].tolist(), strict=True)
-    written = ([token for token, there in zip(*row, strict=True) if there] for row in rows)
-    return [policy.tokenizer.decode(row, skip_special_tokens=True) for row in written]
+    tokens = policy.tokenizer([prompt for prompt in prompts for _ in range(asked.responses)], add_special_tokens=False)
+    given = tokens["input_ids"]
+    places = torch.arange(len(given))[None]
+    text = policy.generate(Ragged(given, [[]] * len(given), rng.device).take(places), 1.0, asked.max_new, rng)
+    written = []
+    for before, row, mask in zip(given, text.response[0].tolist(), text.response_mask[0].tolist(), strict=True):
+        after = [token for token, there in zip(row, mask, strict=True) if there]
+        # Decoded behind its prompt: alone, a response would lose its first blank with many a tokenizer.
+        whole = policy.tokenizer.decode([*before, *after], skip_special_tokens=True)
+        written.append(whole[len(policy.tokenizer.decode(before)) :])
+    return written
 
 
 def begun(partial: Path, asked: Asked) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,23 @@ from rlbench.language.written import TextTask, cut
 WORDS = ["algo=dpo", "env=text_tiny", "tracking=disabled", "env.sft_epochs=0", "steps=64"]
 
 
-def rows(count: int = 40) -> list[dict[str, str]]:
+def rows(count: int = 40) -> list[dict[str, Any]]:
     return [{"prompt": f"{i}?", "chosen": "yes" * (1 + i % 3), "rejected": "no"} for i in range(count)]
+
+
+def rankings(count: int = 40) -> list[dict[str, Any]]:
+    return [{"prompt": f"{i}?", "ranked": ["best", "good" * (1 + i % 2), "bad"]} for i in range(count)]
+
+
+def written(file: Path, lines: list[dict[str, Any]]) -> Path:
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
 
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
-    file = tmp_path / "pairs.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows()))
-    return file
+    return written(tmp_path / "pairs.jsonl", rows())
 
 
 def task(path: Path, *words: str) -> TextTask:
@@ -51,9 +59,7 @@ def test_responses_end_with_the_end_token_and_prompts_have_none(path: Path) -> N
 
 
 def test_rankings_are_read_in_order(path: Path) -> None:
-    ranked = [{"prompt": f"{i}?", "ranked": ["best", "good" * (1 + i % 2), "bad"]} for i in range(40)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in ranked))
-    made = task(path)
+    made = task(written(path, rankings()))
     text = made.comparisons.take(torch.arange(len(made.comparisons))[None])
     tokens = made.comparisons.apart(text.response)[:, 0, 0]
     words = [made.backend.decode([token for token in row if 0 < token < made.backend.end]) for row in tokens.tolist()]
@@ -128,8 +134,11 @@ def test_a_reward_that_nobody_knows_is_refused(path: Path) -> None:
         ["algo=preferred_ft"],
     ],
 )
-def test_every_kind_of_algorithm_learns_from_words(path: Path, words: list[str]) -> None:
-    common = [f"dataset=pref_file:{path}", "env.max_new=8", "eval.episodes=2", "seeds=2"]
+@pytest.mark.parametrize("lines", [rows, rankings])
+def test_every_kind_of_algorithm_learns_from_words(
+    path: Path, words: list[str], lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    common = [f"dataset=pref_file:{written(path, lines())}", "env.max_new=8", "eval.episodes=2", "seeds=2"]
     algorithm, _ = build(config.compose([*WORDS, *common, *words]))
     metrics = {**algorithm.train(32), **algorithm.evaluate()}
     for name, value in metrics.items():

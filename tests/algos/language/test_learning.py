@@ -56,6 +56,16 @@ def test_dpo_closes_the_gap(beta: float, cache: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
+def test_rankings_close_more_of_the_gap_than_pairs_of_as_many_responses(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """12,000 responses, three passes, in 3,000 rankings of four: as pairs, they close 0.755 for these seeds."""
+    words = "dataset=enum_rankings", "dataset.rankings=3000", "dataset.responses=4", "steps=9000", "seeds=2"
+    _, _, metrics = trained(cache, monkeypatch, "algo=dpo", *words)
+    assert mean(metrics["eval/gap_closure"]) > 0.77
+
+
+@pytest.mark.slow
 def test_preferred_ft_finds_the_winners_and_not_the_optimum(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its target is known: for this seed, its gap closure is 0.41 and its divergence from the reference 0.07."""
     algorithm, task, metrics = trained(cache, monkeypatch, "algo=preferred_ft")

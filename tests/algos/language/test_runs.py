@@ -67,6 +67,20 @@ def test_the_policy_begins_as_the_reference(algo: str, tmp_path: Path, monkeypat
     assert float(algorithm.train(1200)["train/margin"]) > 0.02
 
 
+def test_of_rankings_no_order_is_likelier_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss of log K! at the first update; afterwards better responses are told from worse ones."""
+    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path))
+    ranked = ["dataset=enum_rankings", "dataset.rankings=600", "dataset.responses=4"]
+    small = [word for word in SMALL if "pairs" not in word]
+    for algo in ("dpo", "reward_bt"):
+        algorithm, _ = build(config.compose([f"algo={algo}", "algo.learning_rate=1e-3", *small, *ranked]))
+        assert float(algorithm.train(1)["train/loss"]) == pytest.approx(math.log(24), abs=0.01)
+        algorithm.train(600)
+        metrics = algorithm.evaluate()
+        assert float(metrics["eval/margin"]) > 0.02
+        assert float(metrics["eval/accuracy"]) > 0.55
+
+
 def test_parts_of_a_minibatch_are_the_minibatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path))
     whole, parts = (build(config.compose(["algo=dpo", *SMALL, f"algo.micro_batch={n}"]))[0] for n in ("null", "24"))
