@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The runs of the whole comparison: some eight minutes of one quiet CPU core, by estimate. Finished runs are skipped.
+# The runs of the whole comparison: some twelve minutes of one quiet CPU core, by estimate. Finished runs are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rlbench=${RLBENCH:-rlbench}
@@ -16,6 +16,10 @@ run algo=unlikelihood eval.every=6000
 for pairs in 600 2000 20000; do
   run algo=dpo dataset.pairs=$pairs steps=$((3 * pairs)) eval.every=$((3 * pairs))
 done
+run algo=dpo dataset=enum_rankings dataset.rankings=6000 eval.every=6000
+run algo=dpo dataset=enum_rankings dataset.rankings=3000 eval.every=6000
+run algo=dpo dataset=enum_rankings dataset.rankings=3000 steps=9000 eval.every=3000
+run algo=dpo dataset=enum_rankings dataset.rankings=1000 eval.every=6000
 run algo=rlhf_ppo algo.reward=ground_truth eval.every=4000
 run algo=dpo env.beta=0.1 eval.every=6000
 run algo=rlhf_ppo eval.every=4000

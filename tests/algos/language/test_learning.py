@@ -59,10 +59,10 @@ def test_dpo_closes_the_gap(beta: float, cache: Path, monkeypatch: pytest.Monkey
 def test_rankings_close_more_of_the_gap_than_pairs_of_as_many_responses(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """12,000 responses, three passes, in 3,000 rankings of four: as pairs, they close 0.755 for these seeds."""
-    words = "dataset=enum_rankings", "dataset.rankings=3000", "dataset.responses=4", "steps=9000", "seeds=2"
+    """12,000 responses, three passes, in 3,000 rankings of four: as pairs, they close 0.736 for this seed."""
+    words = "dataset=enum_rankings", "dataset.rankings=3000", "dataset.responses=4", "steps=9000"
     _, _, metrics = trained(cache, monkeypatch, "algo=dpo", *words)
-    assert mean(metrics["eval/gap_closure"]) > 0.77
+    assert mean(metrics["eval/gap_closure"]) > 0.76
 
 
 @pytest.mark.slow
