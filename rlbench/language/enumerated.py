@@ -110,7 +110,8 @@ class Language:
         response = torch.stack([self.draw(logp, prompt, rng.uniform(2 * count)) for _ in range(K)], -1)
         repeated = (response.sort(-1).values.diff(dim=-1) == 0).any(-1)
         if bool(((~repeated).sum(1) < count).any()):
-            raise UsageError(f"the reference hardly ever gives {K} different responses\nraise env.T or env.V")
+            hint = "raise env.T or env.V, or let fewer be compared"
+            raise UsageError(f"env=lm_enum: the reference hardly ever gives {K} different responses\n{hint}")
         seed = torch.arange(len(prompt), device=prompt.device)[:, None, None]
         uniform = torch.stack([rng.uniform(2 * count) for _ in range(K - 1)], -1)
         order = ranking_drawn(reward[seed, prompt[..., None], response], uniform)

@@ -7,6 +7,7 @@ import torch
 
 from rlbench import config
 from rlbench.build import build
+from rlbench.errors import UsageError
 from rlbench.language import exact
 from rlbench.language.enumerated import EnumTask
 from tests.language.winners import winners
@@ -103,6 +104,8 @@ def test_rankings_are_plackett_and_luces(cache: Path) -> None:
     texts = [texts.take(index) for texts in task.comparisons.ranked]
     places = torch.stack([task.language.index(text)[1] for text in texts])
     assert places.shape == (3, 2, 20_000)
+    with pytest.raises(UsageError, match="hardly ever gives 30 different responses"):
+        built(cache, [*words, "dataset.responses=30"])
     assert all(bool((places[i] != places[j]).all()) for i, j in ((0, 1), (0, 2), (1, 2)))
     assert all(torch.equal(text.prompt, texts[0].prompt) for text in texts)
     reward = torch.stack([task.true_reward()(text).double() for text in texts])
