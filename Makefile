@@ -43,8 +43,9 @@ test: $(INSTALLED) ## set everything up, then run the tests (some 10 minutes on 
 test-cluster: $(INSTALLED) ## run the tests on a practice SLURM cluster (as root, after launch/cluster install)
 	$(PYTEST) -m slurm
 
+# In the order of the folders: those with the longest tests come first, and no worker waits for another at the end.
 test-full: $(INSTALLED) ## run the slow tests, which `make test` leaves out
-	$(PYTEST) -m "slow and not slurm"
+	$(PYTEST) --no-loadscope-reorder -m "slow and not slurm"
 
 lint: $(INSTALLED) ## check style and format, changing nothing
 	$(BIN)/ruff check .
