@@ -42,15 +42,15 @@ def race(name: str, rounds: int, seconds: float) -> dict[str, Any]:
     algo, chosen = name.split()[0], ["hardware=gpu", "dataset.size=20000", *RACES[name]]
     steps: dict[str, Step] = {"plain": plain_loop(algo, "cuda")[0]}
     gflop = dict.fromkeys(["plain", *OURS], 0.0)
-    for each, words in OURS.items():
-        steps[each], gflop[each] = rlbench(algo, [*chosen, *words])
-    counts = {name: enough(step, seconds) for name, step in steps.items()}
-    rates: dict[str, list[float]] = {name: [] for name in steps}
+    for side, words in OURS.items():
+        steps[side], gflop[side] = rlbench(algo, [*chosen, *words])
+    counts = {side: enough(step, seconds) for side, step in steps.items()}
+    rates: dict[str, list[float]] = {side: [] for side in steps}
     for _ in range(rounds):
-        for name, step in steps.items():
-            rates[name].append(counts[name] / took(step, counts[name]))
-    standings = {name: standing(gflop[name], each, rates["plain"]) for name, each in rates.items()}
-    profiles = {name: profile(step) for name, step in steps.items()}
+        for side, step in steps.items():
+            rates[side].append(counts[side] / took(step, counts[side]))
+    standings = {side: standing(gflop[side], each, rates["plain"]) for side, each in rates.items()}
+    profiles = {side: profile(step) for side, step in steps.items()}
     return {"standings": standings, "profiles": profiles, "limit": limit("bf16" in name)}
 
 
