@@ -29,7 +29,7 @@ define install_torch
 	$(1) $(PIP) --no-deps $(2)
 endef
 
-.PHONY: help run test test-cluster test-full lint format type lock wheel clean
+.PHONY: help run test test-cluster test-slow test-full lint format type lock wheel clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +44,10 @@ test-cluster: $(INSTALLED) ## run the tests on a practice SLURM cluster (as root
 	$(PYTEST) -m slurm
 
 # In the order of the folders: those with the longest tests come first, and no worker waits for another at the end.
-test-full: $(INSTALLED) ## run the slow tests, which `make test` leaves out
+test-slow: $(INSTALLED) ## run the slow tests that `make test` leaves out, but for the longest
+	$(PYTEST) --no-loadscope-reorder -m "slow and not long and not slurm"
+
+test-full: $(INSTALLED) ## run all tests that `make test` leaves out, those that take minutes each too
 	$(PYTEST) --no-loadscope-reorder -m "slow and not slurm"
 
 lint: $(INSTALLED) ## check style and format, changing nothing

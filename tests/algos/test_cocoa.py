@@ -355,6 +355,7 @@ def test_a_seed_does_not_depend_on_the_seeds_beside_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_from_outside_of_the_data_to_the_centre(tmp_path: Path) -> None:
     """Item 5 of the plan on `disc2d`: IQL with and without anchors comes from radius 1.3 to within 0.2."""
@@ -381,6 +382,7 @@ def test_from_outside_of_the_data_to_the_centre(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_models_and_anchors_on_hopper(tmp_path: Path) -> None:
     """Item 4 of the plan: models explain holdout rows, and anchors lie nearer to the data than what they stand for."""

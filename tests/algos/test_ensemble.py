@@ -241,6 +241,7 @@ def dynamics(cfg: object, task: ControlTask) -> Dynamics:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("system", ["disc2d", "linear"])
 def test_models_are_accurate_and_inverse_to_each_other(system: str, tmp_path: Path) -> None:

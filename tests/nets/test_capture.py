@@ -23,7 +23,10 @@ pytestmark = [
     pytest.mark.skipif(obstacle() is not None, reason=str(obstacle())),
     pytest.mark.slow,
 ]
-GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no NVIDIA GPU here")
+GPU = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no NVIDIA GPU here"),
+]
 MODES = [
     pytest.param("cpu", True, id="compiled"),
     pytest.param("cuda", False, id="CUDA graph", marks=GPU),
