@@ -56,7 +56,9 @@ def test_ci_runs_its_commands() -> None:
     script = (ROOT / ".ci/run").read_text()
     commands = [command for block in BLOCKS if block.mark == "ci" for command in block.commands]
     assert {"make run", "make test"} <= set(commands)
-    assert [command for command in commands if not re.search(rf"^step '.*' {re.escape(command)}$", script, re.M)] == []
+    assert [
+        command for command in commands if not re.search(rf"^ *step '.*' {re.escape(command)}$", script, re.M)
+    ] == []
 
 
 @pytest.fixture(scope="module")
