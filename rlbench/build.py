@@ -50,7 +50,7 @@ class Capturable(Algorithm, Protocol):
     """An algorithm whose updates can be recorded (see `rlbench.nets.capture`)."""
 
     compiles_on: Sequence[str]
-    """Kinds of device on which compiled updates have been shown to be the eager ones."""
+    """Kinds of device for which updates may be compiled."""
 
     def capture(self, *, compiled: bool) -> None: ...
 

@@ -33,7 +33,7 @@ class ControlAlgorithm:
     """
 
     compiles_on: Sequence[str] = "cpu", "cuda"
-    """Where compiled updates have been shown to be the eager ones (tests/nets/test_capture.py)."""
+    """Kinds of device for which updates may be compiled."""
 
     def __init__(self, task: ControlTask) -> None:
         self.task = task

@@ -53,6 +53,8 @@ class CapturedUpdate:
         return self.recorded[variant](rows)
 
     def record(self, rows: Tensor) -> Update:
+        if rows.is_cuda:
+            rows = rows.clone()  # where graphs will read: compiled code depends on how its input is laid out
         with unchanged(self.state):
             update = CompiledGraph(self.update, rows) if self.compiled else self.update
             return CudaGraph(update, rows) if rows.is_cuda else update
@@ -74,13 +76,13 @@ class CudaGraph:
 
     Args:
         update: as above; runs a few times.
-        rows: an example.
+        rows: an example, and from now on the place of every minibatch.
     """
 
     WARM_UP = 3  # libraries choose kernels and take memory in their first calls, which cannot be recorded
 
     def __init__(self, update: Update, rows: Tensor) -> None:
-        self.rows = rows.clone()
+        self.rows = rows
         draws: list[Draw] = []
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
@@ -180,12 +182,10 @@ def obstacle(device: str = "cpu", compiles_on: Sequence[str] = ("cpu", "cuda")) 
 
     Args:
         device: where they run.
-        compiles_on: where compiled updates of the algorithm have been shown to be the eager ones.
+        compiles_on: kinds of device for which the algorithm's updates may be compiled.
     """
     if device not in compiles_on:
-        return (
-            f"compile=on: on {device} these compiled updates have not been shown to be the eager ones: set compile=off"
-        )
+        return f"compile=on: compiled for {device}, this algorithm's updates are not known to be right: set compile=off"
     if Version(torch.__version__) < Version("2.8"):
         return f"compile=on needs torch 2.8, and this is {torch.__version__}: update it, or set compile=off"
     if shutil.which(os.environ.get("CXX", "g++")) is None:

@@ -27,7 +27,7 @@ from rlbench.rng import SeedStreams
 BOUND_WEIGHT = 0.01  # of the log-variance bounds in the loss
 IMPROVEMENT = 0.01  # relative gain on the holdout rows that counts
 AHEAD = 16  # minibatches gathered at once
-CACHED = 256  # rows whose activations stay in a core's cache from one layer to the next
+AT_ONCE = 256  # rows predicted at once on a CPU: more of them leave the cache between two layers
 
 
 class Ensemble(MLP):
@@ -247,7 +247,7 @@ class Model:
         standard = (torch.cat([x, action], -1) - self.mean) / self.std
         params = self.elite_params if elites else self.params
         members = self.elites.shape[1] if elites else self.net.members
-        parts = standard.split(standard.shape[1] if x.is_cuda else CACHED, dim=1)
+        parts = standard.split(standard.shape[1] if x.is_cuda else AT_ONCE, dim=1)
         outputs = [self.net.predict(params, stack(part, members)) for part in parts]
         mean, log_var = (torch.cat(each, dim=2) for each in zip(*outputs, strict=True))
         return torch.cat([mean[..., : x.shape[-1]] + x[:, None], mean[..., x.shape[-1] :]], -1), (log_var / 2).exp()
