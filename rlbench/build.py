@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -48,9 +48,6 @@ class Algorithm(Protocol):
 @runtime_checkable
 class Capturable(Algorithm, Protocol):
     """An algorithm whose updates can be recorded (see `rlbench.nets.capture`)."""
-
-    compiles_on: Sequence[str]
-    """Kinds of device for which updates may be compiled."""
 
     def capture(self, *, compiled: bool) -> None: ...
 

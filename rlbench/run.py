@@ -301,7 +301,7 @@ class Training:
 
         if not isinstance(self.algorithm, Capturable):
             return False
-        reason = obstacle(device, self.algorithm.compiles_on)
+        reason = obstacle()
         wanted = facts.get("compiled", self.cfg.compile == "on")
         if self.cfg.compile == "auto" and "compiled" not in facts:
             wanted = self.steps >= AUTO_STEPS and reason is None

@@ -18,7 +18,7 @@ from rlbench import config
 from rlbench.algos.offline.bc import BC
 from rlbench.checkpoint import Checkpoints
 from rlbench.conformance import same
-from rlbench.errors import RunError, UsageError
+from rlbench.errors import RunError
 from rlbench.nets.capture import obstacle
 from rlbench.run import run
 from rlbench.tracking.rundir import RunDir, alone, find_runs, resolve
@@ -147,16 +147,6 @@ def test_struck_run_goes_on_to_the_same_bits(
 def test_struck_run_of_compiled_updates_goes_on_to_the_same_bits(results: Path, tmp_path: Path) -> None:
     words = [*LONG, "compile=on"]
     strike(words, signal.SIGKILL, -9, results, whole(words, tmp_path / "whole"))
-
-
-def test_compiles_only_where_that_has_been_shown_to_be_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BC, "compiles_on", ("cuda",))
-    monkeypatch.setattr("rlbench.nets.capture.AUTO_STEPS", 1)
-    with pytest.raises(UsageError, match="compile=off"):
-        run(config.compose([*SHORT, "compile=on"]))
-    cfg = config.compose([*SHORT, "compile=auto", "rerun=true"])
-    assert run(cfg) == 0
-    assert RunDir(config.run_directory(cfg)).meta()["compiled"] is False
 
 
 def strike(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -31,9 +31,6 @@ class ControlAlgorithm:
     A subclass puts every parameter dict into `params` (the actor's under "actor"), and everything else that changes
     while training (optimisers, minibatches, streams) into `parts`; `step` counts the units of work done.
     """
-
-    compiles_on: Sequence[str] = "cpu", "cuda"
-    """Kinds of device for which updates may be compiled."""
 
     def __init__(self, task: ControlTask) -> None:
         self.task = task

@@ -177,15 +177,8 @@ def compiled(traced: torch.fx.GraphModule, example: Sequence[Tensor]) -> Callabl
     )
 
 
-def obstacle(device: str = "cpu", compiles_on: Sequence[str] = ("cpu", "cuda")) -> str | None:
-    """What keeps updates from being compiled here, and what to do about it; None: nothing.
-
-    Args:
-        device: where they run.
-        compiles_on: kinds of device for which the algorithm's updates may be compiled.
-    """
-    if device not in compiles_on:
-        return f"compile=on: compiled for {device}, this algorithm's updates are not known to be right: set compile=off"
+def obstacle() -> str | None:
+    """What keeps updates from being compiled here, and what to do about it; None: nothing."""
     if Version(torch.__version__) < Version("2.8"):
         return f"compile=on needs torch 2.8, and this is {torch.__version__}: update it, or set compile=off"
     if shutil.which(os.environ.get("CXX", "g++")) is None:

@@ -38,10 +38,12 @@ class Adam:
 
     def __init__(self, params: Params, lr: float) -> None:
         self.params = list(params.values())
-        self.rate = torch.tensor(lr, device=self.params[0].device)
+        device, self.dtype = self.params[0].device, self.params[0].dtype
+        # The fused kernel on a GPU takes rate and count in single precision, whatever that of the parameters.
+        self.rate = torch.tensor(lr, device=device, dtype=torch.float32)
         self.mean = [torch.zeros_like(param) for param in self.params]
         self.square = [torch.zeros_like(param) for param in self.params]
-        self.count = torch.zeros((), device=self.params[0].device)
+        self.count = torch.zeros((), device=device, dtype=torch.float32)
         """Updates so far: one number for all parameters."""
 
     def set_rate(self, lr: float) -> None:
@@ -94,8 +96,8 @@ class Adam:
 
     def _plain_step(self, grads: Sequence[Tensor]) -> None:
         count = self.count.double()  # 1 - 0.999 has few digits left in single precision
-        step_size = (self.rate / (1 - self.BETA1**count)).to(self.rate.dtype)
-        correction = (1 - self.BETA2**count).sqrt().to(self.rate.dtype)
+        step_size = (self.rate / (1 - self.BETA1**count)).to(self.dtype)
+        correction = (1 - self.BETA2**count).sqrt().to(self.dtype)
         for param, grad, mean, square in zip(self.params, grads, self.mean, self.square, strict=True):
             mean.lerp_(grad, 1 - self.BETA1)
             square.mul_(self.BETA2).addcmul_(grad, grad, value=1 - self.BETA2)

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
-from rlbench import config
 from rlbench.build import Capturable
 from rlbench.conformance import Subject
 from rlbench.nets.capture import obstacle
@@ -43,6 +43,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "edac": {"num_critics": 4},
     "rebrac": {"batch_size": 64},
 }
+DATA = {"rebrac": 1}
+"""With the data of seed 0 another such unit as below opens by rounding on a GPU: of 16 eager runs whose minibatches
+hold the same rows in another order, two end up 2e-3 away from the first."""
 MODELLED: dict[str, list[str]] = {
     "mopo": [f"algo.{word}" for word in modelled.ROLLOUTS],
     "mobile": [f"algo.{word}" for word in modelled.ROLLOUTS],
@@ -60,16 +63,11 @@ Adam remembers. In single precision the compiled losses end up 7e-4 away from th
 eight eager runs whose minibatches hold the same rows in another order (`torch.randperm`, seeds 0 to 7)."""
 
 
-class DoubleTask(ControlTask):
-    """The same data in double precision."""
-
-    def tensor(self, column: np.ndarray) -> torch.Tensor:
-        return super().tensor(column).double()
-
-
 @pytest.fixture
-def double_precision() -> Iterator[None]:
-    """What is drawn, and parameters with it, comes in double precision."""
+def double_precision(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Data come in double precision; what is drawn, and parameters with it, too."""
+    single = ControlTask.tensor
+    monkeypatch.setattr(ControlTask, "tensor", lambda task, column: single(task, column).double())
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -82,9 +80,9 @@ def pair(made: Callable[[], Any], compiled: bool = True) -> tuple[Any, Any]:
     return eager, recorded
 
 
-def offline(name: str, device: str = "cpu") -> Callable[[], Any]:
+def offline(name: str, device: str = "cpu", data: int = 0) -> Callable[[], Any]:
     changes: dict[str, Any] = {"hidden_dims": [64, 64], "batch_size": 64} | CHANGES[name]
-    return lambda: build(name, synthetic(), (3, 7), device=device, **changes)
+    return lambda: build(name, synthetic(seed=data), (3, 7), device=device, **changes)
 
 
 def online(name: str, device: str) -> Callable[[], Any]:
@@ -113,17 +111,16 @@ def agree(eager: Any, compiled: Any, tolerance: float = 1e-4) -> None:
 @in_each_mode
 @pytest.mark.parametrize("name", CHANGES)
 def test_losses_are_the_eager_ones(name: str, device: str, compiled: bool) -> None:
-    eager, recorded = pair(offline(name, device), compiled)
-    if compiled and (reason := obstacle(device, recorded.compiles_on)):
-        pytest.skip(reason)
+    eager, recorded = pair(offline(name, device, DATA.get(name, 0)), compiled)
     agree(eager, recorded)
     assert recorded.step == UPDATES
 
 
-def test_losses_in_bf16_are_the_eager_ones_up_to_its_rounding() -> None:
+@in_each_mode
+def test_losses_in_bf16_are_the_eager_ones_up_to_its_rounding(device: str, compiled: bool) -> None:
     """Fused operations keep in float32 between them what eager ones round."""
     changes: dict[str, Any] = {"hidden_dims": [64, 64], "batch_size": 64, "precision": "bf16"}
-    agree(*pair(lambda: build("cql", synthetic(), (3, 7), **changes)), tolerance=0.02)
+    agree(*pair(lambda: build("cql", synthetic(), (3, 7), device=device, **changes), compiled), tolerance=0.02)
 
 
 @in_each_mode
@@ -160,19 +157,25 @@ def test_losses_are_the_eager_ones_in_other_families(name: str, device: str, com
 
 
 @pytest.mark.usefixtures("double_precision")
-def test_what_parts_by_rounding_stays_together_where_rounding_is_small(tmp_path: Path) -> None:
+@in_each_mode
+@pytest.mark.parametrize("name", ["cocoa", "rebrac"])
+def test_what_parts_by_rounding_stays_together_where_rounding_is_small(
+    name: str, device: str, compiled: bool, tmp_path: Path
+) -> None:
     """The graph is right where single precision cannot tell: losses, parameters and Adam's moments."""
     cfg = modelled.composed("algo=cocoa", *modelled.TINY, *PARTING)
-
-    def made() -> Any:
-        task = modelled.make_task(cfg, tmp_path, (3, 7))
-        return config.instantiate(cfg.algo, task=DoubleTask(**vars(task)))
-
-    eager, compiled = pair(made)
-    agree(eager, compiled, 1e-12)
-    for found, value in zip(compiled.base.optimizer.state, eager.base.optimizer.state, strict=True):
-        assert value.dtype == torch.float64
+    cocoa = partial(modelled.build, cfg, tmp_path, (3, 7), device=device)
+    eager, recorded = pair(cocoa if name == "cocoa" else offline(name, device), compiled)
+    agree(eager, recorded, 1e-12)
+    doubles = [(a, b) for a, b in zip(*map(leaves, (eager, recorded)), strict=True) if a.dtype == torch.float64]
+    assert doubles
+    for value, found in doubles:
         torch.testing.assert_close(found, value, rtol=0, atol=1e-12)
+
+
+def leaves(algorithm: Any) -> list[torch.Tensor]:
+    """The tensors of its state."""
+    return [leaf for leaf in tree_leaves(algorithm.state_dict()) if isinstance(leaf, torch.Tensor)]
 
 
 def test_machine_code_is_kept_in_the_cache_folder() -> None:

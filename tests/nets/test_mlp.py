@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlbench.nets.mlp import MLP, linear
+from rlbench.nets.mlp import MLP, linear, weight_gradient
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
 
@@ -37,6 +37,19 @@ def test_gradients_are_those_of_the_plain_layers(out_dim: int, needed: str) -> N
     expected = torch.autograd.grad(plain(net, params, x).square().sum(), wanted)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no NVIDIA GPU here")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 4e-3)])
+@pytest.mark.parametrize("shape", [(2, 7936, 256, 256), (2, 7936, 14, 6), (3, 1021, 14, 256), (1, 256, 256, 1)])
+def test_weight_gradient_of_many_rows_is_the_sum_of_its_parts(
+    shape: tuple[int, int, int, int], dtype: torch.dtype, tolerance: float
+) -> None:
+    stacked, rows, fan_in, fan_out = shape
+    x, grad = (torch.randn(stacked, rows, width, device="cuda").to(dtype) for width in (fan_in, fan_out))
+    exact = x.double().mT @ grad.double()
+    assert (weight_gradient(x, grad) - exact).abs().max() < tolerance * exact.abs().max()
 
 
 def test_second_derivatives_are_those_of_the_plain_layers() -> None:

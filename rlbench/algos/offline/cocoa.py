@@ -13,7 +13,7 @@ which lead back. (5) The anchor of s: h deterministic steps of the forward model
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 from torch import Tensor
@@ -134,10 +134,6 @@ class COCOA:
 
     def next_batch(self) -> Tensor:
         return self.base.next_batch()
-
-    @property
-    def compiles_on(self) -> Sequence[str]:
-        return self.base.compiles_on
 
     def capture(self, *, compiled: bool) -> None:
         self.base.capture(compiled=compiled)

@@ -42,8 +42,6 @@ class ReBRAC(TwinDelayed, Offline):
         policy_freq: updates of the critics for each of the actor and the targets.
     """
 
-    compiles_on = ("cpu",)  # of 26 tests on a GPU (H200, torch 2.11) that of its compiled updates failed; not explained
-
     def __init__(
         self,
         task: ControlTask,
