@@ -134,7 +134,7 @@ class Search:
         sampler: random, or tpe: near the values that did well.
         trials: how many there are.
         metric: what a trial is judged by, the mean over its seeds at its last evaluation; null: its score.
-        direction: maximize or minimize; auto: as the metric goes, costs down and all others up (docs/comparing.md).
+        direction: maximize or minimize; auto: as the metric goes, costs down and others up (docs/comparing.md).
         seed: of the draws.
         reduction_factor: at every rung, one trial in so many goes on; null: all do.
         grace: evaluations before the first rung; each further one is at reduction_factor times as many.

@@ -26,7 +26,7 @@ from rlbench.config import Dimension
 from rlbench.errors import RunError, UsageError
 from rlbench.files import write_atomically
 from rlbench.launch.sweep import Planned
-from rlbench.metrics import headline, is_cost
+from rlbench.metrics import Ways, headline, way
 from rlbench.tracking.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def trials(words: Sequence[str], content: dict[str, Any], config_dirs: Sequence[
         )
     if content["rerun"]:
         raise UsageError("a search goes on, it does not start anew: rerun=true\nsearch.seed=1 draws other values")
+    if search["metric"] and search["direction"] == "auto":
+        sign_of(search["metric"], {})
     space = [settled(dimension, words, content, config_dirs) for dimension in space]
     there = combinations(space)
     if search["trials"] > there:
@@ -81,6 +83,19 @@ def trials(words: Sequence[str], content: dict[str, Any], config_dirs: Sequence[
         )
         for number in range(search["trials"])
     ]
+
+
+def sign_of(metric: str, declared: Ways) -> int:
+    """1 where high values of a metric are good, -1 where low ones are; the arguments are those of `metrics.way`.
+
+    Raises:
+        UsageError: neither are.
+    """
+    if (better := way(metric, declared)) == "neither":
+        raise UsageError(
+            f"search.metric={metric} is neither good nor bad\nsay what is wanted: search.direction=maximize, or minimize"
+        )
+    return 1 if better == "higher" else -1
 
 
 def require() -> None:
@@ -324,7 +339,7 @@ class Search:
         for trial in self.trials():
             if (score := trial.run.status().get("score")) is not None:
                 metric = self.settings["metric"] or score["metric"]
-                return -1 if is_cost(metric, RunDir(trial.run.directory).metric_directions()) else 1
+                return sign_of(metric, RunDir(trial.run.directory).metric_directions())
         return 1
 
     def scores(self, trial: Trial) -> dict[int, float]:

@@ -19,7 +19,7 @@ import torch
 from packaging.version import Version
 from torch import Tensor
 
-from rlbench.nets.optim import Adam
+from rlbench.nets.tracing import tracing
 from rlbench.paths import cache_root
 from rlbench.rng import Draw, SeedStreams
 
@@ -115,7 +115,7 @@ class CompiledGraph:
         from torch.fx.experimental.proxy_tensor import make_fx
 
         self.draws: list[Draw] = []
-        with traceable(), SeedStreams.recorded(self.draws):
+        with tracing(), SeedStreams.recorded(self.draws):
             self.names = list(update(rows))
 
         def functional(rows: Tensor, *noise: Tensor) -> list[Tensor]:
@@ -123,7 +123,7 @@ class CompiledGraph:
                 return list(update(rows).values())
 
         example = [rows, *(draw.example() for draw in self.draws)]
-        with traceable():
+        with tracing():
             traced = make_fx(functional)(*example)
         self.held = lift(traced)
         self.run = compiled(traced, [*example, *self.held])
@@ -146,16 +146,6 @@ def lift(traced: torch.fx.GraphModule) -> list[Tensor]:
         graph.erase_node(node)
     traced.recompile()
     return [getattr(traced, name) for name in held]
-
-
-@contextmanager
-def traceable() -> Iterator[None]:
-    """Meanwhile Adam computes with operations that a compiler can fuse with others."""
-    Adam.fused = False
-    try:
-        yield
-    finally:
-        Adam.fused = True
 
 
 def keep_compiled_code() -> None:

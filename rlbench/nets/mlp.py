@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rlbench.nets import tracing
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
 from rlbench.types import Precision
@@ -51,12 +52,12 @@ def stack(x: Tensor, members: int) -> Tensor:
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`x @ weight + bias` for a stack: `[N, B, in]`, `[N, in, out]`, `[N, 1, out]`; computed in the type of `x`."""
     width = weight.shape[-1]
-    if x.is_cuda or x.dtype != weight.dtype:
-        # baddbmm first writes the bias to every row, which takes as long as to add it (and a compiler adds in passing).
-        return torch.bmm(x, weight.to(x.dtype)).add_(bias.to(x.dtype))
-    if width == 1:
+    if width == 1 and x.dtype == weight.dtype and not x.is_cuda:
         # A batched product into a single column runs at a fortieth of the rate of a wide one.
         return (x * weight.transpose(1, 2)).sum(-1, keepdim=True) + bias
+    if tracing.active or x.is_cuda or x.dtype != weight.dtype:
+        # baddbmm first writes the bias to every row, which takes as long as to add it; a compiler adds it in passing.
+        return torch.bmm(x, weight.to(x.dtype)).add_(bias.to(x.dtype))
     if width < NARROW:
         weight = weight.transpose(1, 2).contiguous().transpose(1, 2)
     return torch.baddbmm(bias, x, weight)

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from rlbench.nets import tracing
 
 Params = dict[str, Tensor]
 
@@ -31,8 +33,6 @@ class Adam:
     """Adam (Kingma and Ba, 2015) over a parameter dict, updated in place by one fused call."""
 
     BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
-    fused: ClassVar[bool] = True
-    """One call for all parameters; or else plain operations, for a compiler to fuse."""
     PIECES, LEAST = 64, 4096
     """Of all parameters together on a GPU, and numbers in one."""
 
@@ -64,7 +64,7 @@ class Adam:
     def step(self, grads: Sequence[Tensor]) -> None:
         """One update."""
         self.count += 1
-        if not self.fused:
+        if tracing.active:
             return self._plain_step(grads)
         # On the CPU the kernel reads memory in order, whatever the strides.
         grads = [grad.contiguous() for grad in grads]

@@ -78,6 +78,7 @@ def best_of(found: Search) -> tuple[Trial, float]:
         (["search=tpe", "algo.width=range(1,3)"], ["search.trials=3, and there are only 2 combinations"]),
         (["search=tpe", "algo.z=interval(0,1)"], ["no key 'algo.z'"]),
         (["search=tpe", X, "rerun=true"], ["search.seed=1"]),
+        (["search=tpe", X, "search.metric=train/q"], ["neither good nor bad", "search.direction=maximize"]),
         (["search=tpee", X], ["did you mean search=tpe?"]),
         ([], ["search.trials belongs to a search", "asha, random, tpe"]),
     ],
