@@ -54,7 +54,8 @@ def test_the_pages_own_problem_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ("words", "said"),
     [
         (["algo=stax", "env=hopper"], "point2d_goals"),
-        (["algo=sac", "env=point2d_goals"], "hopper"),
+        (["algo=iql", "env=point2d_goals"], "hopper"),
+        (["algo=sac", "env=chain3"], "point2d_goals"),
         (["algo=serene", "dataset=medium"], "dataset=none"),
         (["algo=ns", "env.reward=final_one"], "transit"),
     ],
