@@ -34,6 +34,7 @@ def test_episodes_until_the_batch_is_full() -> None:
     alone = algorithm.sampler.sample([2], algorithm.theta[2:], [7], 300)[0]
     for name in ("observation", "action", "reward", "mask", "final", "terminated"):
         torch.testing.assert_close(getattr(alone, name), getattr(batches[2], name), rtol=0, atol=0)
+    assert alone.ends.isnan().all()  # a pole on a cart has no reward areas
 
 
 def test_actions_follow_the_policy() -> None:
