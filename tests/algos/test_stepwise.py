@@ -3,15 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 
+from rlbench import cli, config
 from rlbench.algos.policy_gradient.ppo import PPO
 from rlbench.conformance import CHECKS, Subject
 from rlbench.data.sampling import Batch
 from rlbench.envs.point2d_goals import STEPS
 from rlbench.envs.record import Findings
+from rlbench.run import run
+from rlbench.tracking.rundir import RunDir
 
 WORDS = ["env=point2d_goals_final", "env.radius=0.6"]
 
@@ -82,6 +86,35 @@ def test_the_policy_itself_is_judged_by_one_episode(tmp_path: Path) -> None:
         assert metrics["eval/policy_reward"][0] == 0
         assert metrics["eval/policy_reward"][1] == pytest.approx(task.env.play(act, 1, 0).reward[0], abs=1e-4)
         assert task.episodes["eval/policy_reward"].shape == (2, 1)
+
+
+def test_a_run_is_judged_as_a_search_and_its_exported_policy_plays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path))
+    cfg = config.compose(["algo=ppo", *WORDS, "algo.batch_size=200", "steps=400", "eval.every=200", "log.every=200",
+                          "tracking=disabled"])  # fmt: skip
+    assert run(cfg) == 0
+    directory = RunDir(config.run_directory(cfg))
+    score = directory.score()
+    assert score is not None
+    assert (score.metric, score.step) == ("eval/best_reward", 400)
+    row = directory.rows()[-1]
+    assert row["eval/episodes"] == 8
+    id = config.run_id(cfg)
+    assert cli.main(["export", id]) == 0
+    env = config.instantiate(cfg.env)
+    played = gymnasium.make(env.id, **env.kwargs)
+    policy = torch.jit.load(str(directory.path / "export" / "policy-seed0.pt"))
+    (observation, _), total, over = played.reset(), 0.0, False
+    while not over:
+        action = policy(torch.as_tensor(observation)[None])[0].numpy()
+        observation, reward, over, _, _ = played.step(action)
+        total += float(reward)
+    assert total == pytest.approx(row["eval/policy_reward"], abs=1e-4)
+    capsys.readouterr()
+    assert cli.main(["data", "make", f"policy={id}", "steps=50", "--to", str(tmp_path / "data.hdf5")]) == 2
+    assert "is learned without data" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
