@@ -14,6 +14,6 @@ $rlbench algo=stax env=point2d_goals steps=20000 seeds=3
 
 # What learns from steps, and searches with as many episodes: 50 steps are one.
 $rlbench algo=ppo env=point2d_goals_final steps=250000 seeds=3
-$rlbench -m algo=serene,ns,random_search steps=5000 seeds=3
+$rlbench -m algo=serene,ns,random_search steps=5000 seeds=10
 $rlbench algo=sac env=point2d_goals_final steps=15000 seeds=3
-$rlbench -m algo=serene,ns,random_search steps=300 eval.every=300 seeds=3
+$rlbench -m algo=serene,ns,random_search steps=300 eval.every=300 seeds=10
