@@ -36,16 +36,21 @@ def collect(
         form: d4rl or minari.
 
     Raises:
-        UsageError: the place is taken.
+        UsageError: the place is taken, or the run's problem is none that takes data.
         RunError: the run has no policy, or the data cannot be written.
     """
     from rlbench.build import build_trained
+    from rlbench.envs.control import Control
     from rlbench.policies import policy, require_policy, torchscript
 
     export.refuse_taken(to)
     algorithm, task = build_trained(directory, **{"hardware.device": "cpu"})
     algo = OmegaConf.create(directory.config()).algo.name
     require_policy(algorithm, directory.path)
+    if not isinstance(task.env, Control):
+        raise UsageError(
+            f"env={task.env.name} of {directory.path} is learned without data: there is no use for any of it"
+        )
     asked = {
         "run": directory.path.name,
         "step": (directory.status() or {}).get("step"),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rlbench.envs.record import Record
 from rlbench.nets.mlp import Networks
 from rlbench.rng import SeedStreams
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rlbench.data.segments import Segments
     from rlbench.data.transitions import Transitions
     from rlbench.envs.control import Control
+    from rlbench.envs.policy_search import PolicySearch
     from rlbench.envs.solved import Solved
 
 
@@ -90,6 +92,7 @@ class ControlTask(Task):
         networks: builds the networks over states (and actions).
         features: what the networks are fed for a raw observation.
         actions: vectors in [-1, 1], any vectors, or choices (one-hot, or their probabilities).
+        record: what is remembered of the episodes of training.
     """
 
     env: Control
@@ -97,6 +100,7 @@ class ControlTask(Task):
     networks: Networks
     features: Features
     actions: Literal["bounded", "unbounded", "choices"] = field(default="bounded", kw_only=True)
+    record: Record = field(default_factory=Record, kw_only=True)
 
     @property
     def dataset(self) -> Transitions:
@@ -145,3 +149,25 @@ class SolvedTask(ControlTask):
     @torch.no_grad()
     def evaluate(self, policy: Callable[[Tensor], Tensor]) -> dict[str, Any]:
         return self.env.judge(policy, self)
+
+
+@dataclass(frozen=True)
+class SearchTask(ControlTask):
+    """A problem with reward areas, whether it is searched by episodes or learned step by step.
+
+    Attributes:
+        env: the problem.
+    """
+
+    env: PolicySearch  # type: ignore[assignment]
+
+    def evaluate(self, policy: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        """What was found in all episodes of training, and as `eval/policy_reward` what the policy itself earns.
+
+        An episode is deterministic, so that one says all.
+        """
+        from rlbench.envs.evaluate import rollout
+
+        returns = rollout(self.env, lambda seen: policy(self.features(seen)), self.seeds, 1, self.device)[0]
+        self.episodes.update({"eval/policy_reward": returns})
+        return {**self.record.metrics(), "eval/policy_reward": returns[:, 0]}

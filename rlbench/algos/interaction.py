@@ -31,7 +31,7 @@ class Online(ControlAlgorithm):
         self.dims = task.networks.observation_dim, task.networks.action_dim
         width, capacity = 2 * self.dims[0] + self.dims[1] + 2, min(buffer_size, task.steps)
         self.parts["buffer"] = self.buffer = ReplayBuffer(len(task.seeds), capacity, width, task.device)
-        self.parts["envs"] = self.envs = TrainingEnvs(task.env, task.seeds)
+        self.parts["envs"] = self.envs = TrainingEnvs(task.env, task.seeds, task.record)
         self.parts["exploration"] = self.exploration = task.streams("exploration")
         self.parts["minibatches"] = self.minibatches = task.streams("minibatches")
 

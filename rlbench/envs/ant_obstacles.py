@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from rlbench.envs.policy_search import BLACK, BLUE, RED, Act, Canvas, nearness, seen_at, stacked
+from rlbench.envs.policy_search import BLACK, BLUE, RED, Canvas, End, Worlds, nearness
 from rlbench.envs.side_by_side import OneByOne
 from rlbench.types import Count
 
@@ -77,31 +77,46 @@ class AntObstacles(OneByOne):
     def centres(self) -> np.ndarray:
         return CENTRES
 
-    def alone(self, act: Act, views: int) -> tuple[float, int, np.ndarray, np.ndarray]:
+    def alone(self) -> Arena:
+        return Arena(self.steps)
+
+
+class Arena(Worlds):
+    """One episode, from its beginning on."""
+
+    def __init__(self, steps: int) -> None:
         import mujoco
 
-        model = arena()
-        data = mujoco.MjData(model)
-        data.qpos[:] = model.numeric("init_qpos").data
-        data.qpos[:3] = START
-        times, seen = seen_at(self.steps, views), []
-        for step in range(1, self.steps + 1):
-            qpos = data.qpos.copy()
-            qpos[:2] = (qpos[:2] - 5) / 70
-            data.ctrl[:] = act(np.concatenate([qpos, data.qvel])[None])[0].clip(-1.0, 1.0)
-            mujoco.mj_step(model, data, nstep=FRAME_SKIP)
-            if step in times:
-                seen.append(self.drawn(data.qpos[None, :2]))
-        outcome = data.qpos[:2].copy()
-        reward, area = nearness(outcome[None], CENTRES, RADIUS)
-        return float(reward[0]), int(area[0]), outcome, stacked(seen, 1)[0]
+        self.model = arena()
+        self.data: Any = mujoco.MjData(self.model)
+        self.data.qpos[:] = self.model.numeric("init_qpos").data
+        self.data.qpos[:3] = START
+        super().__init__(steps, self.seen())
 
-    def drawn(self, position: np.ndarray) -> np.ndarray:
+    def seen(self) -> np.ndarray:
+        """Positions, those of the body scaled, and velocities: `[1, 29]`."""
+        qpos = self.data.qpos.copy()
+        qpos[:2] = (qpos[:2] - 5) / 70
+        return np.concatenate([qpos, self.data.qvel])[None]
+
+    def step(self, action: np.ndarray) -> np.ndarray:
+        import mujoco
+
+        self.data.ctrl[:] = action[0]
+        mujoco.mj_step(self.model, self.data, nstep=FRAME_SKIP)
+        self.observation = self.seen()
+        return np.zeros(1)
+
+    def end(self) -> End:
+        outcome = self.data.qpos[None, :2].copy()
+        return End(*nearness(outcome, CENTRES, RADIUS), outcome)
+
+    def drawn(self) -> np.ndarray:
         """The arena from above, the ant a disc."""
-        canvas = Canvas(self.LOW, self.HIGH, 1)
+        canvas = Canvas(AntObstacles.LOW, AntObstacles.HIGH, 1)
         for start, end in WALLS:
             canvas.rectangle(start - THICK, end + THICK, BLACK)
         for centre in CENTRES:
             canvas.discs(centre[None], RADIUS, RED)
-        canvas.discs(position, 2 * canvas.pixel, BLUE)
+        canvas.discs(self.data.qpos[None, :2], 2 * canvas.pixel, BLUE)
         return canvas.views

@@ -82,9 +82,7 @@ class Chains(Simulators):
     def begin(self, seeds: Sequence[int]) -> None:
         self.uniform = np.stack([np_random(seed)[0].random(self.horizon) for seed in seeds])
         self.state, self.time = np.zeros(len(seeds), dtype=np.int64), 0
-        self.observation = np.eye(STATES, dtype=np.float32)[self.state]
-        self.running = np.ones(len(seeds), dtype=bool)
-        self.success = np.full(len(seeds), np.nan)
+        self.start(np.eye(STATES, dtype=np.float32)[self.state])
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         action = actions.argmax(1)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlbench.data import provenance
-from rlbench.envs.problem import Problem, common
+from rlbench.envs.problem import common
+from rlbench.envs.stepwise import Stepwise
 from rlbench.errors import RunError, UsageError
 from rlbench.spelling import closest
 
@@ -19,12 +20,11 @@ if TYPE_CHECKING:
     import gymnasium
     from torch import Tensor
 
-    from rlbench.envs.simulators import Simulators
     from rlbench.task import ControlTask, Task
 
 
 @dataclass(frozen=True)
-class Control(Problem):
+class Control(Stepwise):
     """A gymnasium environment with a box of observations and of actions (others become so: `rlbench.envs.vectors`), and
     its scale of scores.
 
@@ -75,7 +75,6 @@ class Control(Problem):
         return ControlTask(**common(task), networks=networks, features=Features(observation_dim))
 
     def make(self, **kwargs: Any) -> gymnasium.Env:
-        """A new environment, time limit included (raises as `require`)."""
         import gymnasium
 
         from rlbench.envs.vectors import as_vectors
@@ -91,12 +90,6 @@ class Control(Problem):
                 near = closest(self.id, gymnasium.registry)
                 hint = f"\ndid you mean {near[0]}?" if near else ""
                 raise UsageError(f"env={self.name}: there is no environment {self.id}{hint}") from error
-
-    def simulators(self) -> Simulators:
-        """Environments to play many episodes in at once."""
-        from rlbench.envs.simulators import Simulators
-
-        return Simulators(self.make)
 
     def dims(self) -> tuple[int, int]:
         """Widths of observation and action.
@@ -114,33 +107,12 @@ class Control(Problem):
             raise UsageError(f"env={self.name} ({self.id}) has {spaces}: wanted a box of observations, one of actions")
         return int(np.prod(shapes[0])), int(np.prod(shapes[1]))
 
-    def discrete(self) -> bool:
-        """Whether an action is a choice: of n numbers, the place of the largest."""
-        import gymnasium
-
-        env = self.make()
-        env.close()
-        return isinstance(env.unwrapped.action_space, gymnasium.spaces.Discrete)
-
-    def action_bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Least and largest actions, `[a]` each."""
-        env = self.make()
-        box: Any = env.action_space
-        env.close()
-        return box.low.reshape(-1), box.high.reshape(-1)
-
     def simulator(self) -> str:
         """What computes the dynamics: gymnasium's id and, where it is MuJoCo, its version, on which scores depend."""
         env = self.make()
         env.close()
         id, model = self.id.rpartition(":")[2], getattr(env.unwrapped, "model", None)
         return f"{id}, MuJoCo {version('mujoco')}" if type(model).__module__.startswith("mujoco") else id
-
-    def time_limit(self) -> int | None:
-        """Steps after which an episode is cut."""
-        env = self.make()
-        env.close()
-        return env.spec.max_episode_steps if env.spec else None
 
     def score(self, returns: Any) -> Any:
         """Normalised score, 100-based: 100 (return - reference_min) / (reference_max - reference_min)."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rlbench.envs.policy_search import BLACK, BLUE, RED, Act, Canvas, between, nearness, seen_at, stacked
+from rlbench.envs.policy_search import BLACK, BLUE, RED, Canvas, End, Worlds, between, nearness
 from rlbench.envs.side_by_side import OneByOne
 from rlbench.errors import RunError
 from rlbench.types import Count
@@ -34,10 +34,10 @@ CENTRES = np.array([[0.8, 0.8], [0.8, -0.8]])
 RADII = np.array([0.4, 0.2])
 
 
-class Table:
-    """The world at the beginning of an episode."""
+class Table(Worlds):
+    """One episode, from its beginning on."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int) -> None:
         from Box2D import b2World  # type: ignore[import-untyped]
 
         self.world: Any = b2World(gravity=(0, 0), doSleep=False)
@@ -63,20 +63,27 @@ class Table:
             self.links.append(link)
             self.joints.append(joint)
             below, anchor = link, middle_of_link + UP * (LINK - OVERLAP) / 2
+        super().__init__(steps, self.seen())
 
-    def observation(self) -> np.ndarray:
-        """Position of the ball, angles and speeds of the joints: `[6]`."""
+    def seen(self) -> np.ndarray:
+        """Position of the ball, angles and speeds of the joints: `[1, 6]`."""
         angles, speeds = [joint.angle for joint in self.joints], [joint.speed for joint in self.joints]
-        return np.array([*self.ball.position, *angles, *speeds])
+        return np.array([[*self.ball.position, *angles, *speeds]])
 
-    def step(self, action: np.ndarray) -> None:
-        for joint, speed in zip(self.joints, action.clip(-1.0, 1.0).tolist(), strict=True):
+    def step(self, action: np.ndarray) -> np.ndarray:
+        for joint, speed in zip(self.joints, action[0].tolist(), strict=True):
             joint.motorSpeed = speed
         self.world.Step(1 / HERTZ, ITERATIONS, ITERATIONS)
         self.world.ClearForces()
+        self.observation = self.seen()
+        return np.zeros(1)
 
-    def drawn(self, low: tuple[float, float], high: tuple[float, float]) -> np.ndarray:
-        canvas = Canvas(low, high, 1)
+    def end(self) -> End:
+        outcome = np.array([self.ball.position])
+        return End(*nearness(outcome, CENTRES, RADII), outcome)
+
+    def drawn(self) -> np.ndarray:
+        canvas = Canvas((-HALF, -HALF), (HALF, HALF), 1)
         for centre, radius in zip(CENTRES, RADII, strict=True):
             canvas.discs(centre[None], radius, RED)
         for link in self.links:
@@ -112,13 +119,5 @@ class Curling(OneByOne):
     def centres(self) -> np.ndarray:
         return CENTRES
 
-    def alone(self, act: Act, views: int) -> tuple[float, int, np.ndarray, np.ndarray]:
-        table = Table()
-        times, seen = seen_at(self.steps, views), []
-        for step in range(1, self.steps + 1):
-            table.step(act(table.observation()[None])[0])
-            if step in times:
-                seen.append(table.drawn((-HALF, -HALF), (HALF, HALF)))
-        outcome = np.array(table.ball.position)
-        reward, area = nearness(outcome[None], CENTRES, RADII)
-        return float(reward[0]), int(area[0]), outcome, stacked(seen, 1)[0]
+    def alone(self) -> Table:
+        return Table(self.steps)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from rlbench.envs.control import Control
+    from rlbench.envs.stepwise import Stepwise
 
 
 def start_seed(seed: int, episode: int) -> int:
@@ -20,7 +20,7 @@ def start_seed(seed: int, episode: int) -> int:
 
 @torch.no_grad()
 def evaluate(
-    env: Control,
+    env: Stepwise,
     act: Callable[[Tensor], Tensor],
     seeds: Sequence[int],
     episodes: int,
@@ -54,7 +54,7 @@ def evaluate(
 
 @torch.no_grad()
 def rollout(
-    env: Control,
+    env: Stepwise,
     act: Callable[[Tensor], Tensor],
     seeds: Sequence[int],
     episodes: int,

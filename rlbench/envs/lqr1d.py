@@ -96,9 +96,7 @@ class LinearSystems(Simulators):
     def begin(self, seeds: Sequence[int]) -> None:
         self.noise = np.stack([np_random(seed)[0].standard_normal(self.horizon + 1) for seed in seeds])
         self.state, self.time = self.noise[:, 0], 0
-        self.observation = self.state[:, None].astype(np.float32)
-        self.running = np.ones(len(seeds), dtype=bool)
-        self.success = np.full(len(seeds), np.nan)
+        self.start(self.state[:, None].astype(np.float32))
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         action = actions[:, 0].astype(np.float64)

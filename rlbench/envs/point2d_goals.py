@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from rlbench.envs.policy_search import BLUE, RED, Act, Canvas, Episodes, PolicySearch, nearness, seen_at, stacked
+from rlbench.envs.policy_search import BLUE, RED, Canvas, End, PolicySearch, Worlds, nearness
 from rlbench.types import Positive
 
 STEPS = 50
@@ -50,26 +50,37 @@ class Point2DGoals(PolicySearch):
     def centres(self) -> np.ndarray:
         return AREAS.mean(1)
 
-    def play(self, act: Act, count: int, views: int) -> Episodes:
-        pose, each = np.zeros((count, 2)), np.arange(count)
-        reward, area = np.zeros(count), np.full(count, -1)
-        times, seen = seen_at(STEPS, views), []
-        for step in range(1, STEPS + 1):
-            pose = (pose + SPEED * act(pose).clip(-1.0, 1.0)).clip(-1.0, 1.0)
-            if self.reward == "transit":
-                here = pose[:, None]
-                inside = np.all((here >= AREAS[:, 0]) & (here <= AREAS[:, 1]), axis=-1)
-                area = np.where((area < 0) & inside.any(1), inside.argmax(1), area)
-                reward += inside[each, area] & (area >= 0)
-            if step in times:
-                seen.append(self.drawn(pose))
-        if self.reward == "final":
-            reward, area = nearness(pose, self.centres, self.radius)
-        return Episodes(reward, area, pose, stacked(seen, count))
+    def begin(self, count: int) -> Room:
+        return Room(self, count)
 
-    def drawn(self, pose: np.ndarray) -> np.ndarray:
-        canvas = Canvas(self.LOW, self.HIGH, len(pose))
+
+class Room(Worlds):
+    """Points, from the middle on."""
+
+    def __init__(self, problem: Point2DGoals, count: int) -> None:
+        super().__init__(STEPS, np.zeros((count, 2)))
+        self.problem = problem
+        self.entered = np.full(count, -1)
+        """The first area that each point has been in, `[B]`."""
+
+    def step(self, action: np.ndarray) -> np.ndarray:
+        self.observation = (self.observation + SPEED * action).clip(-1.0, 1.0)
+        if self.problem.reward == "final":
+            return np.zeros(len(action))
+        here = self.observation[:, None]
+        inside = np.all((here >= AREAS[:, 0]) & (here <= AREAS[:, 1]), axis=-1)
+        self.entered = np.where((self.entered < 0) & inside.any(1), inside.argmax(1), self.entered)
+        return (inside[np.arange(len(action)), self.entered] & (self.entered >= 0)).astype(np.float64)
+
+    def end(self) -> End:
+        if self.problem.reward == "final":
+            reward, area = nearness(self.observation, self.problem.centres, self.problem.radius)
+            return End(reward, area, self.observation)
+        return End(np.zeros(len(self.entered)), self.entered, self.observation)
+
+    def drawn(self) -> np.ndarray:
+        canvas = Canvas(Point2DGoals.LOW, Point2DGoals.HIGH, len(self.observation))
         for low, high in AREAS:
             canvas.rectangle(low, high, RED)
-        canvas.discs(pose, 2 * canvas.pixel, BLUE)
+        canvas.discs(self.observation, 2 * canvas.pixel, BLUE)
         return canvas.views

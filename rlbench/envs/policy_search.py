@@ -2,19 +2,29 @@
 
 A policy is a small network of fixed shape, and its genome is the list of its weights. An episode is deterministic: an
 elitist search would otherwise keep luck. Rewards are sparse, so that nearly every policy earns exactly 0.
+
+Algorithms that act step by step take the same episodes as a gymnasium environment (`rlbench.envs.stepped`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
-from rlbench.envs.problem import Problem
+from rlbench.envs.problem import common
+from rlbench.envs.stepwise import Stepwise
+from rlbench.metrics import Ways
+
+if TYPE_CHECKING:
+    import gymnasium
+
+    from rlbench.envs.simulators import Simulators
+    from rlbench.task import Task
 
 PIXELS = 64
 """Width and height of a view."""
@@ -74,7 +84,43 @@ class Controller:
         return act
 
 
-class PolicySearch(Problem):
+class End(NamedTuple):
+    """What episodes that end here earn for their end, and as `Episodes` has it: area and outcome."""
+
+    reward: np.ndarray
+    area: np.ndarray
+    outcome: np.ndarray
+
+
+class Worlds:
+    """B episodes of a problem side by side, from their beginning on; a subclass says what a step does.
+
+    Args:
+        steps: after which an episode ends.
+        observation: the first ones, `[B, d]`.
+    """
+
+    def __init__(self, steps: int, observation: np.ndarray) -> None:
+        self.steps = steps
+        self.observation = observation
+        """What is to be acted on now, `[B, d]`."""
+        self.over = np.zeros(len(observation), dtype=bool)
+        """Whose episode has ended before its time, `[B]`: nothing moves there any more."""
+
+    def step(self, action: np.ndarray) -> np.ndarray:
+        """Take an action in [-1, 1] in each, `[B, a]`; returns what that earns on the way, `[B]`."""
+        raise NotImplementedError
+
+    def end(self) -> End:
+        """What came of episodes that end here."""
+        raise NotImplementedError
+
+    def drawn(self) -> np.ndarray:
+        """Images of them, uint8 `[B, PIXELS, PIXELS, 3]`."""
+        raise NotImplementedError
+
+
+class PolicySearch(Stepwise):
     """What a search asks of a problem: episodes of genomes, and the plane that their outcomes lie in."""
 
     # Without annotations: those are what an environment's YAML file sets.
@@ -82,10 +128,17 @@ class PolicySearch(Problem):
     """Widths of the controller's observation, hidden layers and action."""
     LOW, HIGH = (-1.0, -1.0), (1.0, 1.0)
     """Corners of the outcome plane, which is what is drawn and what coverage is measured on."""
+    id = "rlbench.envs.stepped:PolicySearch-v0"
+    """Gymnasium's."""
+    metric_directions: ClassVar[Ways] = {"eval/episodes": "neither"}
 
     @property
     def centres(self) -> np.ndarray:
         """Centres of the reward areas, `[A, 2]`."""
+        raise NotImplementedError
+
+    def begin(self, count: int) -> Worlds:
+        """So many episodes, at their beginning."""
         raise NotImplementedError
 
     @cached_property
@@ -98,7 +151,14 @@ class PolicySearch(Problem):
 
     def play(self, act: Act, count: int, views: int) -> Episodes:
         """Episodes of whatever maps observations `[count, d]` to actions `[count, a]`, side by side."""
-        raise NotImplementedError
+        worlds, reward = self.begin(count), np.zeros(count)
+        times, seen = seen_at(worlds.steps, views), []
+        for step in range(1, worlds.steps + 1):
+            reward += worlds.step(act(worlds.observation).clip(-1.0, 1.0))
+            if step in times:
+                seen.append(worlds.drawn())
+        end = worlds.end()
+        return Episodes(reward + end.reward, end.area, end.outcome, stacked(seen, count))
 
     def cells(self, outcome: np.ndarray) -> np.ndarray:
         """The cell of the coverage grid that each outcome `[B, 2]` lies in, int64 `[B]`; what is outside counts at
@@ -107,6 +167,40 @@ class PolicySearch(Problem):
         low, high = np.array(self.LOW), np.array(self.HIGH)
         place = np.floor((outcome - low) / (high - low) * BINS).astype(np.int64).clip(0, BINS - 1)
         return place[:, 0] * BINS + place[:, 1]
+
+    # -- step by step --------------------------------------------------------------------------------------------------
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """What `gymnasium.make` needs beside the id."""
+        cls = type(self)
+        return {"problem": f"{cls.__module__}.{cls.__qualname__}", "settings": asdict(cast(Any, self))}
+
+    def make(self, **kwargs: Any) -> gymnasium.Env:
+        from rlbench.envs.stepped import OneEpisode
+
+        self.require()
+        return OneEpisode(self, **kwargs)
+
+    def simulators(self) -> Simulators:
+        from rlbench.envs.stepped import Stepped
+
+        return Stepped(self)
+
+    def dims(self) -> tuple[int, int]:
+        return self.SIZES[0], self.SIZES[-1]
+
+    def time_limit(self) -> int:
+        return self.begin(1).steps
+
+    def task(self, task: Task) -> Task:
+        from rlbench.envs.record import Findings
+        from rlbench.nets.mlp import Networks
+        from rlbench.task import Features, SearchTask
+
+        networks, features = Networks(*self.dims()), Features(self.dims()[0])
+        record = Findings(self, len(task.seeds))
+        return SearchTask(**common(task), networks=networks, features=features, record=record)
 
 
 def seen_at(steps: int, views: int) -> dict[int, int]:

@@ -10,19 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlbench.envs.policy_search import (
-    BLACK,
-    BLUE,
-    RED,
-    Act,
-    Canvas,
-    Episodes,
-    PolicySearch,
-    between,
-    nearness,
-    seen_at,
-    stacked,
-)  # fmt: skip
+from rlbench.envs.policy_search import BLACK, BLUE, RED, Canvas, End, PolicySearch, Worlds, between, nearness
 from rlbench.types import Count
 
 JOINTS = 20
@@ -83,29 +71,38 @@ class RedundantArm(PolicySearch):
     def centres(self) -> np.ndarray:
         return CENTRES
 
-    def play(self, act: Act, count: int, views: int) -> Episodes:
-        angles, speed = np.tile(START, (count, 1)), np.zeros((count, JOINTS))
-        arms, running = joints(angles), np.ones(count, dtype=bool)
-        times, seen = seen_at(self.steps, views), []
-        for step in range(1, self.steps + 1):
-            action = act(angles / np.pi).clip(-1.0, 1.0)
-            for _ in range(SUBSTEPS):
-                moved = angles + speed * DT + action / 2 * DT**2
-                faster, there = (moved - angles) / DT, joints(moved)
-                running = running & legal(arms, there, faster)
-                for now, then in ((angles, moved), (speed, faster), (arms, there)):
-                    now[running] = then[running]
-            if step in times:
-                seen.append(self.drawn(arms))
-        reward, area = nearness(arms[:, -1], CENTRES, RADIUS)
-        return Episodes(reward, area, arms[:, -1].copy(), stacked(seen, count))
+    def begin(self, count: int) -> Arms:
+        return Arms(self.steps, count)
 
-    def drawn(self, arms: np.ndarray) -> np.ndarray:
-        canvas = Canvas(self.LOW, self.HIGH, len(arms))
+
+class Arms(Worlds):
+    """Arms, from their start on; one that would do what it may not stays where it was, and its episode is over."""
+
+    def __init__(self, steps: int, count: int) -> None:
+        self.angles, self.speed = np.tile(START, (count, 1)), np.zeros((count, JOINTS))
+        self.arms = joints(self.angles)
+        super().__init__(steps, self.angles / np.pi)
+
+    def step(self, action: np.ndarray) -> np.ndarray:
+        for _ in range(SUBSTEPS):
+            moved = self.angles + self.speed * DT + action / 2 * DT**2
+            faster, there = (moved - self.angles) / DT, joints(moved)
+            self.over = self.over | ~legal(self.arms, there, faster)
+            for now, then in ((self.angles, moved), (self.speed, faster), (self.arms, there)):
+                now[~self.over] = then[~self.over]
+        self.observation = self.angles / np.pi
+        return np.zeros(len(action))
+
+    def end(self) -> End:
+        outcome = self.arms[:, -1].copy()
+        return End(*nearness(outcome, CENTRES, RADIUS), outcome)
+
+    def drawn(self) -> np.ndarray:
+        canvas = Canvas(RedundantArm.LOW, RedundantArm.HIGH, len(self.arms))
         for wall in WALLS:
             canvas.rectangle(wall[:2], wall[:2] + wall[2:], BLACK)
         for centre in CENTRES:
-            canvas.discs(np.tile(centre, (len(arms), 1)), RADIUS, RED)
-        canvas.dots(between(arms, 6), BLUE)
-        canvas.discs(arms[:, -1], 2 * canvas.pixel, BLUE)
+            canvas.discs(np.tile(centre, (len(self.arms), 1)), RADIUS, RED)
+        canvas.dots(between(self.arms, 6), BLUE)
+        canvas.discs(self.arms[:, -1], 2 * canvas.pixel, BLUE)
         return canvas.views

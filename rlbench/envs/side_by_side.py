@@ -14,21 +14,24 @@ from functools import cache
 import numpy as np
 import torch
 
-from rlbench.envs.policy_search import Act, Episodes, PolicySearch
+from rlbench.envs.policy_search import Episodes, PolicySearch, Worlds
+from rlbench.envs.simulators import Simulators
 
 
 class OneByOne(PolicySearch):
     """A problem whose simulator knows one episode at a time; `hardware.threads` are played at once."""
 
-    def alone(self, act: Act, views: int) -> tuple[float, int, np.ndarray, np.ndarray]:
-        """One episode: reward, area, outcome `[2]` and views `[m, h, w, 3]`; `act` maps `[1, d]` to `[1, a]`."""
+    def alone(self) -> Worlds:
+        """One episode, at its beginning."""
         raise NotImplementedError
 
-    def play(self, act: Act, count: int, views: int) -> Episodes:
+    def begin(self, count: int) -> Worlds:
         if count != 1:
             raise ValueError("this problem plays one episode at a time: ask for each genome's on its own")
-        reward, area, outcome, seen = self.alone(act, views)
-        return Episodes(np.array([reward]), np.array([area]), outcome[None], seen[None])
+        return self.alone()
+
+    def simulators(self) -> Simulators:
+        return Simulators(self.make)
 
     def of_genome(self, genome: np.ndarray, views: int) -> Episodes:
         return super().episodes(genome[None], views)

@@ -10,6 +10,10 @@ import numpy as np
 if TYPE_CHECKING:
     import gymnasium
 
+END = 3
+"""Numbers that a problem with reward areas tells of an episode, as `info["end"]` of its last step: the area that it was
+rewarded in (-1: in none), and the place in the outcome plane where it ended."""
+
 
 class Simulators:
     """As many environments as there are episodes to be played at once; a problem with a model of its own steps them
@@ -28,12 +32,18 @@ class Simulators:
         while len(self.envs) < len(seeds):
             self.envs.append(self.make())
         first = [env.reset(seed=seed)[0] for env, seed in zip(self.envs, seeds, strict=False)]
-        self.observation = np.asarray(first, dtype=np.float32).reshape(len(seeds), -1)
+        self.start(np.asarray(first, dtype=np.float32).reshape(len(seeds), -1))
+
+    def start(self, observation: np.ndarray) -> None:
+        """All episodes are at their first observation, `[N, d]`."""
+        self.observation = observation
         """What is to be acted on now, or was seen last, `[N, d]`."""
-        self.running = np.ones(len(seeds), dtype=bool)
+        self.running = np.ones(len(observation), dtype=bool)
         """Whose episode has not ended, `[N]`."""
-        self.success = np.full(len(seeds), np.nan)
+        self.success = np.full(len(observation), np.nan)
         """Whether episodes ended in success, `[N]`; NaN: it is not known."""
+        self.ends = np.full((len(observation), END), np.nan)
+        """What came of episodes that have ended, `[N, END]`; NaN: it is not known."""
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Take an action `[N, a]` in each running environment; returns rewards and who terminated, `[N]` each."""
@@ -44,6 +54,7 @@ class Simulators:
             if ended[i] or truncated:
                 self.running[i] = False
                 self.success[i] = info.get("success", np.nan)
+                self.ends[i] = info.get("end", np.nan)
         return reward, ended
 
     def close(self) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from rlbench.envs.control import Control
+    from rlbench.envs.record import Record
+    from rlbench.envs.stepwise import Stepwise
 
 
 def episode_seed(seed: int, episode: int) -> int:
@@ -30,10 +31,16 @@ class TrainingEnvs:
 
     The state is saved as each episode's seed and the actions taken in it, and restored by playing them again: exact for
     every deterministic simulator, whatever its internals.
+
+    Args:
+        env: what to step.
+        seeds: S seeds.
+        record: hears of every episode that ends; its state is saved with that of the environments.
     """
 
-    def __init__(self, env: Control, seeds: Sequence[int]) -> None:
+    def __init__(self, env: Stepwise, seeds: Sequence[int], record: Record) -> None:
         self.seeds = list(seeds)
+        self.record = record
         self.envs = [env.make() for _ in seeds]
         self.episodes = [0 for _ in seeds]
         self.actions: list[list[np.ndarray]] = [[] for _ in seeds]
@@ -64,6 +71,8 @@ class TrainingEnvs:
             self.actions[i].append(np.array(actions[i], dtype=np.float32))
             if (terminated[i] or truncated[i]) and "success" in info:
                 self.successes[i] = np.nan_to_num(self.successes[i]) + bool(info["success"])
+            if "end" in info:
+                self.record.add(i, self.returns[i : i + 1], info["end"][None])
         self.observation = following.copy()
         for i in np.flatnonzero(terminated | truncated):
             self.last_returns[i], self.returns[i] = self.returns[i], 0.0
@@ -78,6 +87,7 @@ class TrainingEnvs:
             "returns": self.returns.tolist(),
             "last_returns": self.last_returns.tolist(),
             "successes": self.successes.tolist(),
+            **{f"record.{name}": value.clone() for name, value in self.record.tensors.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -91,3 +101,5 @@ class TrainingEnvs:
         self.returns = np.array(state["returns"])
         self.last_returns = np.array(state["last_returns"])
         self.successes = np.array(state["successes"])
+        for name, value in self.record.tensors.items():
+            value.copy_(state[f"record.{name}"])

@@ -191,8 +191,8 @@ def box2d() -> Any:
 
 
 def test_a_ball_that_nobody_touches_stays() -> None:
-    outcome = box2d().alone(lambda _: np.zeros((1, 2)), 0)[2]
-    np.testing.assert_allclose(outcome, [-0.5, 0.2], atol=1e-6)
+    episodes = box2d().play(lambda _: np.zeros((1, 2)), 1, 0)
+    np.testing.assert_allclose(episodes.outcome, [[-0.5, 0.2]], atol=1e-6)
 
 
 def test_an_arm_pushes_the_ball_away() -> None:
@@ -204,7 +204,8 @@ def test_an_arm_pushes_the_ball_away() -> None:
         seen.append(observation[0].copy())
         return np.array([[1.0, 1.0]])
 
-    reward, area, outcome, views = env.alone(turn, 3)
+    episodes = env.play(turn, 1, 3)
+    reward, area, outcome, views = (each[0] for each in vars(episodes).values())
     angles = np.array(seen)[:, 2:4]
     assert np.abs(angles[:, 0]).max() <= 0.4 * np.pi + 0.02
     assert np.abs(angles[:, 1]).max() <= 0.9 * np.pi + 0.02
@@ -226,10 +227,10 @@ def test_episodes_in_several_processes_are_the_same(monkeypatch: pytest.MonkeyPa
 
 def test_the_ant_stands_in_its_corner() -> None:
     env = instance("ant_obstacles", steps=20)
-    reward, area, outcome, views = env.alone(lambda _: np.zeros((1, 8)), 1)
-    np.testing.assert_allclose(outcome, [-25, -25], atol=0.3)
-    assert (reward, area) == (0.0, -1)
-    assert (views[0] == 0).all(-1).sum() > 200  # walls
+    episodes = env.play(lambda _: np.zeros((1, 8)), 1, 1)
+    np.testing.assert_allclose(episodes.outcome, [[-25, -25]], atol=0.3)
+    assert (episodes.reward[0], episodes.area[0]) == (0.0, -1)
+    assert (episodes.views[0, 0] == 0).all(-1).sum() > 200  # walls
 
 
 @pytest.mark.parametrize(

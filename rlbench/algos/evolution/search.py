@@ -10,6 +10,7 @@ import numpy as np
 from rlbench.algos.evolution.agents import Agents, nobody
 from rlbench.algos.evolution.saving import plain, restored
 from rlbench.envs.policy_search import BINS, PolicySearch
+from rlbench.envs.record import by_name, found
 from rlbench.rng import numpy_generator
 from rlbench.task import Task
 
@@ -142,25 +143,13 @@ class Search(Generic[S]):
         return by_name([self.measures(s) for s in self.searches])
 
     def evaluate(self) -> dict[str, np.ndarray]:
-        """What was found since the beginning, in all episodes.
-
-        `eval/best_reward` is the mean over areas of the best reward in each, 0 where an area was not found.
-        `eval/coverage` is the share of the cells of the outcome plane in which an episode ended, `eval/uniformity` 1
-        less the Jensen-Shannon distance of the episodes' ends to a uniform distribution over all cells.
-        """
+        """What was found since the beginning (see `rlbench.envs.record.found`)."""
         return by_name([self.found(s) for s in self.searches])
 
     def found(self, s: S) -> dict[str, float]:
-        areas = range(len(s.spent))
-        best = dict(zip(s.best.area.tolist(), s.best.reward.tolist(), strict=True))
-        return {
-            "eval/best_reward": sum(best.values()) / len(areas),
-            "eval/areas": float(len(best)),
-            "eval/coverage": float((s.visits > 0).mean()),
-            "eval/uniformity": uniformity(s.visits),
-            **{f"eval/best_reward_{area}": best.get(area, 0.0) for area in areas},
-            **{f"eval/episodes_{area}": float(s.spent[area]) for area in areas},
-        }
+        best = np.zeros(len(s.spent))
+        best[s.best.area] = s.best.reward
+        return found(s.visits, s.spent, best)
 
     def state_dict(self) -> dict[str, Any]:
         return {"count": self.count, "searches": [plain(s) for s in self.searches]}
@@ -172,26 +161,6 @@ class Search(Generic[S]):
     def files(self, place: int) -> dict[str, str]:
         """What `rlbench export` writes: the best agent of each area, with its genome."""
         return {"best.csv": csv(self.searches[place].best)}
-
-
-def by_name(rows: list[dict[str, float]]) -> dict[str, np.ndarray]:
-    """Metrics of each seed as arrays over seeds."""
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
-
-
-def uniformity(visits: np.ndarray) -> float:
-    """1 less the Jensen-Shannon distance (base 2) of counts to a uniform distribution; 0 of no counts."""
-    total = visits.sum()
-    if not total:
-        return 0.0
-    p, q = visits / total, np.full(len(visits), 1 / len(visits))
-    middle = (p + q) / 2
-
-    def divergence(x: np.ndarray) -> float:
-        there = x > 0
-        return float((x[there] * np.log2(x[there] / middle[there])).sum())
-
-    return 1.0 - float(np.sqrt((divergence(p) + divergence(q)) / 2))
 
 
 def csv(agents: Agents) -> str:

@@ -119,6 +119,10 @@ class OnPolicy:
         for batch in batches:
             self.spent[places] += batch.steps.long().cpu()
             self.episodes[places] += batch.episodes.long().cpu()
+            returns, ends = batch.reward.sum(2).cpu().numpy(), batch.ends.cpu().numpy()
+            for row, place in enumerate(places):
+                played = batch.mask[row, :, 0].bool().cpu().numpy()
+                self.task.record.add(place, returns[row, played], ends[row, played])
         self.iteration[places] += 1
         for place in places:
             self.ahead[place] = []
@@ -152,7 +156,8 @@ class OnPolicy:
     def saved(self) -> dict[str, Tensor]:
         """All that changes but the step."""
         counters = {"iteration": self.iteration, "episodes": self.episodes, "spent": self.spent}
-        return {**self.state(), **counters, **self.metrics}
+        record = {f"record.{name}": value for name, value in self.task.record.tensors.items()}
+        return {**self.state(), **counters, **self.metrics, **record}
 
     def state_dict(self) -> dict[str, Any]:
         return {"step": self.step, "tensors": {name: value.clone() for name, value in self.saved().items()}}

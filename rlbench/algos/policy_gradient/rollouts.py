@@ -27,6 +27,7 @@ class Rollouts:
         mask: 1 where a step was taken, else 0, `[S, E, T]`.
         final: the observation after the last step, `[S, E, d]`.
         terminated: 1 where the problem ended the episode, 0 where the clock did, `[S, E]`.
+        ends: what came of the episode (see `rlbench.envs.simulators.END`), NaN where that is not known, `[S, E, END]`.
     """
 
     observation: Tensor
@@ -35,6 +36,7 @@ class Rollouts:
     mask: Tensor
     final: Tensor
     terminated: Tensor
+    ends: Tensor
 
     @property
     def steps(self) -> Tensor:
@@ -58,10 +60,10 @@ class Rollouts:
         kept = self.mask * (torch.arange(self.mask.shape[2], device=left.device) < left[:, None])
         cut = left < steps
         following = self.observation[0, cut, left[cut].long()]
-        final, terminated = self.final.clone(), self.terminated.clone()
-        final[0, cut], terminated[0, cut] = following, 0.0
+        final, terminated, ends = self.final.clone(), self.terminated.clone(), self.ends.clone()
+        final[0, cut], terminated[0, cut], ends[0, cut] = following, 0.0, torch.nan
         observation, action = (each * kept[..., None] for each in (self.observation, self.action))
-        return Rollouts(observation, action, self.reward * kept, kept, final, terminated)
+        return Rollouts(observation, action, self.reward * kept, kept, final, terminated, ends)
 
 
 def joined(batches: Sequence[Rollouts], dim: int) -> Rollouts:
@@ -150,8 +152,9 @@ class Sampler:
             done.append((reward, running))
         observations, actions = (torch.stack(each, 2) for each in zip(*seen, strict=True))
         rewards, mask = (self.spread(np.stack(each, 1), row, slot, most) for each in zip(*done, strict=True))
-        final, ends = (self.spread(each, row, slot, most) for each in (self.simulators.observation, terminated))
-        whole = Rollouts(observations * mask[..., None], actions * mask[..., None], rewards, mask, final, ends)
+        last = self.simulators.observation, terminated, self.simulators.ends
+        final, over, ends = (self.spread(each, row, slot, most) for each in last)
+        whole = Rollouts(observations * mask[..., None], actions * mask[..., None], rewards, mask, final, over, ends)
         return [part(whole, r, len(each)) for r, each in enumerate(numbers)]
 
     def noise(self, seed: int, numbers: range, most: int) -> Tensor:
@@ -174,7 +177,7 @@ def part(whole: Rollouts, place: int, episodes: int) -> Rollouts:
         getattr(whole, name)[place : place + 1, :episodes, :longest]
         for name in ("observation", "action", "reward", "mask")
     )
-    return Rollouts(
-        observation, action, reward, mask,
-        whole.final[place : place + 1, :episodes], whole.terminated[place : place + 1, :episodes],
-    )  # fmt: skip
+    final, terminated, ends = (
+        getattr(whole, name)[place : place + 1, :episodes] for name in ("final", "terminated", "ends")
+    )
+    return Rollouts(observation, action, reward, mask, final, terminated, ends)

@@ -9,6 +9,7 @@ from torch import nn
 
 from rlbench.algos.evolution.autoencoder import Autoencoder
 from rlbench.algos.evolution.learned import LearnedSpace
+from rlbench.envs.point2d_goals import Room
 from tests.algos.evolution.searches import CPU, problem, search
 
 SMALL: dict[str, Any] = {"population": 10, "chunk": 60, "max_epochs": 2, "features": 3}
@@ -110,16 +111,12 @@ def test_after_a_training_everybody_is_described_in_the_new_space(name: str) -> 
         np.testing.assert_allclose(table.surprise, errors.reshape(len(table), 2).sum(1), rtol=1e-4)
 
 
-def test_stax_sees_images_only() -> None:
+def test_stax_sees_images_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the same pictures of everybody, nobody is novel, wherever they end."""
     env = problem("point2d_goals_final")
     blind = search("stax", env, **SMALL)
-    plain = type(env).drawn
-    try:
-        type(env).drawn = lambda _, pose: np.zeros((len(pose), 64, 64, 3), np.uint8)
-        blind.train(100)
-    finally:
-        type(env).drawn = plain
+    monkeypatch.setattr(Room, "drawn", lambda room: np.zeros((len(room.observation), 64, 64, 3), np.uint8))
+    blind.train(100)
     (s,) = blind.searches
     assert s.population.outcome.std() > 0.1
     np.testing.assert_allclose(s.population.novelty, 0, atol=1e-5)

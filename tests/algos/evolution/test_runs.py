@@ -43,7 +43,12 @@ def test_the_pages_own_problem_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     mine = tmp_path / "mine"
-    for algo, words in (("serene", []), ("stax", ["algo.max_epochs=0", "algo.population=10"])):
+    subjects: list[tuple[str, list[str]]] = [
+        ("serene", []),
+        ("stax", ["algo.max_epochs=0", "algo.population=10"]),
+        ("ppo", ["algo.batch_size=100"]),
+    ]
+    for algo, words in subjects:
         cfg = config.compose([f"algo={algo}", "env=corridor", *WORDS, *words], [mine])
         assert run(cfg) == 0
         rows = RunDir(config.run_directory(cfg)).rows()
@@ -54,7 +59,8 @@ def test_the_pages_own_problem_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ("words", "said"),
     [
         (["algo=stax", "env=hopper"], "point2d_goals"),
-        (["algo=sac", "env=point2d_goals"], "hopper"),
+        (["algo=iql", "env=point2d_goals"], "hopper"),
+        (["algo=sac", "env=chain3"], "point2d_goals"),
         (["algo=serene", "dataset=medium"], "dataset=none"),
         (["algo=ns", "env.reward=final_one"], "transit"),
     ],

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlbench.algos.evolution.search import uniformity
 from rlbench.choices import Choices
 from rlbench.conformance import loaded, same, saved
 from tests.algos.evolution.searches import problem, search
@@ -103,14 +102,6 @@ def test_a_search_that_was_cut_anywhere_goes_on_to_the_same_bits(name: str) -> N
         second.load_state_dict(loaded(saved(first)))
         second.train(400 - cut)
         same(loaded(saved(second)), loaded(saved(whole)), f"states, cut at {cut}")
-
-
-def test_uniformity_of_nothing_one_cell_and_all() -> None:
-    assert uniformity(np.zeros(100)) == 0
-    assert uniformity(np.full(100, 7)) == pytest.approx(1)
-    one = uniformity(np.eye(1, 2)[0] * 9)  # p = (1, 0) and q = (1/2, 1/2)
-    divergence = (np.log2(4 / 3) + 0.5 * np.log2(2 / 3) + 0.5 * np.log2(2)) / 2
-    assert one == pytest.approx(1 - np.sqrt(divergence))
 
 
 def test_exported_tables_hold_the_genomes() -> None:

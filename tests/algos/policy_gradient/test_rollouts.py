@@ -7,6 +7,7 @@ from rlbench import config
 from rlbench.algos.policy_gradient.ppo import advantages
 from rlbench.algos.policy_gradient.rollouts import Rollouts, joined
 from rlbench.envs.control import Control
+from rlbench.envs.simulators import END
 from rlbench.envs.training import episode_seed
 from rlbench.errors import UsageError
 from tests.algos.helpers import build
@@ -33,6 +34,7 @@ def test_episodes_until_the_batch_is_full() -> None:
     alone = algorithm.sampler.sample([2], algorithm.theta[2:], [7], 300)[0]
     for name in ("observation", "action", "reward", "mask", "final", "terminated"):
         torch.testing.assert_close(getattr(alone, name), getattr(batches[2], name), rtol=0, atol=0)
+    assert alone.ends.isnan().all()  # a pole on a cart has no reward areas
 
 
 def test_actions_follow_the_policy() -> None:
@@ -75,7 +77,7 @@ def test_advantages_against_the_sum_of_td_errors() -> None:
     mask = torch.tensor([[[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]])
     zeros = torch.zeros(1, 2, 3, 1)
     reward, terminated = torch.tensor([[[1.0, 2.0, 3.0], [4.0, 5.0, 0.0]]]), torch.tensor([[0.0, 1.0]])
-    rollouts = Rollouts(zeros, zeros, reward, mask, zeros[:, :, 0], terminated)
+    rollouts = Rollouts(zeros, zeros, reward, mask, zeros[:, :, 0], terminated, torch.full((1, 2, END), torch.nan))
     value = torch.tensor([[[0.5, 0.6, 0.7], [0.8, 0.9, 9.0]]])
     found = advantages(rollouts, value, torch.tensor([[10.0, 20.0]]), 0.9, 0.8)
     d = [1 + 0.9 * 0.6 - 0.5, 2 + 0.9 * 0.7 - 0.6, 3 + 0.9 * 10 - 0.7, 4 + 0.9 * 0.9 - 0.8, 5 - 0.9]
@@ -96,8 +98,10 @@ def test_joined_batches_are_filled_up() -> None:
 
 
 @pytest.mark.parametrize(("words", "parts"), [
-    (["algo=sac", "env=cartpole"], ["algo=sac needs control, and env=cartpole is discrete control", "env=hopper"]),
-    (["algo=npg_igt", "env=recovering_bandit"], ["needs control or discrete control", "env=acrobot", "env=swimmer"]),
+    (["algo=sac", "env=cartpole"],
+     ["needs control or policy search, and env=cartpole is discrete control", "env=hopper", "env=point2d_goals"]),
+    (["algo=npg_igt", "env=recovering_bandit"],
+     ["needs control or discrete control or policy search", "env=acrobot", "env=swimmer"]),
 ])  # fmt: skip
 def test_what_does_not_fit(words: list[str], parts: list[str]) -> None:
     with pytest.raises(UsageError) as error:
