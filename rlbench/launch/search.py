@@ -93,7 +93,7 @@ def sign_of(metric: str, declared: Ways) -> int:
     """
     if (better := way(metric, declared)) == "neither":
         raise UsageError(
-            f"search.metric={metric} is neither good nor bad\nsay what is wanted: search.direction=maximize, or minimize"
+            f"search.metric={metric} is neither good nor bad\nwanted is search.direction=maximize, or minimize"
         )
     return 1 if better == "higher" else -1
 
