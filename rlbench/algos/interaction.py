@@ -30,10 +30,18 @@ class Online(ControlAlgorithm):
         self.start_steps = start_steps
         self.dims = task.networks.observation_dim, task.networks.action_dim
         width, capacity = 2 * self.dims[0] + self.dims[1] + 2, min(buffer_size, task.steps)
-        self.parts["buffer"] = self.buffer = ReplayBuffer(len(task.seeds), capacity, width, task.device)
+        self.parts["buffer"] = self.buffer = self.make_buffer(capacity, width)
         self.parts["envs"] = self.envs = TrainingEnvs(task.env, task.seeds)
         self.parts["exploration"] = self.exploration = task.streams("exploration")
         self.parts["minibatches"] = self.minibatches = task.streams("minibatches")
+
+    def make_buffer(self, capacity: int, width: int) -> ReplayBuffer:
+        """An empty replay buffer for transitions of this width."""
+        return ReplayBuffer(len(self.task.seeds), capacity, width, self.task.device)
+
+    def remember(self, rows: Tensor, ended: np.ndarray) -> None:
+        """Store a transition of each seed, `[S, 1, width]`; `ended` `[S]`: whose episode is over with it."""
+        self.buffer.add(rows)
 
     def explore(self, features: Tensor) -> Tensor:
         """Actions to try, `[S, 1, d]` to `[S, 1, a]`, with noise from `exploration`."""
@@ -69,7 +77,8 @@ class Online(ControlAlgorithm):
             for column in (step.reward, step.terminated)
         )
         following = self.features_of(step.next_observation)
-        self.buffer.add(torch.cat([features, action, reward, following, terminated], dim=-1))
+        rows = torch.cat([features, action, reward, following, terminated], dim=-1)
+        self.remember(rows, step.terminated | step.truncated)
 
     def features_of(self, observation: np.ndarray) -> Tensor:
         """`[S, d]` to `[S, 1, dim]`."""
