@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rlbench.algos.actor_critic import ControlAlgorithm, SoftActorCritic
+from rlbench.algos.twin_delayed import TwinDelayed
 from rlbench.data.sampling import ReplayBuffer
 from rlbench.envs.training import TrainingEnvs
 from rlbench.task import ControlTask
@@ -113,3 +114,32 @@ class SoftOnline(SoftActorCritic, Online):
     def explore(self, features: Tensor) -> Tensor:
         output = self.actor(self.params["actor"], features)
         return self.policy.sample(output, self.exploration.normal(1, self.dims[1]))[0]
+
+
+class TwinDelayedOnline(TwinDelayed, Online):
+    """The twin-delayed deterministic policy gradient, explored with Gaussian noise: TD3, and what builds on it.
+
+    Args:
+        task: the problem.
+        exploration_noise: standard deviation of the noise on the actions taken.
+        batch_size, buffer_size, start_steps: see `Online.learn_by_acting`.
+        twin: see `TwinDelayed`.
+    """
+
+    def __init__(
+        self,
+        task: ControlTask,
+        *,
+        exploration_noise: float,
+        batch_size: int,
+        buffer_size: int,
+        start_steps: int,
+        **twin: Any,
+    ) -> None:
+        super().__init__(task, **twin)
+        self.exploration_noise = exploration_noise
+        self.learn_by_acting(batch_size=batch_size, buffer_size=buffer_size, start_steps=start_steps)
+
+    def explore(self, features: Tensor) -> Tensor:
+        noise = self.exploration_noise * self.exploration.normal(1, self.dims[1])
+        return (self.action(self.params["actor"], features) + noise).clamp(-1.0, 1.0)

@@ -35,8 +35,8 @@ class Hybrid(Online):
     metric_directions: ClassVar[Ways] = {"eval/target_distance": "lower"}
 
     def __init__(self, task: ControlTask, *, offline_rows: int, reward_shift: float, **online: Any) -> None:
-        super().__init__(task, **online)
         self.reward_shift = reward_shift
+        super().__init__(task, **online)
         rows = self.dataset_rows()
         self.parts["offline"] = self.offline = Minibatches(rows, offline_rows, task.streams("offline minibatches"))
         probe = rows[..., :: -(-rows.shape[-2] // PROBE_ROWS), :]
