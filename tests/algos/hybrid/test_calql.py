@@ -195,6 +195,23 @@ def test_matches_reference() -> None:
     assert all(len(plain.known) > 20 for plain in plains)
 
 
+def test_learns_online_what_the_data_lack() -> None:
+    """Data of actions to the right alone: no better than doing nothing, before each seed tries the left for itself."""
+    whole = recorded(1200)
+    data = Transitions(np.ascontiguousarray(whole.table[whole.action[:, 0] > 0]), 1, 1)
+    rates: dict[str, Any] = dict.fromkeys(("actor_learning_rate", "critic_learning_rate", "alpha_learning_rate"), 3e-3)
+    small: dict[str, Any] = {"hidden_dims": [32, 32], "batch_size": 32, "cql_weight": 0.5, "tau": 0.02, "gamma": 0.9}
+    calql = build("calql", data, (0, 1, 2), env=POINT, offline_steps=200, **small, **rates)
+    best = calql.task.evaluate(lambda state: (-2 * state).clamp(-1, 1))["eval/return"]
+    idle = calql.task.evaluate(torch.zeros_like)["eval/return"]
+    lost = []
+    for steps in (200, 600):
+        calql.train(steps)
+        lost.append((best - calql.evaluate()["eval/return"]) / (best - idle))
+    assert (lost[0] > 0.8).all(), lost
+    assert (lost[1] < 0.2).all(), lost
+
+
 def test_exact_and_independent() -> None:
     """Cut in both phases, in the middle of episodes."""
     for cut in (5, 23):
