@@ -142,7 +142,7 @@ class CalQL(Hybrid, SoftOnline, Conservative):
     def next_batch(self) -> Tensor:
         data = self.offline.next()
         if not len(self.buffer):
-            return data
+            return data.contiguous()  # laid out as below: compiled updates depend on it
         online = self.buffer.sample(self.batch_size - self.offline_rows, self.minibatches)
         ready = torch.from_numpy(self.buffer.ready() > 0).to(data.device)[:, None, None]
         return torch.where(ready, torch.cat([data[:, : self.offline_rows], online], dim=1), data)
