@@ -90,8 +90,8 @@ def test_finds_by_data_what_luck_does_not() -> None:
     rates: dict[str, Any] = {"actor_learning_rate": 1e-3, "critic_learning_rate": 1e-3}
     env = Control("corridor", f"{__name__}:Corridor-v0")
     hyq, td3 = build("hyq", data, (0, 1, 2), env=env, **small, **rates), build("td3", env, (0, 1, 2), **small, **rates)
-    hyq.train(1200)
-    td3.train(1200)
+    hyq.train(800)
+    td3.train(800)
     assert (hyq.evaluate()["eval/return"] == 1).sum() >= 2  # an actor may be stuck where tanh is flat
     assert (td3.evaluate()["eval/return"] == 0).all()
 
