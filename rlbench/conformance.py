@@ -41,6 +41,7 @@ SMALL: dict[str, Any] = {
     "rollout_every": 40,
     "imagination_length": 2,
     "start_steps": 30,
+    "offline_steps": 30,
     "bc_steps": 30,
     "warmup_steps": 30,
     "reward_steps": 30,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rlbench.algos.actor_critic import ControlAlgorithm, SoftActorCritic
+from rlbench.algos.twin_delayed import TwinDelayed
 from rlbench.data.sampling import ReplayBuffer
 from rlbench.envs.training import TrainingEnvs
 from rlbench.task import ControlTask
@@ -30,10 +31,18 @@ class Online(ControlAlgorithm):
         self.start_steps = start_steps
         self.dims = task.networks.observation_dim, task.networks.action_dim
         width, capacity = 2 * self.dims[0] + self.dims[1] + 2, min(buffer_size, task.steps)
-        self.parts["buffer"] = self.buffer = ReplayBuffer(len(task.seeds), capacity, width, task.device)
+        self.parts["buffer"] = self.buffer = self.make_buffer(capacity, width)
         self.parts["envs"] = self.envs = TrainingEnvs(task.env, task.seeds, task.record)
         self.parts["exploration"] = self.exploration = task.streams("exploration")
         self.parts["minibatches"] = self.minibatches = task.streams("minibatches")
+
+    def make_buffer(self, capacity: int, width: int) -> ReplayBuffer:
+        """An empty replay buffer for transitions of this width."""
+        return ReplayBuffer(len(self.task.seeds), capacity, width, self.task.device)
+
+    def remember(self, rows: Tensor, ended: np.ndarray) -> None:
+        """Store a transition of each seed, `[S, 1, width]`; `ended` `[S]`: whose episode is over with it."""
+        self.buffer.add(rows)
 
     def explore(self, features: Tensor) -> Tensor:
         """Actions to try, `[S, 1, d]` to `[S, 1, a]`, with noise from `exploration`."""
@@ -69,7 +78,8 @@ class Online(ControlAlgorithm):
             for column in (step.reward, step.terminated)
         )
         following = self.features_of(step.next_observation)
-        self.buffer.add(torch.cat([features, action, reward, following, terminated], dim=-1))
+        rows = torch.cat([features, action, reward, following, terminated], dim=-1)
+        self.remember(rows, step.terminated | step.truncated)
 
     def features_of(self, observation: np.ndarray) -> Tensor:
         """`[S, d]` to `[S, 1, dim]`."""
@@ -104,3 +114,32 @@ class SoftOnline(SoftActorCritic, Online):
     def explore(self, features: Tensor) -> Tensor:
         output = self.actor(self.params["actor"], features)
         return self.policy.sample(output, self.exploration.normal(1, self.dims[1]))[0]
+
+
+class TwinDelayedOnline(TwinDelayed, Online):
+    """The twin-delayed deterministic policy gradient, explored with Gaussian noise: TD3, and what builds on it.
+
+    Args:
+        task: the problem.
+        exploration_noise: standard deviation of the noise on the actions taken.
+        batch_size, buffer_size, start_steps: see `Online.learn_by_acting`.
+        twin: see `TwinDelayed`.
+    """
+
+    def __init__(
+        self,
+        task: ControlTask,
+        *,
+        exploration_noise: float,
+        batch_size: int,
+        buffer_size: int,
+        start_steps: int,
+        **twin: Any,
+    ) -> None:
+        super().__init__(task, **twin)
+        self.exploration_noise = exploration_noise
+        self.learn_by_acting(batch_size=batch_size, buffer_size=buffer_size, start_steps=start_steps)
+
+    def explore(self, features: Tensor) -> Tensor:
+        noise = self.exploration_noise * self.exploration.normal(1, self.dims[1])
+        return (self.action(self.params["actor"], features) + noise).clamp(-1.0, 1.0)

@@ -16,6 +16,8 @@ from tests.algos.helpers import Columns, descend, follow, minibatches, reference
 class PlainSAC:
     """Seed number k of an algorithm, rebuilt from its first weights, random streams and dataset."""
 
+    gamma = 0.99
+
     def __init__(self, algorithm: Any, data: Transitions | None, k: int, seed: int, batch_size: int) -> None:
         params, members = algorithm.params, algorithm.num_critics
         self.k, self.members, self.size, self.dim = k, members, batch_size, algorithm.task.networks.action_dim
@@ -51,7 +53,7 @@ class PlainSAC:
             value = torch.stack([t(pairs) for t in self.targets]).amin(0)
             if entropy:
                 value = value - self.log_alpha.exp() * log_prob
-            return batch.reward + 0.99 * (1 - batch.terminated) * value
+            return batch.reward + self.gamma * (1 - batch.terminated) * value
 
     def update_actor(self, batch: Columns) -> float:
         action, log_prob = self.sample(batch.observation)

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from rlbench.algos.offline.cql import log_sum_exp
+from rlbench.algos.conservative import log_sum_exp
 from rlbench.build import build as build_from
 from rlbench.config import compose
 from rlbench.data.sampling import Batch

@@ -145,14 +145,14 @@ def test_losses_are_the_eager_ones_where_a_model_comes_first(
 
 
 @in_each_mode
-@pytest.mark.parametrize("name", ["moorl", "rlpd", "piql", "cpl"])
+@pytest.mark.parametrize("name", ["moorl", "rlpd", "calql", "hyq", "piql", "cpl"])
 def test_losses_are_the_eager_ones_in_other_families(name: str, device: str, compiled: bool, tmp_path: Path) -> None:
     subject, words = Subject([f"algo={name}"], tmp_path), [f"hardware.device={device}"]
     with subject.built(*words) as (eager, _), subject.built(*words) as (recorded, _):
         assert isinstance(recorded, Capturable)
         recorded.capture(compiled=compiled)
         for algorithm in (eager, recorded):
-            algorithm.train(50)  # past the steps without updates
+            algorithm.train(50)  # past the steps without updates, or without interaction
         agree(eager, recorded)
 
 

@@ -22,12 +22,13 @@ from torch import Tensor
 
 from rlbench.algos.hybrid.learning import Hybrid
 from rlbench.algos.hybrid.reptile import Reptile
+from rlbench.algos.interaction import SoftOnline
 from rlbench.nets.optim import polyak
 from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegativeInt, Positive
 
 
-class MOORL(Hybrid):
+class MOORL(Hybrid, SoftOnline):
     """Meta offline-online reinforcement learning on SAC; the unit of work is one environment step.
 
     Updates come in bursts, a meta-iteration whenever `env_steps_per_iteration` steps were taken.

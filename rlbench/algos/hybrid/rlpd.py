@@ -14,13 +14,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from rlbench.algos.hybrid.learning import Mixed
+from rlbench.algos.interaction import SoftOnline
 from rlbench.data.sampling import Batch
 from rlbench.errors import UsageError
 from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegativeInt, Positive
 
 
-class RLPD(Mixed):
+class RLPD(Mixed, SoftOnline):
     """Reinforcement learning with prior data; the unit of work is one environment step (and its updates).
 
     Args:

@@ -8,11 +8,12 @@ prioritised replay and with a fixed share of the dataset as in RLPD.
 from __future__ import annotations
 
 from rlbench.algos.hybrid.learning import Mixed
+from rlbench.algos.interaction import SoftOnline
 from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegativeInt, Positive
 
 
-class SACfD(Mixed):
+class SACfD(Mixed, SoftOnline):
     """SAC on minibatches of both sources; the unit of work is one environment step (and one update).
 
     Args:

@@ -7,15 +7,12 @@ losses stand in `rlbench.algos.twin_delayed`.
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from rlbench.algos.interaction import Online
-from rlbench.algos.twin_delayed import TwinDelayed
+from rlbench.algos.interaction import TwinDelayedOnline
 from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegative, NonNegativeInt, Positive
 
 
-class TD3(TwinDelayed, Online):
+class TD3(TwinDelayedOnline):
     """TD3, online; the unit of work is one environment step (and one update).
 
     Args:
@@ -61,10 +58,8 @@ class TD3(TwinDelayed, Online):
             policy_noise=policy_noise,
             noise_clip=noise_clip,
             policy_freq=policy_freq,
+            exploration_noise=exploration_noise,
+            batch_size=batch_size,
+            buffer_size=buffer_size,
+            start_steps=start_steps,
         )
-        self.exploration_noise = exploration_noise
-        self.learn_by_acting(batch_size=batch_size, buffer_size=buffer_size, start_steps=start_steps)
-
-    def explore(self, features: Tensor) -> Tensor:
-        noise = self.exploration_noise * self.exploration.normal(1, self.dims[1])
-        return (self.action(self.params["actor"], features) + noise).clamp(-1.0, 1.0)

@@ -10,17 +10,12 @@ from rlbench.errors import UsageError
 from rlbench.rng import SeedStreams
 from tests.algos.acting import Episodes
 from tests.algos.helpers import Columns, build, descend, exact_and_independent, minibatches
+from tests.algos.hybrid.halves import halves
 from tests.algos.point import POINT, recorded
 from tests.algos.soft import PlainSAC
 
 DATA = recorded()
 SMALL: dict[str, Any] = {"hidden_dims": [32, 16], "batch_size": 16, "start_steps": 20}
-
-
-def halves(episodes: Episodes, draws: Any) -> Columns:
-    """Eight rows of the dataset, then eight of replay."""
-    pairs = zip(next(draws), episodes.minibatch(8), strict=False)
-    return Columns(*(torch.cat(pair) for pair in pairs))
 
 
 @pytest.mark.parametrize("seed", [0, 5])
