@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The runs behind this folder's tables and figure. Finished runs are skipped.
-# `run.sh PART...` does some of it: store, lost, chain, hub, gradients, seasons take a few minutes of one CPU core; long,
-# networks and weeks some two hours.
+# `run.sh PART...` does some of it: store, lost, chain, hub, gradients, seasons take a few minutes of one CPU core, weeks
+# a quarter of an hour, long and networks some two hours.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rlbench=${RLBENCH:-rlbench}
@@ -47,6 +47,7 @@ networks() { # graph and plain networks
 }
 weeks() { # learned policies on weekly sales
   run algo=fixed_quantile,transformed_newsvendor,hdpo_data_driven env=inv_one_store_seasonal
+  run algo=hdpo_data_driven env=inv_one_store_seasonal algo.learning_rate=1e-3
 }
 for part in "${@:-store lost chain hub gradients seasons}"; do
   for each in $part; do "$each"; done
