@@ -30,7 +30,7 @@ RESULTS = Path("results/speed")
 QUICK_MODEL = ["algo.dynamics.max_epochs=1"]  # how well the model is trained does not change what a step costs
 PORTIONS = ["algo.rollout_every=100", "algo.rollout_starts=5000"]  # the published ratio, in smaller portions
 LISTED = 12  # operations of a profile
-D3RLPY = "td3_bc", "iql", "cql"  # races that d3rlpy joins where it is installed
+PEERS = {"d3rlpy": ("td3_bc", "iql", "cql"), "jax": ("td3_bc", "iql")}  # which join these races where installed
 RACES: dict[str, list[str]] = {
     "td3_bc": [],
     "iql": [],
@@ -57,7 +57,7 @@ def here() -> dict[str, Any]:
 
 
 def races(names: Sequence[str], rounds: int, seconds: float) -> None:
-    """Plain loop, eager, compiled, bare matrix products and d3rlpy, in turns; a race is named after its algorithm."""
+    """Plain loop, eager, compiled, bare matrix products and peers, in turns; a race is named after its algorithm."""
     path = RESULTS / "races.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for name in names or RACES:
@@ -68,8 +68,8 @@ def races(names: Sequence[str], rounds: int, seconds: float) -> None:
             "compiled": [command("rlbench", algo, seconds, *words, "compile=on")],
             "limit": [command("limit", algo, seconds, *words)],
         }
-        if name in D3RLPY and find_spec("d3rlpy"):
-            contestants["d3rlpy"] = [[sys.executable, "-m", "benchmarks.d3rlpy_loop", algo, str(seconds)]]
+        for peer in [peer for peer, joined in PEERS.items() if name in joined and find_spec(peer)]:
+            contestants[peer] = [[sys.executable, "-m", f"benchmarks.{peer}_loop", algo, str(seconds)]]
         standings = race(contestants, rounds)
         found[name] = {"overrides": words, "standings": standings, "machine": here()}
         write(path, found)
@@ -183,17 +183,17 @@ def draw(found: dict[str, Any]) -> None:
 def table() -> None:
     """The races, as Markdown."""
     found = json.loads((RESULTS / "races.json").read_text())
-    print("| | plain /s | d3rlpy /s | eager /s | compiled /s | eager : plain | compiled : plain | share of the limit |")
-    print("|---|---|---|---|---|---|---|---|")
+    sides = ["plain", *PEERS, "eager", "compiled"]
+    rates = " | ".join(f"{side} /s" for side in sides)
+    print(f"| | {rates} | eager : plain | compiled : plain | share of the limit |")
+    print("|---" * (len(sides) + 4) + "|")
     for name in [name for name in RACES if name in found]:
         race_ = found[name]["standings"]
         ratios = " | ".join(
             f"**{race_[side]['ratio']:.2f}** ({race_[side]['ratio_low']:.2f} to {race_[side]['ratio_high']:.2f})"
             for side in ("eager", "compiled")
         )
-        rates = " | ".join(
-            f"{race_[side]['rate']:.1f}" if side in race_ else "" for side in ("plain", "d3rlpy", "eager", "compiled")
-        )
+        rates = " | ".join(f"{race_[side]['rate']:.1f}" if side in race_ else "" for side in sides)
         shares = ", ".join(f"{share(race_, side):.0%}" for side in ("eager", "compiled"))
         print(f"| {name} | {rates} | {ratios} | {shares} |")
 
