@@ -19,5 +19,6 @@ compared 32000 env=recovering_bandit_step
 compared 32000 env=recovering_bandit_patience
 $rlbench -m algo=optimal_schedule env=recovering_bandit,recovering_bandit_step,recovering_bandit_patience steps=32000 eval.every=32000 seeds=5
 
-# N = 1000, K = 200, D = 30, a fiftieth of the full length.
+# N = 1000, K = 200, D = 30: the full length, some twenty minutes, and a fiftieth of it.
+$rlbench experiment=recovering_bandit_full
 $rlbench experiment=recovering_bandit_full steps=20000 eval.every=2000
