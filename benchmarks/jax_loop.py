@@ -14,8 +14,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
-
 import jax
 import numpy as np
 import optax
@@ -176,4 +174,5 @@ def loop(name: str) -> Callable[[int], None]:
 
 
 if __name__ == "__main__":
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # JAX takes a thread for each core that it may use
     serve(loop(sys.argv[1]), float(sys.argv[2]), 0.0)

@@ -196,6 +196,12 @@ def table() -> None:
         rates = " | ".join(f"{race_[side]['rate']:.1f}" if side in race_ else "" for side in sides)
         shares = ", ".join(f"{share(race_, side):.0%}" for side in ("eager", "compiled"))
         print(f"| {name} | {rates} | {ratios} | {shares} |")
+    print()
+    for name, race_ in ((name, found[name]["standings"]) for name in RACES if name in found):
+        for peer in [peer for peer in PEERS if peer in race_]:
+            pairs = zip(race_["compiled"]["rates"], race_[peer]["rates"], strict=True)
+            low, middle, high = statistics.quantiles([mine / other for mine, other in pairs], n=4)
+            print(f"- {name}, compiled : {peer} **{middle:.2f}** ({low:.2f} to {high:.2f})")
 
 
 def write(path: Path, content: object) -> None:

@@ -92,9 +92,7 @@ def sign_of(metric: str, declared: Ways) -> int:
         UsageError: neither are.
     """
     if (better := way(metric, declared)) == "neither":
-        raise UsageError(
-            f"search.metric={metric} is neither good nor bad\nwanted is search.direction=maximize, or minimize"
-        )
+        raise UsageError(f"search.metric={metric} is neither good nor bad\nsay search.direction=maximize, or minimize")
     return 1 if better == "higher" else -1
 
 

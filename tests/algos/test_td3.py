@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from rlbench.rng import SeedStreams
-from tests.algos.acting import Episodes
-from tests.algos.helpers import build, descend, exact_and_independent, follow, reference, same
+from tests.algos.delayed import PlainTD3
+from tests.algos.helpers import build, exact_and_independent
 from tests.algos.point import POINT
 
 SMALL: dict[str, Any] = {"hidden_dims": [32, 16], "batch_size": 16, "start_steps": 20}
@@ -15,42 +14,12 @@ SMALL: dict[str, Any] = {"hidden_dims": [32, 16], "batch_size": 16, "start_steps
 
 def test_matches_reference() -> None:
     td3 = build("td3", POINT, (0, 5), exploration_noise=0.3, **SMALL)
-    params = td3.params
-    actors, target_actors = ([reference(params["actor"], k) for k in range(2)] for _ in range(2))
-    critics, targets = ([reference(params["critic"], m) for m in range(4)] for _ in range(2))
+    plains = [PlainTD3(td3, k, seed) for k, seed in enumerate((0, 5))]
     metrics = td3.train(60)
-    for k, seed in enumerate((0, 5)):
-        episodes, noise = Episodes(seed), SeedStreams((seed,), "policy noise")
-        actor, pair, pair_targets = actors[k], critics[2 * k : 2 * k + 2], targets[2 * k : 2 * k + 2]
-        actor_optimizer = torch.optim.Adam(actor.parameters(), lr=3e-4)
-        critic_optimizer = torch.optim.Adam([p for c in pair for p in c.parameters()], lr=3e-4)
-        for step in range(1, 61):
-            if step <= 20:
-                episodes.act(2 * episodes.exploration.uniform(1, 1)[0, 0] - 1)
-                continue
-            with torch.no_grad():
-                action = torch.tanh(actor(episodes.state)) + 0.3 * episodes.exploration.normal(1, 1)[0, 0]
-            episodes.act(action.clamp(-1, 1))
-            s, a, r, s2, d = episodes.minibatch(16)
-            with torch.no_grad():
-                disturbance = (0.2 * noise.normal(16, 1)[0]).clamp(-0.5, 0.5)
-                a2 = (torch.tanh(target_actors[k](s2)) + disturbance).clamp(-1, 1)
-                q2 = torch.minimum(*(t(torch.cat([s2, a2], 1)) for t in pair_targets))
-                y = r + 0.99 * (1 - d) * q2
-            errors = [((c(torch.cat([s, a], 1)) - y) ** 2).mean() for c in pair]
-            critic_loss = descend(critic_optimizer, errors[0] + errors[1])
-            if step % 2 == 0:
-                actor_loss = descend(actor_optimizer, -pair[0](torch.cat([s, torch.tanh(actor(s))], 1)).mean())
-                follow(target_actors[k], actor, 0.005)
-                for target, critic in zip(pair_targets, pair, strict=True):
-                    follow(target, critic, 0.005)
-        assert metrics["train/critic_loss"][k].item() == pytest.approx(critic_loss, rel=1e-4)
-        assert metrics["train/actor_loss"][k].item() == pytest.approx(actor_loss, rel=1e-4, abs=1e-5)
-        assert metrics["train/return"][k].item() == pytest.approx(episodes.last_return, rel=1e-5)
-        same(actor, params["actor"], k)
-        for m in range(2):
-            same(pair[m], params["critic"], 2 * k + m)
-            same(pair_targets[m], params["target_critic"], 2 * k + m)
+    for k, plain in enumerate(plains):
+        plain.train(60, lambda episodes: episodes.minibatch(16))
+        plain.check(metrics, td3.params)
+        assert metrics["train/return"][k].item() == pytest.approx(plain.episodes.last_return, rel=1e-5)
 
 
 def test_actor_waits_for_its_turn_whatever_the_chunks() -> None:

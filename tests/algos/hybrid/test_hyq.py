@@ -1,17 +1,15 @@
 """Hy-Q: against a torch.nn reference that draws half of each minibatch from either source; what it needs data for."""
 
+from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
-import pytest
-import torch
 
 from rlbench.data.transitions import Transitions
 from rlbench.envs.control import Control
-from rlbench.rng import SeedStreams
-from tests.algos.acting import Episodes
-from tests.algos.helpers import build, descend, exact_and_independent, follow, minibatches, reference, same
+from tests.algos.delayed import PlainTD3
+from tests.algos.helpers import build, exact_and_independent, minibatches
 from tests.algos.hybrid.halves import halves
 from tests.algos.point import POINT, recorded
 
@@ -21,42 +19,12 @@ SMALL: dict[str, Any] = {"hidden_dims": [32, 16], "batch_size": 16, "start_steps
 
 def test_matches_reference() -> None:
     hyq = build("hyq", DATA, (0, 5), env=POINT, exploration_noise=0.3, reward_shift=-0.5, **SMALL)
-    params = hyq.params
-    actors, target_actors = ([reference(params["actor"], k) for k in range(2)] for _ in range(2))
-    critics, targets = ([reference(params["critic"], m) for m in range(4)] for _ in range(2))
+    plains = [PlainTD3(hyq, k, seed) for k, seed in enumerate((0, 5))]
     metrics = hyq.train(60)
-    for k, seed in enumerate((0, 5)):
-        episodes, noise = Episodes(seed), SeedStreams((seed,), "policy noise")
+    for plain, seed in zip(plains, (0, 5), strict=True):
         draws = minibatches(DATA, seed, 8, purpose="offline minibatches")
-        actor, pair, pair_targets = actors[k], critics[2 * k : 2 * k + 2], targets[2 * k : 2 * k + 2]
-        actor_optimizer = torch.optim.Adam(actor.parameters(), lr=3e-4)
-        critic_optimizer = torch.optim.Adam([p for c in pair for p in c.parameters()], lr=3e-4)
-        for step in range(1, 61):
-            if step <= 20:
-                episodes.act(2 * episodes.exploration.uniform(1, 1)[0, 0] - 1)
-                continue
-            with torch.no_grad():
-                action = torch.tanh(actor(episodes.state)) + 0.3 * episodes.exploration.normal(1, 1)[0, 0]
-            episodes.act(action.clamp(-1, 1))
-            s, a, r, s2, d, _ = halves(episodes, draws)
-            with torch.no_grad():
-                disturbance = (0.2 * noise.normal(16, 1)[0]).clamp(-0.5, 0.5)
-                a2 = (torch.tanh(target_actors[k](s2)) + disturbance).clamp(-1, 1)
-                q2 = torch.minimum(*(t(torch.cat([s2, a2], 1)) for t in pair_targets))
-                y = r - 0.5 + 0.99 * (1 - d) * q2
-            errors = [((c(torch.cat([s, a], 1)) - y) ** 2).mean() for c in pair]
-            critic_loss = descend(critic_optimizer, errors[0] + errors[1])
-            if step % 2 == 0:
-                actor_loss = descend(actor_optimizer, -pair[0](torch.cat([s, torch.tanh(actor(s))], 1)).mean())
-                follow(target_actors[k], actor, 0.005)
-                for target, critic in zip(pair_targets, pair, strict=True):
-                    follow(target, critic, 0.005)
-        assert metrics["train/critic_loss"][k].item() == pytest.approx(critic_loss, rel=1e-4)
-        assert metrics["train/actor_loss"][k].item() == pytest.approx(actor_loss, rel=1e-4, abs=1e-5)
-        same(actor, params["actor"], k)
-        for m in range(2):
-            same(pair[m], params["critic"], 2 * k + m)
-            same(pair_targets[m], params["target_critic"], 2 * k + m)
+        plain.train(60, partial(halves, draws=draws), shift=-0.5)
+        plain.check(metrics, hyq.params)
 
 
 class Corridor(gymnasium.Env[np.ndarray, np.ndarray]):
