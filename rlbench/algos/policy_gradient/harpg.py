@@ -8,6 +8,7 @@ the mean Hessian between the two, times their difference, is the difference of t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -28,9 +29,13 @@ class HARPG(Momentum):
 
     Args:
         hessian_batch_size: least environment steps of the second batch, which holds whole episodes.
+        mean_over: `episodes`, of which each counts with its whole sum: the gradient of the return; or `steps`, as the
+            authors have it: both estimates are divided by the mean length of an episode, too, and steps along them
+            grow no longer as episodes do.
     """
 
     hessian_batch_size: Count
+    mean_over: Literal["episodes", "steps"]
 
     alpha_power = 1 / 2
     normalized = False
@@ -46,6 +51,12 @@ class HARPG(Momentum):
         if self.iteration[places[0]] == 0:  # nothing is old yet
             return first
         return [*first, (self.between(places), self.hessian_batch_size)]
+
+    def weights(self, places: list[int], rollouts: Rollouts) -> Tensor:
+        weight = super().weights(places, rollouts)
+        if self.mean_over == "steps":
+            weight = weight * (rollouts.episodes / rollouts.steps)[:, None, None]
+        return weight
 
     def direction(self, places: list[int], batches: list[Rollouts]) -> Tensor:
         old, theta = self.d[places], self.theta[places]

@@ -33,7 +33,9 @@ def test_a_run_is_judged_exported_and_evaluated(
     assert tables == {f"{name}-seed{seed}.csv" for name in ("best", "archive", "rewarded") for seed in (0, 1)}
     capsys.readouterr()
     assert cli.main(["eval", config.run_id(cfg)]) == 0
-    assert "eval/best_reward: " in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "eval/best_reward: " in shown
+    assert "episodes a seed" not in shown  # what was found in training is judged
 
 
 def test_the_pages_own_problem_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

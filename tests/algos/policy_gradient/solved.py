@@ -18,12 +18,16 @@ SYSTEM, SIGMA, GAMMA = System(), 0.5, 0.9
 EXACT: dict[str, Any] = {"hidden_dims": [], "gamma": GAMMA, "discount_from_start": True}
 
 
+def exact(name: str) -> dict[str, Any]:
+    return {**EXACT, "mean_over": "episodes"} if name in ("harpg", "nharpg") else EXACT
+
+
 def lqr(name: str, seeds: tuple[int, ...] = (0,), **changes: Any) -> Any:
-    return build(name, LQR, seeds, **{**EXACT, "std": SIGMA, "learn_std": False, "batch_size": 800, **changes})
+    return build(name, LQR, seeds, **{**exact(name), "std": SIGMA, "learn_std": False, "batch_size": 800, **changes})
 
 
 def chain(name: str, seeds: tuple[int, ...] = (0,), **changes: Any) -> Any:
-    return build(name, CHAIN, seeds, **{**EXACT, "batch_size": 160, **changes})
+    return build(name, CHAIN, seeds, **{**exact(name), "batch_size": 160, **changes})
 
 
 def lqr_return(k: Tensor) -> Tensor:

@@ -7,8 +7,13 @@ import torch
 from torch import Tensor
 
 from rlbench.algos.policy_gradient import harpg
+from rlbench.algos.policy_gradient.estimators import hessian_product
+from rlbench.algos.policy_gradient.rollouts import joined
+from rlbench.envs.control import Control
+from tests.algos.helpers import build
 from tests.algos.policy_gradient.solved import lqr, lqr_return
 
+CARTPOLE = Control("cartpole", "CartPole-v1")
 SHORT = {"horizon": 1, "batch_size": 1}
 
 
@@ -108,3 +113,21 @@ def test_both_batches_of_harpg_count() -> None:
     assert metrics["train/iterations"].tolist() == [2, 2]
     assert metrics["train/episodes"].tolist() == [22, 22]
     assert algorithm.spent.tolist() == [880, 880]
+
+
+def test_means_over_steps_are_those_over_episodes_by_their_mean_length() -> None:
+    """Gradient and Hessian's product, of two seeds whose episodes differ in length."""
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    for mean_over in ("episodes", "steps"):
+        algorithm = build("harpg", CARTPOLE, (0, 1), hidden_dims=[], baseline="none", mean_over=mean_over)
+        theta, both = algorithm.theta, [0, 1]
+        batch = joined(algorithm.sampler.sample(both, theta, [0, 0], 400), 0)
+        weight = algorithm.weights(both, batch)
+        product = hessian_product(algorithm.policy, theta, batch, weight, torch.ones_like(theta))
+        found[mean_over] = algorithm.gradient(both, theta, batch), product
+    lengths = batch.mask.sum(2)
+    mean = lengths.sum(1) / (lengths > 0).sum(1)
+    assert (mean > 10).all()
+    assert mean[0] != mean[1]
+    for over_steps, over_episodes in zip(found["steps"], found["episodes"], strict=True):
+        torch.testing.assert_close(over_steps, over_episodes / mean[:, None], rtol=1e-5, atol=1e-6)
