@@ -60,7 +60,8 @@ def main(argv: Sequence[str]) -> int:
         film(algorithm, task, place, given.video)
         return 0
     metrics = {name: [float(v) for v in values] for name, values in algorithm.evaluate().items()}
-    counted = {"episodes": given.episodes} if task.episodes else {}  # what is judged otherwise was not asked for them
+    played = next((values.shape[1] for values in task.episodes.values()), 0)  # some tasks play fewer, or none
+    counted = {"episodes": played} if played else {}
     rows = [
         {"seed": seed, **counted, **{name: values[place] for name, values in metrics.items()}}
         for place, seed in enumerate(task.seeds)
@@ -75,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
     if given.json:
         print(json.dumps(rows, indent=1))
         return 0
-    print(f"{given.episodes} episodes a seed in {task.env.simulator()}" if counted else task.env.simulator())
+    print(f"{played} episodes a seed in {task.env.simulator()}" if played else task.env.simulator())
     for name in metrics:
         mean, spread = mean_and_spread([row[name] for row in rows])
         digits = decimals([row[name] for row in rows])
