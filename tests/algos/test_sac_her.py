@@ -97,14 +97,15 @@ def test_minibatches_are_worth_what_the_problem_says(words: list[str]) -> None:
 
 @pytest.mark.slow
 def test_learns_to_reach_what_sac_without_hindsight_never_meets() -> None:
-    small = ["algo.hidden_dims=[64,64]", "algo.batch_size=128", "algo.start_steps=500", "seeds=2", "env.radius=0.2"]
+    """Which ends where it was told to in one area of four at most, for it goes to some corner whatever it is told."""
+    small = ["algo.hidden_dims=[64,64]", "algo.batch_size=128", "algo.start_steps=500", "seeds=2"]
     rates = [f"algo.{part}_learning_rate={rate}" for part, rate in (("actor", 1e-3), ("critic", 1e-3), ("alpha", 3e-3))]
     success = {}
     for goals in (0, 4):
         her = built(*small, *rates, "algo.gamma=0.9", "algo.tau=0.02", f"algo.hindsight_goals={goals}")
-        her.train(5000)
+        her.train(4500)
         success[goals] = her.evaluate()["eval/success"]
-    assert (success[0] == 0).all()
+    assert (success[0] <= 0.25).all(), success
     assert (success[4] >= 0.75).all(), success
 
 
