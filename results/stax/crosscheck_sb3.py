@@ -5,7 +5,8 @@ Runs where both are installed (`pip install stable-baselines3`; 2.9.2 was compar
     python results/stax/crosscheck_sb3.py replay            # what either replay draws from the same episodes
     python results/stax/crosscheck_sb3.py ppo 0 1 2         # by algorithm and seeds: both libraries' runs
 
-The same steps of the same environment, hyperparameters and judge: every line is what `algo.evaluate()` would say.
+The same steps of the same environment, the same hyperparameters and the same judge, whose metrics are printed, a JSON
+line a run.
 """
 
 import argparse
@@ -26,12 +27,15 @@ from torch import Tensor
 from rlbench import config
 from rlbench.algos.online.sac_her import HindsightReplay
 from rlbench.build import build
+from rlbench.data.sampling import Batch
 from rlbench.envs.aimed import Aimed, aimed
 from rlbench.envs.policy_search import PolicySearch
 from rlbench.envs.record import Record
 from rlbench.rng import SeedStreams
 from rlbench.task import SearchTask
 
+SIZE = 256
+"""Rows of a minibatch of the replays that are compared."""
 HIDDEN = [64, 64]
 PPO: dict[str, Any] = {"batch_size": 2048, "minibatch_size": 64, "epochs": 10, "learning_rate": 1e-3}
 SAC: dict[str, Any] = {"batch_size": 128, "gamma": 0.95, "tau": 0.02, "start_steps": 500, "log_std_min": -20.0} | {
@@ -52,7 +56,7 @@ def ours(name: str, seed: int) -> tuple[Any, Any]:
     return build(
         config.compose(
             [f"algo={name}", "env=point2d_goals_final", f"env.radius={radius}", f"seed={seed}", f"steps={steps}",
-             f"algo.hidden_dims={HIDDEN}".replace(" ", ""), "hardware=cpu", *words]
+             f"algo.hidden_dims={HIDDEN}", "hardware=cpu", *words]
         )
     )  # fmt: skip
 
@@ -126,7 +130,8 @@ class Asked(BaseFeaturesExtractor):  # type: ignore[misc]
     """
 
     def __init__(self, space: Dict) -> None:
-        super().__init__(space, features_dim=sum(space[name].shape[0] for name in ("observation", "desired_goal")))  # type: ignore[index]
+        widths: list[Any] = [space[name].shape for name in ("observation", "desired_goal")]
+        super().__init__(space, features_dim=sum(width for (width,) in widths))
 
     def forward(self, observation: dict[str, Tensor]) -> Tensor:
         return torch.cat([observation["observation"], observation["desired_goal"]], dim=1)
@@ -188,66 +193,54 @@ def compared(name: str, seed: int) -> None:
 
 def replay(episodes: int = 4, draws: int = 2000) -> None:
     """Prints what both replays draw from the same episodes: of each row, how often which later one."""
-    _, task = ours("sac_her", 0)
+    algorithm, task = ours("sac_her", 0)
     problem: PolicySearch = task.env
     env = DummyVecEnv([lambda: Goals(Aimed(problem).make(), problem)])
     env.seed(0)
-    space: Any = env.observation_space
-    their = sb3.HerReplayBuffer(1000, space, env.action_space, env, device="cpu", n_sampled_goal=4)
-    width = problem.dims()[0] + 2
-    our = HindsightReplay(1, 1000, 2 * width + 2 + 2)
-    rng, seen = np.random.default_rng(0), env.reset()
-    reached = []
-    while len(reached) < 50 * episodes:
+    width, rows = problem.dims()[0] + 2, episodes * problem.time_limit()
+    our = HindsightReplay(1, rows, 2 * width + 4)
+    their = sb3.HerReplayBuffer(rows, env.observation_space, env.action_space, env, device="cpu", n_sampled_goal=4)
+    rng, seen, place = np.random.default_rng(0), env.reset(), dict[bytes, int]()
+    for row in range(rows):
         action = rng.uniform(-1, 1, (1, 2)).astype(np.float32)
         following, reward, done, info = env.step(action)
         last = info[0].get("terminal_observation")
         after = {name: value[None] for name, value in last.items()} if last else following
         their.add(seen, after, action, reward, done, info)
-        both = (np.concatenate([each["observation"], each["desired_goal"]], 1) for each in (seen, after))
-        before, then = both
-        row = np.concatenate([before, action, reward[:, None], then, done[:, None]], 1)
-        our.append(torch.tensor(row, dtype=torch.float32)[None], done)
-        reached.append(after["achieved_goal"][0])
+        before, then = (np.concatenate([each["observation"], each["desired_goal"]], 1) for each in (seen, after))
+        columns = np.concatenate([before, action, reward[:, None], then, done[:, None]], 1)
+        our.append(torch.tensor(columns, dtype=torch.float32)[None], done)
+        place[after["achieved_goal"].tobytes()] = row
         seen = following
-    place = {each.tobytes(): number for number, each in enumerate(reached)}
-    counts, rewards = np.zeros((2, len(reached), len(reached)), dtype=np.int64), [set[str](), set[str]()]
-    stream, shares = SeedStreams((0,), "minibatches"), [0.0, 0.0]
-    algorithm, _ = ours("sac_her", 0)
-    algorithm.batch_size, algorithm.relabelled = 256, 256 * 4 // 5
+    algorithm.relabelled = SIZE * 4 // 5
+    stream = SeedStreams((0,), "minibatches")
     np.random.seed(0)  # noqa: NPY002  what stable-baselines3 draws from
+    counts = np.zeros((2, rows, rows), dtype=np.int64)
+    rewards: tuple[dict[tuple[int, int], float], ...] = ({}, {})
     for _ in range(draws):
-        theirs = their.sample(256)
-        rows = algorithm.in_hindsight(*our.pairs(256, stream))[0].numpy()
-        for library, (after, goals, reward) in enumerate((
-            (rows[:, width + 3 : width + 5], rows[:, 2:4], rows[:, width + 2]),
-            tuple(each.numpy() for each in (theirs.next_observations["observation"],
-                                            theirs.observations["desired_goal"], theirs.rewards[:, 0])),
+        batch, drawn = Batch.of_rows(algorithm.in_hindsight(*our.pairs(SIZE, stream))[0], width, 2), their.sample(SIZE)
+        for library, (reached, goal, worth) in enumerate((
+            (batch.next_observation[:, :-2], batch.observation[:, -2:], batch.reward),
+            (drawn.next_observations["achieved_goal"], drawn.observations["desired_goal"], drawn.rewards),
         )):  # fmt: skip
-            for one, goal, worth in zip(after, goals, reward, strict=True):
-                if (later := place.get(goal.tobytes())) is not None:
-                    counts[library, place[one.tobytes()], later] += 1
-                    rewards[library].add(f"{place[one.tobytes()]} {later} {worth:.5f}")
-    for library in (0, 1):
-        shares[library] = counts[library].sum() / draws / 256
-    drawn = counts.sum(0) > 0
-    ahead = [np.bincount(np.subtract(*np.nonzero(each)[::-1]), each[np.nonzero(each)], minlength=50) for each in counts]
-    print(
-        json.dumps(
-            {
-                "rows": len(reached),
-                "draws of each": draws * 256,
-                "relabelled, ours and theirs": [round(float(share), 5) for share in shares],
-                "pairs of a row and a later one": [int((each > 0).sum()) for each in counts],
-                "the same pairs": bool(((counts[0] > 0) == (counts[1] > 0)).all()),
-                "the same reward for each": rewards[0] == rewards[1],
-                "mean steps ahead": [round(float((each * np.arange(50)).sum() / each.sum()), 3) for each in ahead],
-                "p of a difference in the pairs": round(float(chi2_contingency(counts[:, drawn]).pvalue), 3),
-                "p of a difference in the steps ahead": round(float(chi2_contingency(ahead).pvalue), 3),
-            },
-            indent=1,
-        )
-    )
+            for one, other, value in zip(reached.numpy(), goal.numpy(), worth[:, 0].tolist(), strict=True):
+                if (later := place.get(other.tobytes())) is not None:  # else it is the goal that was asked for
+                    pair = place[one.tobytes()], later
+                    counts[library][pair] += 1
+                    rewards[library][pair] = round(value, 5)
+    ahead = [[int(np.trace(each, offset)) for offset in range(problem.time_limit())] for each in counts]
+    met = counts.sum(0) > 0
+    found = {
+        "rows": rows,
+        "draws": draws * SIZE,
+        "share with a goal in hindsight": [float(each.sum()) / draws / SIZE for each in counts],
+        "pairs of a row and a later one": [len(each) for each in rewards],
+        "the same pairs, with the same rewards": rewards[0] == rewards[1],
+        "steps ahead, mean": [float(np.average(range(len(each)), weights=each)) for each in ahead],
+        "p that the pairs are drawn alike": chi2_contingency(counts[:, met]).pvalue,
+        "p that the steps ahead are": chi2_contingency(ahead).pvalue,
+    }
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
