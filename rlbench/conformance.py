@@ -243,6 +243,7 @@ def check_export(subject: Subject) -> None:
             return
         from rlbench.policies import policy, torchscript
 
+        task = algorithm.task  # type: ignore[attr-defined]  # whose observations may say more than the problem's
         algorithm.train(20)
         observation = torch.randn(2, 7, task.env.dims()[0], generator=torch.Generator().manual_seed(0))
         actions = algorithm.action(algorithm.actor_params, algorithm.task.features(observation))  # type: ignore[attr-defined]

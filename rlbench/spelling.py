@@ -49,6 +49,7 @@ ALSO_CALLED: dict[str, list[str]] = {
     "hidden_dims": ["hidden_dim", "hidden_size", "hidden_sizes", "hidden_units", "hidden_layers", "hidden", "net_arch"],
     "buffer_size": ["replay_size", "replay_buffer_size", "capacity", "buffer_capacity", "memory_size"],
     "start_steps": ["learning_starts", "warmup_steps", "random_steps", "start_timesteps", "initial_steps"],
+    "hindsight_goals": ["n_sampled_goal", "replay_k", "her_k"],
     "num_critics": ["n_critics", "critics", "n_qs", "num_qs", "ensemble_size", "num_q", "n_ensemble"],
     "normalize_states": ["normalize", "normalize_observations", "normalize_obs", "obs_norm", "norm_obs"],
     "normalize_rewards": ["normalize_reward", "reward_norm", "norm_reward", "reward_scale"],

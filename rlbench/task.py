@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rlbench.artefacts import Artefacts
     from rlbench.data.segments import Segments
     from rlbench.data.transitions import Transitions
+    from rlbench.envs.aimed import Aimed
     from rlbench.envs.control import Control
     from rlbench.envs.policy_search import PolicySearch
     from rlbench.envs.solved import Solved
@@ -171,3 +172,30 @@ class SearchTask(ControlTask):
         returns = rollout(self.env, lambda seen: policy(self.features(seen)), self.seeds, 1, self.device)[0]
         self.episodes.update({"eval/policy_reward": returns})
         return {**self.record.metrics(), "eval/policy_reward": returns[:, 0]}
+
+
+@dataclass(frozen=True)
+class AimedTask(SearchTask):
+    """A problem with reward areas, of which a policy is told one to go to.
+
+    Attributes:
+        env: the problem, told of.
+    """
+
+    env: Aimed  # type: ignore[assignment]
+
+    def evaluate(self, policy: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        """What was found in all episodes of training, and of the policy itself, told to go to each area in turn: what
+        it earns, `eval/policy_reward` in the mean, and whether it ends there, `eval/success_AREA` and `eval/success`.
+        """
+        from rlbench.envs.evaluate import rollout
+
+        def act(seen: Tensor) -> Tensor:
+            return policy(self.features(seen))
+
+        played = [rollout(env, act, self.seeds, 1, self.device) for env in self.env.each_area()]
+        rewards, _, successes = (np.concatenate(each, 1) for each in zip(*played, strict=True))
+        self.episodes.update({"eval/policy_reward": rewards, "eval/success": successes})
+        told = {f"eval/success_{area}": success for area, success in enumerate(successes.T)}
+        means = {name: values.mean(1) for name, values in self.episodes.items()}
+        return {**self.record.metrics(), **means, **told}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -147,10 +148,13 @@ class ReplayBuffer:
 
     def sample(self, batch_size: int, rng: SeedStreams) -> Tensor:
         """Uniform rows with replacement, `[S, batch_size, D]`."""
+        return self.at(rng.integers(len(self), batch_size))
+
+    def at(self, places: Tensor) -> Tensor:
+        """The rows in these places of the rings, `[S, n]` to `[S, n, D]`."""
         seeds, capacity, width = self.rows.shape
-        index = rng.integers(len(self), batch_size)
-        index += (torch.arange(seeds, device=index.device) * capacity)[:, None]
-        return self.rows.view(-1, width).index_select(0, index.view(-1)).view(seeds, batch_size, width)
+        index = places + (torch.arange(seeds, device=places.device) * capacity)[:, None]
+        return self.rows.view(-1, width).index_select(0, index.view(-1)).view(*places.shape, width)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows[:, : len(self)].clone(), "added": self.added}
@@ -158,3 +162,37 @@ class ReplayBuffer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.added = state["added"]
         self.rows[:, : len(self)] = state["rows"]
+
+
+class EpisodeReplay(ReplayBuffer):
+    """Replay of transitions with a column more, the last, which is known when their episode has ended.
+
+    Args:
+        seeds, capacity, width, device: as `ReplayBuffer`'s, of transitions without that column.
+    """
+
+    def __init__(self, seeds: int, capacity: int, width: int, device: torch.device | str = "cpu") -> None:
+        super().__init__(seeds, capacity, width + 1, device)
+        self.running = np.zeros(seeds, dtype=np.int64)
+        """Rows of each seed's episode that has not ended."""
+
+    def known(self, rows: Tensor) -> Tensor:
+        """What the column holds, `[n]`, of the rows of an episode that has ended: the last n, as many as are kept."""
+        raise NotImplementedError
+
+    def append(self, rows: Tensor, ended: np.ndarray) -> None:
+        """Store transitions `[S, 1, width]`; `ended` `[S]`: whose episode is over with it, or cut."""
+        self.add(pad(rows, (0, 1)))
+        self.running += 1
+        for seed in np.flatnonzero(ended):
+            kept = min(int(self.running[seed]), len(self))
+            places = torch.arange(self.added - kept, self.added, device=self.rows.device) % self.rows.shape[1]
+            self.rows[seed, places, -1] = self.known(self.rows[seed, places])
+            self.running[seed] = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "running": self.running.tolist()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.running = np.array(state["running"], dtype=np.int64)

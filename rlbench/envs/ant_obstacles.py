@@ -20,6 +20,7 @@ from rlbench.envs.side_by_side import OneByOne
 from rlbench.types import Count
 
 LOW, HIGH = -30.0, 40.0
+MIDDLE, WIDTH = (LOW + HIGH) / 2, HIGH - LOW
 START = (-25.0, -25.0, 0.6)
 TIMESTEP, FRAME_SKIP = 0.005, 5
 THICK = 0.3
@@ -77,6 +78,12 @@ class AntObstacles(OneByOne):
     def centres(self) -> np.ndarray:
         return CENTRES
 
+    def outcome(self, observation: np.ndarray) -> np.ndarray:
+        return observation[:, :2] * WIDTH + MIDDLE
+
+    def goal_reward(self, outcome: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        return nearness(outcome, goal[:, None], RADIUS)[0]
+
     def alone(self) -> Arena:
         return Arena(self.steps)
 
@@ -96,7 +103,7 @@ class Arena(Worlds):
     def seen(self) -> np.ndarray:
         """Positions, those of the body scaled, and velocities: `[1, 29]`."""
         qpos = self.data.qpos.copy()
-        qpos[:2] = (qpos[:2] - 5) / 70
+        qpos[:2] = (qpos[:2] - MIDDLE) / WIDTH
         return np.concatenate([qpos, self.data.qvel])[None]
 
     def step(self, action: np.ndarray) -> np.ndarray:

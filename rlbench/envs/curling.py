@@ -119,5 +119,12 @@ class Curling(OneByOne):
     def centres(self) -> np.ndarray:
         return CENTRES
 
+    def outcome(self, observation: np.ndarray) -> np.ndarray:
+        return observation[:, :2]
+
+    def goal_reward(self, outcome: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        """With the smaller of the radii: an area anywhere has none of its own."""
+        return nearness(outcome, goal[:, None], RADII.min())[0]
+
     def alone(self) -> Table:
         return Table(self.steps)

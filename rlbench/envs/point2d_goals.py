@@ -26,6 +26,8 @@ AREAS = np.array(
     ]
 )
 """Lower left and upper right corners, `[A, 2, 2]`."""
+SIDE = 0.05
+"""Of an area."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,14 @@ class Point2DGoals(PolicySearch):
 
     def begin(self, count: int) -> Room:
         return Room(self, count)
+
+    def outcome(self, observation: np.ndarray) -> np.ndarray:
+        return observation
+
+    def goal_reward(self, outcome: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        if self.reward == "final":
+            return nearness(outcome, goal[:, None], self.radius)[0]
+        return np.all(np.abs(outcome - goal) <= SIDE / 2, axis=1).astype(np.float64)
 
 
 class Room(Worlds):

@@ -168,6 +168,19 @@ class PolicySearch(Stepwise):
         place = np.floor((outcome - low) / (high - low) * BINS).astype(np.int64).clip(0, BINS - 1)
         return place[:, 0] * BINS + place[:, 1]
 
+    # -- with a goal ---------------------------------------------------------------------------------------------------
+
+    def outcome(self, observation: np.ndarray) -> np.ndarray:
+        """The outcome of an episode that ends with an observation, `[B, d]` to `[B, 2]`."""
+        raise NotImplementedError
+
+    def goal_reward(self, outcome: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        """What an outcome is worth to somebody who is to come to a goal, both `[B, 2]`: `[B]`, 0 where it is missed.
+
+        That is the problem's own reward as it were if there was one area, with its centre at the goal.
+        """
+        raise NotImplementedError
+
     # -- step by step --------------------------------------------------------------------------------------------------
 
     @property

@@ -74,6 +74,12 @@ class RedundantArm(PolicySearch):
     def begin(self, count: int) -> Arms:
         return Arms(self.steps, count)
 
+    def outcome(self, observation: np.ndarray) -> np.ndarray:
+        return joints(observation * np.pi)[:, -1]
+
+    def goal_reward(self, outcome: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        return nearness(outcome, goal[:, None], RADIUS)[0]
+
 
 class Arms(Worlds):
     """Arms, from their start on; one that would do what it may not stays where it was, and its episode is over."""

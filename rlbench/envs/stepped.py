@@ -80,10 +80,16 @@ class OneEpisode(gymnasium.Env[np.ndarray, np.ndarray]):
         return self.episode.worlds.drawn()[0]
 
 
-def of_class(problem: str, settings: dict[str, Any], render_mode: str | None = None) -> OneEpisode:
-    """An episode of the problem of a class, `package.module.Class`, with these settings."""
+def built(problem: str, settings: dict[str, Any]) -> PolicySearch:
+    """The problem of a class, `package.module.Class`, with these settings."""
     module, _, name = problem.rpartition(".")
-    return OneEpisode(getattr(import_module(module), name)(**settings), render_mode)
+    made: PolicySearch = getattr(import_module(module), name)(**settings)
+    return made
+
+
+def of_class(problem: str, settings: dict[str, Any], render_mode: str | None = None) -> OneEpisode:
+    """An episode of such a problem."""
+    return OneEpisode(built(problem, settings), render_mode)
 
 
 gymnasium.register("PolicySearch-v0", entry_point="rlbench.envs.stepped:of_class")

@@ -110,7 +110,7 @@ def film(algorithm: Any, task: Task, place: int, path: Path) -> None:
         with torch.no_grad():
             return algorithm.action(algorithm.actor_params, features)[place, 0].cpu().numpy()
 
-    env, frame = renderable(task.env.make)
+    env, frame = renderable(algorithm.task.env.make)  # whose observations may say more than the problem's
     path.parent.mkdir(parents=True, exist_ok=True)
     observation, _ = env.reset(seed=start_seed(task.seeds[place], 0))
     score, done, frames = 0.0, False, 0

@@ -107,6 +107,7 @@ def main(argv: Sequence[str]) -> int:
             print(out / f"model-seed{seed}")
         return 0
     require_policy(algorithm, directory.path)
+    task = algorithm.task  # type: ignore[attr-defined]  # whose observations may say more than the problem's
     out.mkdir(parents=True, exist_ok=True)
     suffix, example = {"torchscript": ("pt", TORCHSCRIPT), "onnx": ("onnx", ONNX)}[given.format]
     files = []

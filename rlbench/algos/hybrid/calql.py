@@ -29,7 +29,7 @@ from torch import Tensor
 
 from rlbench.algos.conservative import Conservative
 from rlbench.algos.hybrid.learning import Hybrid, offline_share
-from rlbench.algos.hybrid.returns import EpisodeReplay, returns_to_go
+from rlbench.algos.hybrid.returns import ReturnReplay, returns_to_go
 from rlbench.algos.interaction import SoftOnline
 from rlbench.data.sampling import Batch, training_rows
 from rlbench.errors import UsageError
@@ -64,7 +64,7 @@ class CalQL(Hybrid, SoftOnline, Conservative):
         UsageError: without discount the return of an episode that was cut has no end.
     """
 
-    buffer: EpisodeReplay
+    buffer: ReturnReplay
 
     def __init__(
         self,
@@ -118,8 +118,8 @@ class CalQL(Hybrid, SoftOnline, Conservative):
         returns = returns_to_go(reward, ends, data.terminated[ends - 1] == 1, self.gamma)
         return training_rows(self.task, extra=self.task.tensor(returns)[:, None])
 
-    def make_buffer(self, capacity: int, width: int) -> EpisodeReplay:
-        return EpisodeReplay(
+    def make_buffer(self, capacity: int, width: int) -> ReturnReplay:
+        return ReturnReplay(
             len(self.task.seeds),
             capacity,
             width,

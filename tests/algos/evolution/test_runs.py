@@ -49,6 +49,7 @@ def test_the_pages_own_problem_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("serene", []),
         ("stax", ["algo.max_epochs=0", "algo.population=10"]),
         ("ppo", ["algo.batch_size=100"]),
+        ("sac_her", ["algo.start_steps=200", "algo.hidden_dims=[16]", "algo.batch_size=16"]),
     ]
     for algo, words in subjects:
         cfg = config.compose([f"algo={algo}", "env=corridor", *WORDS, *words], [mine])

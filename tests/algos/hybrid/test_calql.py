@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlbench.algos.hybrid.returns import EpisodeReplay, returns_to_go
+from rlbench.algos.hybrid.returns import ReturnReplay, returns_to_go
 from rlbench.data.sampling import Batch
 from rlbench.data.transitions import Transitions
 from rlbench.errors import UsageError
@@ -55,7 +55,7 @@ def test_returns_of_the_dataset() -> None:
 def test_replay_draws_rows_of_ended_episodes_with_their_returns() -> None:
     """Two seeds whose episodes end apart, one of them longer than the ring of ten rows."""
     rng = np.random.default_rng(0)
-    replay = EpisodeReplay(2, 10, 5, reward=2, reward_shift=-0.5, gamma=0.9)
+    replay = ReturnReplay(2, 10, 5, reward=2, reward_shift=-0.5, gamma=0.9)
     stream = SeedStreams((0, 1), "minibatches")
     lengths = [iter([2, 3, 1, 15, 4, 100]), iter([6, 1, 1, 2, 3, 4, 100])]
     left = [next(each) for each in lengths]
