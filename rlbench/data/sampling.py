@@ -131,6 +131,7 @@ class ReplayBuffer:
 
     def __init__(self, seeds: int, capacity: int, width: int, device: torch.device | str = "cpu") -> None:
         self.rows = torch.zeros(seeds, capacity, width, device=device)
+        self.offset = (torch.arange(seeds, device=device) * capacity)[:, None]
         self.added = 0
 
     def __len__(self) -> int:
@@ -147,9 +148,8 @@ class ReplayBuffer:
 
     def sample(self, batch_size: int, rng: SeedStreams) -> Tensor:
         """Uniform rows with replacement, `[S, batch_size, D]`."""
-        seeds, capacity, width = self.rows.shape
-        index = rng.integers(len(self), batch_size)
-        index += (torch.arange(seeds, device=index.device) * capacity)[:, None]
+        seeds, _, width = self.rows.shape
+        index = rng.integers(len(self), batch_size).add_(self.offset)
         return self.rows.view(-1, width).index_select(0, index.view(-1)).view(seeds, batch_size, width)
 
     def state_dict(self) -> dict[str, Any]:
