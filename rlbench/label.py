@@ -156,7 +156,7 @@ def regrets(
             given = action.expand(len(task.seeds), -1, -1)
             likely = oracle.policy.log_prob(oracle.actor(actor, state), given.clamp(-EDGE, EDGE)).mean((0, 2))
             often = state.repeat_interleave(SAMPLES, 1)
-            tried, _ = oracle.policy.sample(oracle.actor(actor, often), noise.normal(often.shape[1], action.shape[1]))
+            tried, _ = oracle.policy.draw(oracle.actor(actor, often), noise.normal(often.shape[1], action.shape[1]))
             value = mean_q(often, tried).view(-1, SAMPLES).mean(1)
             found.append(torch.stack([mean_q(state, given), value, likely]))
             if progress is not None:

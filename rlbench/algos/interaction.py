@@ -113,7 +113,7 @@ class SoftOnline(SoftActorCritic, Online):
 
     def explore(self, features: Tensor) -> Tensor:
         output = self.actor(self.params["actor"], features)
-        return self.policy.sample(output, self.exploration.normal(1, self.dims[1]))[0]
+        return self.policy.draw(output, self.exploration.normal(1, self.dims[1]))[0]
 
 
 class TwinDelayedOnline(TwinDelayed, Online):

@@ -132,6 +132,7 @@ class ReplayBuffer:
 
     def __init__(self, seeds: int, capacity: int, width: int, device: torch.device | str = "cpu") -> None:
         self.rows = torch.zeros(seeds, capacity, width, device=device)
+        self.offset = (torch.arange(seeds, device=device) * capacity)[:, None]
         self.added = 0
 
     def __len__(self) -> int:
@@ -152,9 +153,8 @@ class ReplayBuffer:
 
     def at(self, places: Tensor) -> Tensor:
         """The rows in these places of the rings, `[S, n]` to `[S, n, D]`."""
-        seeds, capacity, width = self.rows.shape
-        index = places + (torch.arange(seeds, device=places.device) * capacity)[:, None]
-        return self.rows.view(-1, width).index_select(0, index.view(-1)).view(*places.shape, width)
+        width = self.rows.shape[2]
+        return self.rows.view(-1, width).index_select(0, (places + self.offset).view(-1)).view(*places.shape, width)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows[:, : len(self)].clone(), "added": self.added}

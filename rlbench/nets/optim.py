@@ -96,12 +96,14 @@ class Adam:
 
     def _plain_step(self, grads: Sequence[Tensor]) -> None:
         count = self.count.double()  # 1 - 0.999 has few digits left in single precision
-        step_size = (self.rate / (1 - self.BETA1**count)).to(self.dtype)
-        correction = (1 - self.BETA2**count).sqrt().to(self.dtype)
+        # Not as powers: a compiler would put them into the loops over all numbers, but keeps what took an exponential.
+        first, second = (1 - (count * math.log(beta)).exp() for beta in (self.BETA1, self.BETA2))
+        step_size = (self.rate * second.sqrt() / first).to(self.dtype)
+        eps = (self.EPS * second.sqrt()).to(self.dtype)
         for param, grad, mean, square in zip(self.params, grads, self.mean, self.square, strict=True):
             mean.lerp_(grad, 1 - self.BETA1)
             square.mul_(self.BETA2).addcmul_(grad, grad, value=1 - self.BETA2)
-            param.sub_(step_size * mean / (square.sqrt() / correction + self.EPS))
+            param.sub_(step_size * mean / (square.sqrt() + eps))
 
     def state_dict(self) -> dict[str, Any]:
         return {

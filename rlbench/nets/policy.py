@@ -35,11 +35,14 @@ class TanhGaussian:
         """The deterministic action, tanh(mean)."""
         return torch.tanh(output.chunk(2, dim=-1)[0])
 
+    def draw(self, output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Reparametrised action and its log-std, `[..., a]` each, for standard normal noise `[..., a]`."""
+        mean, log_std = self.split(output)
+        return torch.tanh(mean + torch.exp(log_std) * noise), log_std
+
     def sample(self, output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Reparametrised action `[..., a]` and log-probability `[..., 1]` for standard normal noise `[..., a]`."""
-        mean, log_std = self.split(output)
-        u = mean + torch.exp(log_std) * noise
-        action = torch.tanh(u)
+        action, log_std = self.draw(output, noise)
         density = (-0.5 * noise.square() - log_std - LOG_SQRT_2PI).sum(-1, keepdim=True)
         return action, density - torch.log(1 - action.square() + 1e-6).sum(-1, keepdim=True)
 

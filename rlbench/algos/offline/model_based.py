@@ -154,7 +154,7 @@ class Rollouts:
         rows, kept = [], []
         for _ in range(self.length):
             output = self.algorithm.actor(actor, features)
-            action, _ = self.algorithm.policy.sample(output, self.rng.normal(size, a))
+            action, _ = self.algorithm.policy.draw(output, self.rng.normal(size, a))
             following, reward = self._step(features[..., :raw], action).split([raw, 1], dim=-1)
             ended = self.task.env.terminated(following)
             next_features = self.task.features(following)
