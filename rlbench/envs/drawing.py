@@ -1,7 +1,9 @@
-"""Drawing with NumPy, without a display: views of a plane, uint8."""
+"""Drawing without a display: views of a plane with NumPy; and what MuJoCo needs to draw."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,3 +71,19 @@ def between(corners: np.ndarray, each: int) -> np.ndarray:
     share = (np.arange(each) / each)[:, None]
     lines = corners[:, :-1, None] * (1 - share) + corners[:, 1:, None] * share
     return lines.reshape(len(corners), -1, 2)
+
+
+def draw_without_a_screen() -> None:
+    """Choose how MuJoCo draws where there is no screen: before it is imported."""
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")
+
+
+def cannot_draw(error: Exception) -> str:
+    """Why an environment cannot be drawn on this machine, and what would help."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    way = os.environ.get("MUJOCO_GL", "unset")
+    return (
+        f"this environment cannot be drawn here ({reason}; MUJOCO_GL is {way}): "
+        "set MUJOCO_GL=egl (a GPU driver or libegl1) or MUJOCO_GL=osmesa (libosmesa6)"
+    )

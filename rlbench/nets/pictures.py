@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlbench.nets.mlp import MLP, Networks, linear, orthonormal
+from rlbench.errors import UsageError
+from rlbench.nets.mlp import MLP, Networks, linear, orthogonal
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
 
@@ -49,7 +50,7 @@ class Encoder:
         for stride in STRIDES:
             sides = [(side - KERNEL) // stride + 1 for side in sides]
         if min(sides) < 1:
-            raise ValueError(f"pictures of {shape[1]} x {shape[2]}: the convolutions need {LEAST} x {LEAST} at least")
+            raise UsageError(f"pictures of {shape[1]} x {shape[2]} are too small to be convolved: env.size={LEAST}")
         self.dim = CHANNELS * math.prod(sides)
         """Width of its output."""
 
@@ -57,11 +58,8 @@ class Encoder:
         """First parameters: weights `[S, 32, into, 3, 3]`, orthogonal with gain sqrt(2); no bias."""
         params: Params = {}
         for weight, bias, into, _ in self.layers:
-            fan_in = into * KERNEL**2
-            normal = rng.normal(max(fan_in, CHANNELS), min(fan_in, CHANNELS))
-            basis = [orthonormal(matrix) for matrix in normal]
-            flat = torch.stack([each.T if fan_in >= CHANNELS else each for each in basis])
-            params[weight] = (math.sqrt(2.0) * flat).view(-1, CHANNELS, into, KERNEL, KERNEL).contiguous()
+            flat = math.sqrt(2.0) * orthogonal(rng, 1, into * KERNEL**2, CHANNELS).mT
+            params[weight] = flat.unflatten(2, (into, KERNEL, KERNEL)).contiguous()
             params[bias] = torch.zeros(len(rng), CHANNELS, device=rng.device)
         return params
 
@@ -95,7 +93,7 @@ class Seeing:
 
     def init(self, rng: SeedStreams) -> Params:
         """First parameters of trunk and MLP: those of the encoder are `Encoder.init`'s."""
-        weight = torch.stack([orthonormal(matrix) for matrix in rng.normal(self.encoder.dim, TRUNK)])
+        weight = orthogonal(rng, 1, self.encoder.dim, TRUNK)
         zeros = torch.zeros(len(rng), 1, TRUNK, device=rng.device)
         trunk = {"weight": weight.contiguous(), "bias": zeros, "norm.weight": zeros + 1, "norm.bias": zeros.clone()}
         return {**{f"trunk.{name}": value for name, value in trunk.items()}, **self.mlp.init(rng)}
@@ -126,8 +124,8 @@ class PictureNetworks(Networks):
 
     def __init__(self, frames: int, action_dim: int, frame_shape: tuple[int, int, int]) -> None:
         super().__init__(frames, action_dim)
-        channels, *sides = frame_shape
-        self.encoder = Encoder((frames * channels, sides[0], sides[1]))
+        self.frame_shape = frame_shape
+        self.encoder: Encoder = Encoder((frames * frame_shape[0], *frame_shape[1:]))
 
     def state(self, hidden_dims: Sequence[int], out_dim: int, **options: object) -> Seeing:
         return self.behind(0, hidden_dims, out_dim, options)

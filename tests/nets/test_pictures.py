@@ -4,41 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rlbench.errors import UsageError
 from rlbench.nets.optim import Params
 from rlbench.nets.pictures import LEAST, SHIFT, Encoder, PictureNetworks, shifted
 from rlbench.rng import SeedStreams
+from tests.nets.seeing import Plain
 
 SHAPE = (9, 25, 29)
 ROWS = torch.randint(0, 256, (2, 5, 9 * 25 * 29), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-
-
-def convolutions(params: Params, seed: int) -> nn.Sequential:
-    """DrQ-v2's, with the weights of one seed."""
-    layers: list[nn.Module] = []
-    for i, (into, stride) in enumerate([(9, 2), (32, 1), (32, 1), (32, 1)]):
-        layer = nn.Conv2d(into, 32, 3, stride)
-        layer.weight.data, layer.bias.data = params[f"encoder.{i}.weight"][seed], params[f"encoder.{i}.bias"][seed]  # type: ignore[union-attr]
-        layers += [layer, nn.ReLU()]
-    return nn.Sequential(*layers, nn.Flatten())
-
-
-def layer(weight: Tensor, bias: Tensor) -> nn.Linear:
-    made = nn.Linear(*weight.shape)
-    made.weight.data, made.bias.data = weight.T, bias[0]
-    return made
-
-
-def behind(params: Params, seed: int, member: int, members: int) -> tuple[nn.Sequential, nn.Sequential]:
-    """Trunk and MLP of one seed (and member), of two layers."""
-    norm = nn.LayerNorm(50)
-    norm.weight.data, norm.bias.data = params["trunk.norm.weight"][seed, 0], params["trunk.norm.bias"][seed, 0]
-    trunk = nn.Sequential(layer(params["trunk.weight"][seed], params["trunk.bias"][seed]), norm, nn.Tanh())
-    place = seed * members + member
-    first, last = (layer(params[f"{i}.weight"][place], params[f"{i}.bias"][place]) for i in range(2))
-    return trunk, nn.Sequential(first, nn.ReLU(), last)
 
 
 def drawn(like: Params, seed: int) -> Params:
@@ -60,19 +35,19 @@ def test_networks_are_those_of_torch(members: int, acts: bool) -> None:
     weights = torch.randn(out.shape)
     grads = dict(zip(leaves, torch.autograd.grad((weights * out).sum(), list(leaves.values())), strict=True))
     for seed in range(2):
-        encoder = convolutions(params, seed)
-        features = encoder(ROWS[seed].view(5, *SHAPE).float() / 255 - 0.5)
+        plain = [Plain(params, seed, SHAPE, member, members) for member in range(members)]
+        for each in plain:
+            each.encoder = plain[0].encoder
         total = torch.zeros(())
-        for member in range(members):
-            trunk, mlp = behind(params, seed, member, members)
-            x = trunk(features)
-            one = mlp(x if action is None else torch.cat([x, action[seed]], -1))
+        for member, network in enumerate(plain):
+            one = network(ROWS[seed], None if action is None else action[seed])
             torch.testing.assert_close(out[seed * members + member], one, rtol=1e-4, atol=1e-5)
             total = total + (weights[seed * members + member] * one).sum()
         total.backward()
-        torch.testing.assert_close(grads["encoder.0.weight"][seed], encoder[0].weight.grad, rtol=1e-3, atol=1e-3)
-        # What is encoded already goes in behind the encoder.
-        torch.testing.assert_close(net(params, networks.encoder(params, ROWS), action), out.detach())
+        first = plain[0].encoder[0].weight
+        torch.testing.assert_close(grads["encoder.0.weight"][seed], first.grad, rtol=1e-3, atol=1e-3)
+    # What is encoded already goes in behind the encoder.
+    torch.testing.assert_close(net(params, networks.encoder(params, ROWS), action), out.detach())
 
 
 def test_a_seed_does_not_depend_on_its_companions() -> None:
@@ -101,7 +76,7 @@ def test_first_weights_are_orthogonal() -> None:
     torch.testing.assert_close(flat.T @ flat, 2 * torch.eye(27), rtol=0, atol=1e-5)
     weight = networks.state([8], 2).init(streams)["trunk.weight"][1]
     torch.testing.assert_close(weight @ weight.T, torch.eye(32), rtol=0, atol=1e-5)
-    with pytest.raises(ValueError, match="15"):
+    with pytest.raises(UsageError, match="15 x 14 are too small"):
         Encoder((3, LEAST, LEAST - 1))
 
 
