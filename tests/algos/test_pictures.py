@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from rlbench import config
 from rlbench.build import build
 from rlbench.conformance import CHECKS, Subject
+from rlbench.data.detours import Detours
 from rlbench.data.frames import Sight
 from rlbench.data.segments import write
 from rlbench.rng import SeedStreams
@@ -171,15 +172,42 @@ def test_sac_teaches_the_encoder_with_its_critics() -> None:
 CONFORM = [
     pytest.param(algo, check, marks=[] if (algo, check) in FAST else [pytest.mark.slow], id=f"{algo}-{check}")
     for FAST in [{("cpl", "resumes"), ("cpl", "export"), ("sac", "resumes")}]
-    for algo in ("cpl", "cpl_kl", "pref_sft", "piql", "sac")
+    for algo in ("cpl", "cpl_kl", "pref_sft", "piql", "sac", "moorl_pixels")
     for check in ("resumes", "seeds", "export")
 ]
 
 
 @pytest.mark.parametrize(("algo", "check"), CONFORM)
 def test_conforms(algo: str, check: str, segments: Path, tmp_path: Path) -> None:
-    online = {"sac": ["env=pointmaze2d_sparse_pixels"]}
+    online = {"sac": ["env=pointmaze2d_sparse_pixels"], "moorl_pixels": ["dataset.rows=300"]}
     chosen = [f"algo={algo}", *online[algo]] if algo in online else words(segments, algo)
     subject = Subject(chosen, tmp_path)
     subject.overrides.append("algo.batch_size=8")
     CHECKS[check](subject)
+
+
+def test_moorl_sees_data_and_what_it_met() -> None:
+    """Rows of either source become pictures of its own frames; the encoder moves with the critics' meta-parameters."""
+    small = ["env.size=15", "algo.batch_size=8", "algo.hidden_dims=[16]", "algo.start_steps=10", "dataset.rows=300"]
+    moorl: Any = build(config.compose(["algo=moorl_pixels", *small, "steps=60", "seeds=2", "hardware=cpu"]))[0]
+    data, env = moorl.task.dataset, moorl.task.env
+    simulator = env.make()
+    plain = Detours(env.plain, rows=300, detours=0.1, noise=0.3, seed=0).load()
+    for row in (0, 1, 57, 99, 150, 299):
+        simulator.reset(seed=0)
+        simulator.unwrapped.state = plain.observation[row : row + 1].astype(np.float64)
+        newest = data.frames[int(data.observation[row, -1])].astype(int)
+        assert np.abs(newest - simulator.frame()).max() <= 1
+    assert len(data.frames) == 300 + len(data.episode_ends)
+    moorl.train(30)
+    assert moorl.offline.next()[..., :3].min() >= 0
+    assert moorl.buffer.sample(8, moorl.minibatches)[..., :3].max() < 0
+    start = {name: value.clone() for name, value in moorl.params["critic"].items()}
+    with moorl.meta.adaptation(0.25):
+        moorl.learn_rows(moorl.next_batch())
+        inner = {name: value.clone() for name, value in moorl.params["critic"].items()}
+    name = "encoder.0.weight"
+    assert (inner[name] != start[name]).any()
+    torch.testing.assert_close(moorl.params["critic"][name], start[name].lerp(inner[name], 0.25), rtol=0, atol=1e-7)
+    found = moorl.evaluate()
+    assert np.isfinite(np.array([np.asarray(found[each]) for each in ("eval/q_data", "eval/q_policy")])).all()
