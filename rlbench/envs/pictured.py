@@ -37,6 +37,9 @@ class Pictured(Control):
     frames: Count = 3
     size: Count = 64
 
+    def __post_init__(self) -> None:
+        draw_without_a_screen()
+
     @property
     def frame_shape(self) -> tuple[int, int, int]:
         """`(C, H, W)`."""
@@ -48,7 +51,6 @@ class Pictured(Control):
         return Control(**{field.name: getattr(self, field.name) for field in fields(Control)})
 
     def make(self, **kwargs: Any) -> gymnasium.Env:
-        draw_without_a_screen()
         env = super().make(**kwargs)
         module = import_module(self.id.rpartition(":")[0])
         return Pictures(env, module.drawing(env.unwrapped, self.size), self.frames, self.frame_shape)
