@@ -183,6 +183,8 @@ def test_conforms(algo: str, check: str, segments: Path, tmp_path: Path) -> None
     chosen = [f"algo={algo}", *online[algo]] if algo in online else words(segments, algo)
     subject = Subject(chosen, tmp_path)
     subject.overrides.append("algo.batch_size=8")
+    if algo == "piql":  # the authors' for images; Adam moves by as much where a gradient is mere rounding
+        subject.overrides.append("algo.learning_rate=1e-4")
     CHECKS[check](subject)
 
 
