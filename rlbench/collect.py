@@ -7,7 +7,7 @@ import math
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -19,9 +19,19 @@ from rlbench.errors import RunError, UsageError
 from rlbench.files import write_atomically
 from rlbench.tracking.rundir import RunDir
 
+if TYPE_CHECKING:
+    from rlbench.envs.pictured import Pictured
+
 
 def collect(
-    directory: RunDir, steps: int, noise: float, seed: int, to: Path, form: str, progress: Progress | None = None
+    directory: RunDir,
+    steps: int,
+    noise: float,
+    seed: int,
+    to: Path,
+    form: str,
+    progress: Progress | None = None,
+    views: Pictured | None = None,
 ) -> Transitions:
     """Record the policies of a run, one a seed in equal parts, whole episodes, and write them to a file or folder.
 
@@ -34,13 +44,16 @@ def collect(
         seed: of starts and noise.
         to: the file or folder, which must not be there yet.
         form: d4rl or minari.
+        views: how the run's environment looks: pictures are recorded beside the states.
 
     Raises:
-        UsageError: the place is taken, or the run's problem is none that takes data.
+        UsageError: the place is taken, the run's problem is none that takes data, or another than `views`; or its
+            policies act on pictures.
         RunError: the run has no policy, or the data cannot be written.
     """
     from rlbench.build import build_trained
     from rlbench.envs.control import Control
+    from rlbench.envs.pictured import Pictured
     from rlbench.policies import policy, require_policy, torchscript
 
     export.refuse_taken(to)
@@ -51,12 +64,17 @@ def collect(
         raise UsageError(
             f"env={task.env.name} of {directory.path} is learned without data: there is no use for any of it"
         )
-    asked = {
+    if isinstance(task.env, Pictured):
+        raise UsageError(f"{directory.path} acts on pictures: recorded are runs that act on states, with views=NAME")
+    if views is not None and (views.id, views.kwargs) != (task.env.id, task.env.kwargs):
+        raise UsageError(f"views={views.name} are not of env={task.env.name}, which {directory.path} acts in")
+    asked: dict[str, Any] = {
         "run": directory.path.name,
         "step": (directory.status() or {}).get("step"),
         "steps": steps,
         "noise": noise,
         "seed": seed,
+        **({} if views is None else {"views": views.name, "size": views.size}),
     }
     partial = to.with_name(f".{to.name}.partial")
     try:
@@ -69,7 +87,7 @@ def collect(
                 unfinished.replace(file)
         parts: list[tuple[Path | None, int]] = [(file, math.ceil(steps / len(files))) for file in files]
         title = f"recording {to.name}"
-        tables = recorder.record(task.env, parts, [seed], title, progress, noise=noise, keep=partial)
+        tables = recorder.record(views or task.env, parts, [seed], title, progress, noise=noise, keep=partial)
     except OSError as error:
         raise RunError(f"cannot write {partial}: {error.strerror or error}; what is recorded stays there") from error
     card: dict[str, Any] = {
@@ -81,7 +99,8 @@ def collect(
     }
     observation_dim, action_dim = task.env.dims()
     data = Transitions(np.concatenate(tables), observation_dim, action_dim, card)
-    export.write(data, task.env, to, form, progress)
+    frames = [] if views is None else recorder.frame_files(partial, parts, [seed])
+    export.write(data, task.env, to, form, progress, frames)
     shutil.rmtree(partial)
     return data
 

@@ -112,6 +112,20 @@ def label(
     return {**arrays, **labels}
 
 
+def pictures(data: Transitions, rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
+    """What segments of pictures have in place of states: the frames that are in them, and their numbers.
+
+    Args:
+        data: transitions whose observations are pictures.
+        rows: the first of each segment.
+        length: of each segment.
+    """
+    assert data.frames is not None
+    numbers = data.observation[rows[:, None] + np.arange(length)].astype(np.int64)
+    used, places = np.unique(numbers, return_inverse=True)
+    return {"obs": places.reshape(numbers.shape), "frames": np.asarray(data.frames[used])}
+
+
 def crossing(data: Transitions, rows: np.ndarray, length: int) -> int:
     """How many segments go on beyond the end of an episode."""
     return int((data.episode[rows] != data.episode[np.minimum(rows + length, len(data)) - 1]).sum())

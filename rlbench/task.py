@@ -50,6 +50,14 @@ class Features:
         return self
 
 
+class Pixels(Features):
+    """Pictures, whose data hold the numbers of their frames, as what networks of pictures know as such: uint8."""
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """Rows of numbers from 0 to 255."""
+        return observation.clamp(0, 255).to(torch.uint8)
+
+
 @dataclass(frozen=True)
 class Task:
     """The problem, the seeds and the place of computation.

@@ -126,3 +126,72 @@ def test_slips_are_answered(run: str, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=message):
             verb.main(["make", *words])
     assert taken.read_text() == "mine"
+
+
+def test_pictures_are_of_the_states_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a run that acts on states to policies that see: every frame is the drawing of its state, in the file, in the
+    transitions and in the segments; an episode's first frame stands for those before."""
+    import h5py
+
+    from rlbench import config
+    from rlbench.data.segments import PrefSegments
+
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path / "results"))
+    small = ["algo.start_steps=20", "algo.hidden_dims=[8]", "eval.episodes=1", "tracking=disabled"]
+    assert main(["algo=sac", "env=pendulum", "steps=30", *small]) == 0
+    (settings,) = (tmp_path / "results/runs/sac/pendulum-online").glob("*/config.yaml")
+    run = settings.parent
+    to, views = tmp_path / "seen.hdf5", ["env=pendulum_pixels", "env.size=15"]
+    make = ["make", f"policy={run}", "steps=400", "noise=0.3"]
+    assert verb.main([*make, "views=pendulum_pixels", "env.size=15", "--to", str(to)]) == 0
+    with pytest.raises(UsageError, match="views=pointmaze2d_sparse_pixels are not of env=pendulum"):
+        verb.main([*make, "views=pointmaze2d_sparse_pixels", "--to", str(tmp_path / "no.hdf5")])
+    with pytest.raises(UsageError, match="shows states"):
+        verb.main([*make, "views=hopper", "--to", str(tmp_path / "no.hdf5")])
+
+    env = config.instantiate(config.compose(["algo=sac", *views]).env)
+    simulator = env.make()
+
+    def drawn(states: np.ndarray) -> np.ndarray:
+        found = []
+        for cosine, sine, _ in states.reshape(-1, 3):
+            simulator.unwrapped.state = np.array([np.arctan2(sine, cosine), 0.0])
+            found.append(simulator.frame())
+        return np.array(found).reshape(*states.shape[:-1], 3, 15, 15).astype(int)
+
+    with h5py.File(to) as file:
+        frames, frame = file["frames"][()], file["frame"][()]
+        states, following = file["observations"][()], file["next_observations"][()]
+    for column, own in enumerate((states, following)):  # states are float32 there, and a shade may be rounded
+        assert np.abs(frames[frame[:, column]] - drawn(own)).max() <= 1
+    assert len(frames) == len(frame) + 2
+
+    data = FileDataset(env, str(to), "keep", "stored", "keep", clip_actions=False).load()
+    assert data.observation.shape == (len(frame), 3)
+    assert data.frames is not None
+    for row, oldest in ((0, 0), (1, 0), (3, 1), (199, 197), (200, 200), (201, 200), (203, 201)):
+        stack = [oldest, max(oldest, row - 1), row]
+        np.testing.assert_array_equal(data.observation[row], frame[stack, 0])
+        np.testing.assert_array_equal(data.next_observation[row], [*frame[stack[1:], 0], frame[row, 1]])
+
+    file_of = tmp_path / "segments.npz"
+    label = ["label", *views, f"dataset=file:{to}", f"oracle={run}", "segments=10", "length=4"]
+    assert verb.main([*label, "--to", str(file_of)]) == 0
+    segments = PrefSegments(env, str(file_of), "rank", "rl_sum", None).load()
+    plain = tmp_path / "states.npz"
+    assert verb.main(["label", "env=pendulum", *label[3:], "--to", str(plain)]) == 0
+    of_states = PrefSegments(env.plain, str(plain), "rank", "rl_sum", None).load()
+    np.testing.assert_array_equal(segments.label, of_states.label)
+    assert segments.frames is not None
+    newest = segments.frames[segments.observation[..., -1].astype(int)]
+    assert np.abs(newest - drawn(of_states.observation)).max() <= 1
+    second = segments.frames[segments.observation[:, 2:, -2].astype(int)]
+    assert np.abs(second - drawn(of_states.observation[:, 1:-1])).max() <= 1
+    for problem, path, wrong in ((env.plain, file_of, "are pictures"), (env, plain, "has no frames")):
+        with pytest.raises(UsageError, match=wrong):
+            PrefSegments(problem, str(path), "rank", "rl_sum", None).load()
+
+    learn = [*views, "tracking=disabled", "algo.hidden_dims=[8]", "eval.episodes=1"]
+    cpl = ["algo=cpl", f"dataset=pref_segments:{file_of}", "algo.batch_size=4", "algo.bc_steps=2", "steps=4"]
+    assert main([*cpl, *learn]) == 0
+    assert main(["algo=percent_bc", f"dataset=file:{to}", "steps=3", "algo.batch_size=8", *learn]) == 0

@@ -18,6 +18,8 @@ def subjects() -> Iterator[Any]:
     met: set[str] = set()
     for name, path in Choices().files["algo"].items():
         target = read(path)["_target_"]
+        if name == "moorl_pixels":  # with smaller batches, for it takes long: tests/algos/test_pictures.py
+            continue
         for base in [[each] for each in BASES] if name == "cocoa" else [[]]:
             words = [f"algo={name}", *base]
             long = target in met or " ".join(words) in LONG

@@ -138,6 +138,8 @@ def test_the_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert {name: about["runs"] for name, about in listed.items()} == {
         "cocoa_d4rl": 408,
         "cpl_metaworld": 300,
+        "cpl_metaworld_pixels": 240,
+        "cpl_pixels": 3,
         "cpl_reacher": 5,
         "dpo_hh": 1,
         "dpo_imdb": 13,

@@ -15,7 +15,8 @@ from scipy.stats import spearmanr  # type: ignore[import-untyped]
 
 from rlbench import config
 from rlbench.build import build, build_trained
-from rlbench.envs.policy_search import PIXELS, Episodes
+from rlbench.envs.drawing import PIXELS
+from rlbench.envs.policy_search import Episodes
 from rlbench.tracking.rundir import RunDir
 
 POLICIES = 500

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from rlbench.task import ControlTask
 from rlbench.types import Precision
 
 if TYPE_CHECKING:
+    from rlbench.data.frames import Ring, Sight
     from rlbench.nets.capture import CapturedUpdate
 
 
@@ -30,7 +32,13 @@ class ControlAlgorithm:
 
     A subclass puts every parameter dict into `params` (the actor's under "actor"), and everything else that changes
     while training (optimisers, minibatches, streams) into `parts`; `step` counts the units of work done.
+
+    Where observations are pictures, rows hold the numbers of their frames: `sight` makes pictures of these before an
+    update. One network learns to encode them (`sighted`); the others are given what it makes of them (`encoded`).
     """
+
+    seer: ClassVar[str] = "actor"
+    """Whose parameters hold the encoder of pictures."""
 
     def __init__(self, task: ControlTask) -> None:
         self.task = task
@@ -38,10 +46,38 @@ class ControlAlgorithm:
         self.params: dict[str, Params] = {}
         self.parts: dict[str, Stateful] = {}
         self.captured: CapturedUpdate | None = None
+        self.sight: Sight | None = None
 
     @property
     def actor_params(self) -> Params:
-        return self.params["actor"]
+        """All that the actor needs to act, the encoder of pictures with it."""
+        encoder, actor = self.task.networks.encoder, self.params["actor"]
+        return actor if encoder is None else {**actor, **encoder.own(self.params[self.seer])}
+
+    def look(self, frames: np.ndarray | None = None, ring: Ring | None = None) -> None:
+        """Where observations are pictures, make them of these frames (see `Sight`)."""
+        from rlbench.data.frames import Sight
+        from rlbench.nets.pictures import PictureNetworks
+
+        if isinstance(networks := self.task.networks, PictureNetworks):
+            sight = Sight(self.task.streams("shift"), networks.frame_shape, frames, ring)
+            self.parts["sight"] = self.sight = sight
+
+    def sighted(self, params: Params, purpose: str = "encoder") -> Params:
+        """First parameters of a network that learns to encode pictures; where there are none, as they are.
+
+        Args:
+            params: those of the network behind the encoder.
+            purpose: separates the random streams of several encoders.
+        """
+        encoder = self.task.networks.encoder
+        return params if encoder is None else {**encoder.init(self.task.streams(purpose)), **params}
+
+    @torch.no_grad()
+    def encoded(self, observation: Tensor) -> Tensor:
+        """What the encoder makes of pictures `[S, B, ...]`; any other observation as it is."""
+        encoder = self.task.networks.encoder
+        return observation if encoder is None else encoder(self.params[self.seer], observation)
 
     def action(self, params: Params, features: Tensor) -> Tensor:
         """Deterministic actions `[S, B, a]` of the actor with these parameters."""
@@ -77,7 +113,11 @@ class ControlAlgorithm:
         return self.update_rows(rows) if self.captured is None else self.captured(rows)
 
     def update_rows(self, rows: Tensor) -> dict[str, Tensor]:
-        return self.update(Batch.of_rows(rows, self.task.networks.observation_dim, self.task.networks.action_dim))
+        batch = Batch.of_rows(rows, self.task.networks.observation_dim, self.task.networks.action_dim)
+        if self.sight is not None:
+            seen = [self.sight(numbers) for numbers in (batch.observation, batch.next_observation)]
+            batch = batch._replace(observation=seen[0], next_observation=seen[1])
+        return self.update(batch)
 
     def capture(self, *, compiled: bool) -> None:
         """From here on, run updates as recorded: compiled, and on a GPU as CUDA graphs."""
@@ -157,7 +197,11 @@ class SoftActorCritic(ControlAlgorithm):
         log_std_min, log_std_max: bounds of the policy's log-std.
         critic_options: as `MLP`'s.
         precision: of the networks in training (see `MLP`); the policy acts in fp32.
+
+    The encoder of pictures learns with the critics; their targets and the actor are given what it makes of a picture.
     """
+
+    seer = "critic"
 
     def __init__(
         self,
@@ -194,7 +238,7 @@ class SoftActorCritic(ControlAlgorithm):
         )
         start = task.streams("parameters")
         self.params["actor"] = self.actor.init(start)
-        self.params["critic"] = self.critic.init(start)
+        self.params["critic"] = self.sighted(self.critic.init(start))
         self.params["target"] = clone(self.params["critic"])
         log_alpha = torch.zeros(len(task.seeds), 1, 1, device=task.device)
         if alpha is not None:
@@ -233,8 +277,9 @@ class SoftActorCritic(ControlAlgorithm):
     @torch.no_grad()
     def target(self, batch: Batch) -> Tensor:
         """y, `[S, B, 1]`."""
-        action, log_prob = self.sample(batch.next_observation)
-        value = self.target_value(self.critic(self.params["target"], batch.next_observation, action))
+        following = self.encoded(batch.next_observation)
+        action, log_prob = self.sample(following)
+        value = self.target_value(self.critic(self.params["target"], following, action))
         if self.entropy_in_target:
             value = value - self.alpha * log_prob
         return batch.reward + self.gamma * (1 - batch.terminated) * value
@@ -248,8 +293,9 @@ class SoftActorCritic(ControlAlgorithm):
 
     def actor_loss(self, params: Params, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         seeds = len(self.task.seeds)
-        action, log_prob = self.sample(batch.observation, params)
-        q = self.actor_value(self.critic(self.params["critic"], batch.observation, action))
+        observation = self.encoded(batch.observation)
+        action, log_prob = self.sample(observation, params)
+        q = self.actor_value(self.critic(self.params["critic"], observation, action))
         loss = per_seed(self.alpha * log_prob - q, seeds)
         return loss, {"train/actor_loss": loss, "train/entropy": -per_seed(log_prob, seeds)}
 

@@ -90,19 +90,25 @@ class ImplicitQ(ControlAlgorithm):
     def schedule(self) -> None:
         self.actor_optimizer.set_rate(cosine(self.actor_learning_rate, self.step - 1, self.task.steps))
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One step of value, actor, critics and targets."""
+    def update(self, batch: Batch, encoded: Batch | None = None) -> dict[str, Tensor]:
+        """One step of value, actor, critics and targets.
+
+        Args:
+            batch: what the actor learns from.
+            encoded: the same with what value and critics are given in place of pictures; None: there are none.
+        """
+        known = encoded or batch
         with torch.no_grad():
-            q = least(self.critic(self.params["target"], batch.observation, batch.action), 2)
-        grads, value_metrics = gradients(lambda p: self.value_loss(p, batch, q), self.params["value"])
+            q = least(self.critic(self.params["target"], known.observation, batch.action), 2)
+        grads, value_metrics = gradients(lambda p: self.value_loss(p, known, q), self.params["value"])
         self.value_optimizer.step(grads)
         with torch.no_grad():
-            v = self.value(self.params["value"], torch.cat([batch.observation, batch.next_observation], dim=1))
+            v = self.value(self.params["value"], torch.cat([known.observation, known.next_observation], dim=1))
             v, next_v = v.chunk(2, dim=1)
             target = batch.reward + self.gamma * (1 - batch.terminated) * next_v
         grads, actor_metrics = gradients(lambda p: self.actor_loss(p, batch, q - v), self.params["actor"])
         self.actor_optimizer.step(grads)
-        grads, critic_metrics = gradients(lambda p: self.critic_loss(p, batch, target), self.params["critic"])
+        grads, critic_metrics = gradients(lambda p: self.critic_loss(p, known, target), self.params["critic"])
         self.critic_optimizer.step(grads)
         polyak(self.params["target"], self.params["critic"], self.tau)
         return {**value_metrics, **actor_metrics, **critic_metrics}

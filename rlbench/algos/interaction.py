@@ -10,8 +10,10 @@ from torch import Tensor
 
 from rlbench.algos.actor_critic import ControlAlgorithm, SoftActorCritic
 from rlbench.algos.twin_delayed import TwinDelayed
+from rlbench.data.frames import Ring
 from rlbench.data.sampling import ReplayBuffer
 from rlbench.envs.training import TrainingEnvs
+from rlbench.nets.pictures import PictureNetworks
 from rlbench.task import ControlTask
 
 
@@ -33,8 +35,21 @@ class Online(ControlAlgorithm):
         width, capacity = 2 * self.dims[0] + self.dims[1] + 2, min(buffer_size, task.steps)
         self.parts["buffer"] = self.buffer = self.make_buffer(capacity, width)
         self.parts["envs"] = self.envs = TrainingEnvs(task.env, task.seeds, task.record)
+        if isinstance(networks := task.networks, PictureNetworks):
+            frames = Ring(len(task.seeds), capacity, networks.frame_shape, self.dims[0], task.device)
+            self.parts["frames"] = self.frames = frames
+            self.look(self.data_frames(), frames)
+            for seed, picture in enumerate(self.envs.observation):
+                frames.begin(seed, picture)
         self.parts["exploration"] = self.exploration = task.streams("exploration")
         self.parts["minibatches"] = self.minibatches = task.streams("minibatches")
+
+    frames: Ring | None = None
+    """What was seen, where observations are pictures."""
+
+    def data_frames(self) -> np.ndarray | None:
+        """Frames of a data set that is learned from as well."""
+        return None
 
     def make_buffer(self, capacity: int, width: int) -> ReplayBuffer:
         """An empty replay buffer for transitions of this width."""
@@ -77,9 +92,15 @@ class Online(ControlAlgorithm):
             torch.from_numpy(column.astype(np.float32)).to(self.task.device)[:, None, None]
             for column in (step.reward, step.terminated)
         )
-        following = self.features_of(step.next_observation)
-        rows = torch.cat([features, action, reward, following, terminated], dim=-1)
-        self.remember(rows, step.terminated | step.truncated)
+        ended = step.terminated | step.truncated
+        if self.frames is None:
+            seen, following = features, self.features_of(step.next_observation)
+        else:
+            seen, following = self.frames.follow(step.next_observation)
+            for seed in np.flatnonzero(ended):
+                self.frames.begin(seed, self.envs.observation[seed])
+        rows = torch.cat([seen, action, reward, following, terminated], dim=-1)
+        self.remember(rows, ended)
 
     def features_of(self, observation: np.ndarray) -> Tensor:
         """`[S, d]` to `[S, 1, dim]`."""
@@ -112,7 +133,7 @@ class SoftOnline(SoftActorCritic, Online):
         self.learn_by_acting(batch_size=batch_size, buffer_size=buffer_size, start_steps=start_steps)
 
     def explore(self, features: Tensor) -> Tensor:
-        output = self.actor(self.params["actor"], features)
+        output = self.actor(self.actor_params, features)
         return self.policy.draw(output, self.exploration.normal(1, self.dims[1]))[0]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlbench.data.transitions import Transitions
+from rlbench.envs.pictured import Pictured
 from rlbench.types import Count, Fraction, NonNegative
 
 if TYPE_CHECKING:
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
 WAYPOINTS = np.array([[-0.25, 0.8], [0.25, 0.8], [0.9, 0.0]])
 """Where a detour leads, one after the other; it heads for the next when it is within a step."""
 NEAR = 0.1
+AT_ONCE = 64
+"""States that are drawn at once."""
 
 
 class Detours:
     """Whole episodes of both kinds.
 
     Args:
-        env: `pointmaze2d_sparse`.
+        env: `pointmaze2d_sparse`, or its pictures.
         rows: transitions.
         detours: share of them that detours make.
         noise: standard deviation of the Gaussian noise on a detour's actions.
@@ -31,6 +34,7 @@ class Detours:
     """
 
     def __init__(self, env: Control, *, rows: Count, detours: Fraction, noise: NonNegative, seed: int) -> None:
+        self.env = env
         self.rows, self.detours, self.noise, self.seed = rows, detours, noise, seed
 
     def identity(self) -> dict[str, Any]:
@@ -50,7 +54,8 @@ class Detours:
             ]
         )
         card = {"id": "detours", "source": "computed", **self.identity()}
-        return Transitions(table, 2, 2, card)
+        states = Transitions(table, 2, 2, card)
+        return seen(states, self.env, progress) if isinstance(self.env, Pictured) else states
 
     def heading(self, rng: np.random.Generator, state: np.ndarray, goal: np.ndarray) -> np.ndarray:
         """Actions towards goals, `[N, 2]`, as far as one step reaches, with noise."""
@@ -59,6 +64,26 @@ class Detours:
         way = (goal - state) / STEP
         way /= np.maximum(np.abs(way).max(1, keepdims=True), 1.0)
         return np.clip(way + self.noise * rng.standard_normal(state.shape), -1.0, 1.0)
+
+
+def seen(states: Transitions, env: Pictured, progress: Progress | None) -> Transitions:
+    """The same transitions of pictures: of each episode one frame more than it has rows."""
+    from rlbench.data.frames import numbers
+    from rlbench.envs.point_maze import drawn
+
+    after = states.episode_ends - 1
+    shown = np.insert(states.observation, states.episode_ends, states.next_observation[after], axis=0)
+    frames = np.empty((len(shown), *env.frame_shape), dtype=np.uint8)
+    for block in range(0, len(shown), AT_ONCE):
+        frames[block : block + AT_ONCE] = drawn(shown[block : block + AT_ONCE], env.size).transpose(0, 3, 1, 2)
+        if progress is not None:
+            progress("drawing detours", min(block + AT_ONCE, len(shown)), len(shown))
+    frame = np.arange(len(states)) + states.episode
+    first = states.episode_starts[states.episode] + states.episode
+    columns = [numbers(each, first, env.frames) for each in (frame, frame + 1)]
+    return Transitions.of_columns(
+        columns[0], states.action, states.reward, columns[1], states.terminated, states.truncated, states.card, frames
+    )
 
 
 def episodes(rng: np.random.Generator, rows: int, act: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +23,8 @@ from rlbench.data.transitions import Transitions
 from rlbench.errors import RunError, UsageError
 
 if TYPE_CHECKING:
+    import h5py
+
     from rlbench.envs.control import Control
 
 FORMATS = ("d4rl", "minari")
@@ -49,7 +51,9 @@ def refuse_taken(to: Path) -> None:
         raise UsageError(f"{to}: it exists\nname another place with --to, or remove it")
 
 
-def write(data: Transitions, env: Control, to: Path, form: str, progress: Progress | None = None) -> None:
+def write(
+    data: Transitions, env: Control, to: Path, form: str, progress: Progress | None = None, frames: Sequence[Path] = ()
+) -> None:
     """Write data, and read them back.
 
     Args:
@@ -57,16 +61,21 @@ def write(data: Transitions, env: Control, to: Path, form: str, progress: Progre
         env: the data's environment.
         to: the file or folder, which must not be there yet.
         form: d4rl or minari.
+        frames: files with pictures of the data, which go beside it (see `to_d4rl`).
 
     Raises:
         UsageError: the place is taken, or the form cannot hold the data.
         RunError: it cannot be written, or what was written reads otherwise.
     """
     refuse_taken(to)
+    if data.frames is not None:
+        raise UsageError("pictures are not exported: the file that they were read from holds the states too")
+    if frames and form != "d4rl":
+        raise UsageError(f"--to {to}: pictures go into D4RL's form, FILE.hdf5")
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         if form == "d4rl":
-            to_d4rl(data, to)
+            to_d4rl(data, to, frames)
         else:
             to_minari(data, to, env, progress)
     except OSError as error:
@@ -76,9 +85,15 @@ def write(data: Transitions, env: Control, to: Path, form: str, progress: Progre
         raise RunError(f"{to} was written, and reads otherwise: do not rely on it")
 
 
-def to_d4rl(data: Transitions, path: Path) -> None:
+def to_d4rl(data: Transitions, path: Path, frames: Sequence[Path] = ()) -> None:
     """One HDF5 file in D4RL's layout, and in it what is known of the data; a last episode that is not finished has no
     flag.
+
+    Args:
+        data: what to write.
+        path: the file.
+        frames: npy files, uint8 `[m, C, H, W]`, which together hold what was seen: of each episode one frame more than
+            it has rows.
 
     Raises:
         OSError: it cannot be written.
@@ -99,9 +114,26 @@ def to_d4rl(data: Transitions, path: Path) -> None:
             file[layout.CARD] = json.dumps(data.card)
             for name, column in columns.items():
                 file.create_dataset(name, data=column, compression="gzip", chunks=True)
+            if frames:
+                own = np.arange(len(data)) + data.episode
+                file["frame"] = np.stack([own, own + 1], 1)
+                add_frames(file, frames)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def add_frames(file: h5py.File, paths: Sequence[Path]) -> None:
+    """Put frames into a file, one npy file after another: all together may be more than memory holds."""
+    parts = [np.load(path, mmap_mode="r") for path in paths]
+    shape = parts[0].shape[1:]
+    stored = file.create_dataset(
+        "frames", (sum(map(len, parts)), *shape), np.uint8, compression="gzip", compression_opts=1, chunks=(1, *shape)
+    )
+    first = 0
+    for part in parts:
+        stored[first : first + len(part)] = part
+        first += len(part)
 
 
 def to_minari(data: Transitions, path: Path, env: Control, progress: Progress | None = None) -> None:

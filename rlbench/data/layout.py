@@ -1,6 +1,9 @@
 """D4RL's layout, arrays with one row a step, and how its readers make transitions of it.
 
 Nothing in a file is run: only arrays of numbers that the file itself holds are read.
+
+Beside D4RL's arrays a file may hold pictures: `frames` [M, C, H, W], uint8, each frame once, and `frame` [N, 2], the
+numbers of the frames that show each row's observation and its next one.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 READER = 1
 """Raised when the same arrays would be read into another table."""
 FLAGS = ("terminals", "timeouts")
+PICTURES = ("frames", "frame")
 NEEDED = ("observations", "actions", "rewards", "terminals")
 CARD = "metadata/card"
 """Where rlbench's own files tell, as JSON, what is known of the data."""
@@ -89,7 +93,7 @@ class Reader:
 
         try:
             with h5py.File(path, "r") as file:
-                names = (*NEEDED, "timeouts", "next_observations")
+                names = (*NEEDED, "timeouts", "next_observations", *(PICTURES if self.pictured else ()))
                 found = {name: numbers(file, name) for name in names}
         except OSError as error:
             raise self.bad("it cannot be read as HDF5 (cut short while copied, or another format?)") from error
@@ -119,12 +123,50 @@ class Reader:
             UsageError: they are not what they should be.
         """
         refuse_other_task(self.name, card.get("env"), self.env)
+        frames = self.numbered(arrays) if self.pictured else None
         self.check(arrays)
         columns, notes = self.columns(arrays)
         if not len(columns["observation"]):
             unfinished = " (dataset.tail=keep keeps an unfinished episode)" if self.options.tail == "drop" else ""
             raise self.bad(f"it holds no complete transition{unfinished}")
-        return Transitions.of_columns(**columns, card={**card, "about": "; ".join([card["about"], *notes])})
+        about = "; ".join([card["about"], *notes])
+        return Transitions.of_columns(**columns, card={**card, "about": about}, frames=frames)
+
+    @property
+    def pictured(self) -> bool:
+        """Whether pictures are wanted."""
+        from rlbench.envs.pictured import Pictured
+
+        return isinstance(self.env, Pictured)
+
+    def numbered(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
+        """Replace observations by the numbers of their frames; returns the frames.
+
+        Raises:
+            UsageError: they are not there, or not of this environment.
+        """
+        from rlbench.data.frames import MOST, numbers
+
+        shape = self.env.frame_shape  # type: ignore[attr-defined]
+        frames, frame = (arrays.pop(name, None) for name in PICTURES)
+        if frames is None or frame is None:
+            raise self.bad("it has no frames and frame: `rlbench data make ... views=NAME` records pictures")
+        if frames.dtype != np.uint8 or frames.shape[1:] != shape:
+            raise self.bad(
+                f"frames are {frames.dtype} {list(frames.shape[1:])}, those of env={self.env.name} "
+                f"uint8 {list(shape)}: env.size= says how large they are"
+            )
+        flags = [arrays[name] != 0 for name in FLAGS if name in arrays]
+        if len(flags) < 2 or any(flag.shape != (len(frame),) for flag in flags) or frame.shape[1:] != (2,):
+            raise self.bad("pictures need terminals and timeouts, one a row, and frame [N, 2]")
+        if len(frames) > MOST or not len(frame) or frame.min() < 0 or frame.max() >= len(frames):
+            raise self.bad(f"frame is to be numbers of its {len(frames)} frames, of which there may be {MOST}")
+        begins = np.append(True, (flags[0] | flags[1])[:-1])
+        first = frame[np.maximum.accumulate(np.where(begins, np.arange(len(frame)), 0)), 0]
+        count = self.env.row_dims()[0]
+        for name, own in (("observations", frame[:, 0]), ("next_observations", frame[:, 1])):
+            arrays[name] = numbers(own.astype(np.int64), first.astype(np.int64), count).astype(np.float32)
+        return frames
 
     def bad(self, what: str) -> UsageError:
         return UsageError(f"{self.name}: {what}")
@@ -157,7 +199,7 @@ class Reader:
 
     def check_env(self, observation_dim: int, action: np.ndarray) -> None:
         """Hold widths and bounds against the environment; actions are clipped in place if so wanted."""
-        dims = self.env.dims()
+        dims = self.env.row_dims()
         if (observation_dim, action.shape[1]) != dims:
             raise self.bad(
                 f"observations and actions are {observation_dim} and {action.shape[1]} wide, those of "
@@ -249,6 +291,8 @@ def own(file: h5py.File, name: str) -> h5py.Dataset | None:
 
 def standard(name: str, array: np.ndarray) -> np.ndarray:
     """`[N, 1]` where one number a row is meant becomes `[N]`; all but flags become float32."""
+    if name in PICTURES:
+        return array
     if name in ("rewards", *FLAGS) and array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     with np.errstate(over="ignore"):  # an overflow is an infinity, which is refused later

@@ -20,6 +20,7 @@ import numpy as np
 from rlbench.data.behaviour import Policy, TanhGaussianPolicy, UniformPolicy, read_arrays
 from rlbench.data.store import Progress
 from rlbench.data.transitions import Transitions
+from rlbench.envs.pictured import Pictures
 from rlbench.errors import RunError
 from rlbench.tracking.meta import cores
 
@@ -53,7 +54,8 @@ def record(
         entropy: seeds the recording.
         title: what to call the work in progress reports.
         noise: see `ExportedPolicy`.
-        keep: a folder where finished shards wait for the others, to be found there after an interruption.
+        keep: a folder where finished shards wait for the others, to be found there after an interruption; frames of
+            pictures stay there (`frame_files`).
 
     Returns:
         A table a part, float32 `[n, 2 d + a + 3]` (see `Transitions`), n at least the rows wanted.
@@ -118,21 +120,42 @@ def record_shard(
     env: Control, path: Path | None, rows: int, entropy: list[int], noise: float = 0.0, keep: Path | None = None
 ) -> np.ndarray:
     """At least `rows` rows of one policy: episodes until there are enough, unless they are kept already."""
-    kept = keep and keep / f"shard-{'-'.join(map(str, entropy))}.npy"
+    kept = keep and shard_file(keep, entropy)
     if kept and kept.exists():
         return np.load(kept)
-    tables, count = [], 0
+    tables, frames, count = [], [], 0
     for episode in episodes(env, path, entropy, noise=noise):
         tables.append(episode.table)
         count += len(episode)
+        if episode.frames is not None:
+            frames.append(episode.frames)
         if count >= rows:
             break
     table = np.concatenate(tables)
     if kept:
+        if frames:
+            np.save(frames_beside(kept), np.concatenate(frames))
         unfinished = kept.with_suffix(".tmp.npy")
         np.save(unfinished, table)
         unfinished.replace(kept)
     return table
+
+
+def shard_file(keep: Path, entropy: list[int]) -> Path:
+    """Where a shard waits."""
+    return keep / f"shard-{'-'.join(map(str, entropy))}.npy"
+
+
+def frames_beside(shard: Path) -> Path:
+    """Where the frames of a shard are: of each episode one more than it has rows."""
+    return shard.with_suffix(".frames.npy")
+
+
+def frame_files(keep: Path, parts: list[tuple[Path | None, int]], entropy: list[int]) -> list[Path]:
+    """The files with the frames of a recording, in the order of its rows; arguments as `record`'s."""
+    counts = [math.ceil(rows / SHARD_ROWS) for _, rows in parts]
+    shards = [(i, k) for i, count in enumerate(counts) for k in range(count)]
+    return [frames_beside(shard_file(keep, [*entropy, i, k])) for i, k in shards]
 
 
 def measure(
@@ -196,18 +219,29 @@ class ExportedPolicy:
 
 
 def play(simulator: gymnasium.Env, policy: Policy, rng: np.random.Generator) -> Transitions:
-    """One episode."""
+    """One episode. Of one with pictures, states are recorded and acted on, and its frames, one after another."""
+    views = simulator if isinstance(simulator, Pictures) else None
+
+    def state(observation: np.ndarray) -> np.ndarray:
+        return np.asarray(observation if views is None else views.state, dtype=np.float32).reshape(-1)
+
     first, _ = simulator.reset()
-    observations = [np.asarray(first, dtype=np.float32).reshape(-1)]
+    observations = [state(first)]
+    frames = [views.recent[-1]] if views else []
     actions, rewards = [], []
     terminated = truncated = False
     while not (terminated or truncated):
         action = policy(observations[-1], rng)
         observation, reward, terminated, truncated, _ = simulator.step(action)
-        observations.append(np.asarray(observation, dtype=np.float32).reshape(-1))
+        observations.append(state(observation))
+        if views:
+            frames.append(views.recent[-1])
         actions.append(action)
         rewards.append(reward)
     ends = np.zeros((2, len(rewards)), dtype=bool)
     ends[:, -1] = terminated, truncated and not terminated
     states = np.array(observations)
-    return Transitions.of_columns(states[:-1], np.array(actions), np.array(rewards), states[1:], ends[0], ends[1])
+    return Transitions.of_columns(
+        states[:-1], np.array(actions), np.array(rewards), states[1:], ends[0], ends[1],
+        frames=np.array(frames) if views else None,
+    )  # fmt: skip

@@ -13,6 +13,7 @@ from torch import Tensor
 from rlbench.files import write_atomically
 from rlbench.paths import cache_root
 
+SUFFIXES = {torch.float32: "f32", torch.uint8: "u8"}
 LARGE = 1 << 25  # bytes below which a table is not worth a file
 UNUSED = 7 * 86400.0  # seconds after which a file that nobody opens makes room for others
 
@@ -25,13 +26,13 @@ def resident(rows: Tensor) -> Tensor:
     they are.
 
     Args:
-        rows: `[N, D]`, float32. What is written into the result stays with the process.
+        rows: `[N, D]`, float32 or uint8. What is written into the result stays with the process.
     """
     if rows.device.type != "cpu" or rows.nbytes < LARGE:
         return rows
     rows = rows.contiguous()
     content = rows.numpy().data.cast("B")
-    path = cache_root() / "rows" / f"{hashlib.blake2b(content, digest_size=16).hexdigest()}.f32"
+    path = cache_root() / "rows" / f"{hashlib.blake2b(content, digest_size=16).hexdigest()}.{SUFFIXES[rows.dtype]}"
     try:
         if (found := mapped(path, rows)) is not None:
             path.touch()
@@ -50,11 +51,12 @@ def mapped(path: Path, rows: Tensor) -> Tensor | None:
     if not path.exists() or path.stat().st_size != rows.nbytes:
         return None
     found = torch.from_file(str(path), shared=False, size=math.prod(rows.shape), dtype=rows.dtype).view(rows.shape)
-    return found if torch.equal(found.view(torch.int32), rows.view(torch.int32)) else None
+    bits = torch.int32 if rows.dtype == torch.float32 else rows.dtype
+    return found if torch.equal(found.view(bits), rows.view(bits)) else None
 
 
 def forget(folder: Path) -> None:
     """Remove what nobody has opened for long; who still maps it keeps it."""
-    for path in folder.glob("*.f32"):
+    for path in (found for suffix in SUFFIXES.values() for found in folder.glob(f"*.{suffix}")):
         if time.time() - path.stat().st_mtime > UNUSED:
             path.unlink(missing_ok=True)

@@ -9,6 +9,9 @@ A file of segments is an npz archive, float32 but for the card:
     NAME     [N / 2]    a label: comparisons of segments i and i + N / 2, 0: the first is preferred, 1: the second, 0.5:
                         neither, anything between: the probability that it is the second
     card     a text     what is known of them, JSON
+
+Segments of pictures have, uint8, `frames` [M, C, H, W], each frame once, and obs [N, T, k] holds the numbers of the k
+frames of every picture, the newest last.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from rlbench.data.checksum import checksum
 from rlbench.data.npz import BROKEN
 from rlbench.data.provenance import refuse_other_task, told
 from rlbench.envs.control import Control
+from rlbench.envs.pictured import Pictured
 from rlbench.envs.problem import Problem
 from rlbench.errors import RunError, UsageError
 from rlbench.types import Count
@@ -50,6 +54,7 @@ class Segments:
             a batch with each other (`score`).
         fingerprint: a hash of the content.
         card: where they come from.
+        frames: what the observations are numbers of, uint8 `[M, C, H, W]`; None: they are states.
     """
 
     observation: np.ndarray
@@ -58,6 +63,7 @@ class Segments:
     mode: Literal["comparison", "rank", "score"]
     fingerprint: str
     card: dict[str, Any]
+    frames: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.action)
@@ -133,7 +139,7 @@ class PrefSegments:
             "label": self.label,
         }
         observation, action = arrays["obs"][kept], arrays["action"][kept]
-        return Segments(observation, action, label[:count], self.mode, self.sha256(), card)
+        return Segments(observation, action, label[:count], self.mode, self.sha256(), card, frames=arrays.get("frames"))
 
     def read(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]:
         """The arrays that every file has, the labels, and the card."""
@@ -151,8 +157,10 @@ class PrefSegments:
             raise self.bad(f"it has no {', '.join(missing)}; arrays: {', '.join(found) or 'none'}")
         if wrong := [name for name, array in found.items() if array.dtype.kind not in "fiub"]:
             raise self.bad(f"{wrong[0]} is not an array of numbers")
+        frames = {"frames": found.pop("frames")} if "frames" in found else {}
         numbers = {name: array.astype(np.float32) for name, array in found.items()}
-        return numbers, {name: array for name, array in numbers.items() if name not in ARRAYS}, card
+        labels = {name: array for name, array in numbers.items() if name not in ARRAYS}
+        return {**{name: numbers[name] for name in ARRAYS}, **frames}, labels, card
 
     def check(self, arrays: dict[str, np.ndarray]) -> None:
         """Refuse arrays that are not of the same segments, not finite, or not this environment's."""
@@ -165,14 +173,35 @@ class PrefSegments:
             if not np.isfinite(array).all():
                 segment = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))[0])
                 raise self.bad(f"{name} holds a NaN or an infinity (first in segment {segment})")
+        self.check_frames(arrays)
         widths = arrays["obs"].shape[2], arrays["action"].shape[2]
-        if self.env.installed and widths != (dims := self.env.dims()):
+        if self.env.installed and widths != (dims := self.env.row_dims()):
             raise self.bad(
                 f"observations and actions are {widths[0]} and {widths[1]} wide, those of env={self.env.name} "
                 f"{dims[0]} and {dims[1]}: choose the env= that they come from"
             )
         if (largest := float(np.abs(arrays["action"]).max())) > 1 + BEYOND:
             raise self.bad(f"actions reach {largest:.3g}, and policies act in [-1, 1]: scale them")
+
+    def check_frames(self, arrays: dict[str, np.ndarray]) -> None:
+        """Refuse pictures where states are wanted, states where pictures are, and numbers that are of no frame."""
+        from rlbench.data.frames import MOST
+
+        frames, wanted = arrays.get("frames"), isinstance(self.env, Pictured)
+        if frames is None and wanted:
+            raise self.bad("it has no frames: `rlbench data make ... views=NAME` records them, `data label` keeps them")
+        if frames is None:
+            return
+        if not isinstance(self.env, Pictured):
+            raise self.bad("its observations are pictures: choose the env= that they come from, env=NAME_pixels")
+        if frames.dtype != np.uint8 or frames.shape[1:] != self.env.frame_shape:
+            raise self.bad(
+                f"frames are {frames.dtype} {list(frames.shape[1:])}, those of env={self.env.name} "
+                f"uint8 {list(self.env.frame_shape)}: env.size= says how large they are"
+            )
+        numbers = arrays["obs"]
+        if len(frames) > MOST or numbers.min() < 0 or numbers.max() >= len(frames) or (numbers % 1).any():
+            raise self.bad(f"obs are to be numbers of its {len(frames)} frames, of which there may be {MOST}")
 
     def of_mode(self, labels: dict[str, np.ndarray], segments: int) -> np.ndarray:
         """The label that was asked for, as its mode wants it."""
@@ -211,7 +240,7 @@ def write(path: Path, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> No
     unfinished = path.with_name(f".{path.name}.tmp.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        floats = {name: array.astype(np.float32) for name, array in arrays.items()}
+        floats = {name: array if name == "frames" else array.astype(np.float32) for name, array in arrays.items()}
         np.savez_compressed(unfinished, card=np.array(json.dumps(card)), **floats)  # type: ignore[arg-type]
         unfinished.replace(path)
     except OSError as error:

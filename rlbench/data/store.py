@@ -1,6 +1,7 @@
 """The store of datasets: one folder each, written once, memory-mapped ever after.
 
-`<cache>/data/<name>/transitions.npy` is the table, `card.json` what is known of it. A folder appears complete or not
+`<cache>/data/<name>/transitions.npy` is the table, `frames.npy` the frames that it holds numbers of, where there are
+such, `card.json` what is known of it. A folder appears complete or not
 at all; while one process makes it, others that want it wait.
 """
 
@@ -23,6 +24,9 @@ from rlbench.errors import RunError
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
+
+FILES = {"transitions.npy": "bytes", "frames.npy": "frames_bytes"}
+"""The arrays of a data set, and what its card calls their sizes; the second is there for pictures alone."""
 
 log = logging.getLogger(__name__)
 
@@ -91,10 +95,13 @@ def write(folder: Path, data: Transitions) -> None:
             **data.statistics(),
             "fingerprint": data.hash(),
         }
-        with (partial / "transitions.npy").open("wb") as file:
-            np.save(file, data.table, allow_pickle=False)
-            card["bytes"] = file.tell()
-            _flush(file)
+        for (name, size), array in zip(FILES.items(), (data.table, data.frames), strict=True):
+            if array is None:
+                continue
+            with (partial / name).open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+                card[size] = file.tell()
+                _flush(file)
         with (partial / "card.json").open("w") as file:
             json.dump(card, file, indent=2)
             _flush(file)
@@ -115,14 +122,23 @@ def read(folder: Path) -> Transitions:
         DamagedError: files are missing, unreadable or of the wrong size.
     """
     card = read_card(folder)
-    path = folder / "transitions.npy"
+    arrays: list[np.ndarray | None] = []
+    for name, size in FILES.items():
+        path = folder / name
+        try:
+            if size == "frames_bytes" and size not in card:
+                arrays.append(None)
+                continue
+            if path.stat().st_size != card[size]:
+                raise DamagedError(f"{name} has {path.stat().st_size} bytes of {card[size]}")
+            arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DamagedError(f"{name}: {error}") from error
+    table, frames = arrays
     try:
-        if path.stat().st_size != card["bytes"]:
-            raise DamagedError(f"{path.name} has {path.stat().st_size} bytes of {card['bytes']}")
-        table = np.load(path, mmap_mode="r", allow_pickle=False)
-        return Transitions(table, card["observation_dim"], card["action_dim"], card)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"{path.name}: {error}") from error
+        return Transitions(table, card["observation_dim"], card["action_dim"], card, frames)  # type: ignore[arg-type]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(f"transitions.npy: {error}") from error
 
 
 def read_card(folder: Path) -> dict[str, Any]:

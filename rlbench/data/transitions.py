@@ -24,12 +24,15 @@ class Transitions:
         observation_dim: d.
         action_dim: a.
         card: what is known of the data: id, source, versions, statistics; JSON-able.
+        frames: uint8 `[M, C, H, W]`, of data whose observations are pictures: observations are numbers of these, the
+            newest last; None: observations are states.
     """
 
     table: np.ndarray
     observation_dim: int
     action_dim: int
     card: dict[str, Any] = field(default_factory=dict)
+    frames: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         width = 2 * self.observation_dim + self.action_dim + 3
@@ -47,13 +50,14 @@ class Transitions:
         terminated: np.ndarray,
         truncated: np.ndarray,
         card: dict[str, Any] | None = None,
+        frames: np.ndarray | None = None,
     ) -> Transitions:
         """From `[N, d]`, `[N, a]`, `[N]`, `[N, d]`, `[N]`, `[N]` of any numeric type."""
         d, a = observation.shape[1], action.shape[1]
         table = np.empty((len(observation), 2 * d + a + 3), dtype=np.float32)
         table[:, :d], table[:, d : d + a], table[:, d + a] = observation, action, reward
         table[:, d + a + 1 : -2], table[:, -2], table[:, -1] = next_observation, terminated, truncated
-        return cls(table, d, a, card or {})
+        return cls(table, d, a, card or {}, frames)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -128,6 +132,8 @@ class Transitions:
         digest = hashlib.sha256(f"{self.observation_dim},{self.action_dim},{len(self)};".encode())
         for block in range(0, len(self), 65536):
             digest.update(np.ascontiguousarray(self.table[block : block + 65536]).data)
+        for block in range(0, 0 if self.frames is None else len(self.frames), 1024):
+            digest.update(np.ascontiguousarray(self.frames[block : block + 1024]).data)  # type: ignore[index]
         return digest.hexdigest()
 
     def statistics(self) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from rlbench.envs.policy_search import BLACK, BLUE, RED, Canvas, End, Worlds, nearness
+from rlbench.envs.drawing import BLACK, BLUE, RED, Canvas
+from rlbench.envs.policy_search import End, Worlds, nearness
 from rlbench.envs.side_by_side import OneByOne
 from rlbench.types import Count
 

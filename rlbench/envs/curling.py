@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from rlbench.envs.policy_search import BLACK, BLUE, RED, Canvas, End, Worlds, between, nearness
+from rlbench.envs.drawing import BLACK, BLUE, RED, Canvas, between
+from rlbench.envs.policy_search import End, Worlds, nearness
 from rlbench.envs.side_by_side import OneByOne
 from rlbench.errors import RunError
 from rlbench.types import Count

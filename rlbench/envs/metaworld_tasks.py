@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+
+from rlbench.envs.drawing import cannot_draw
+from rlbench.errors import RunError
 
 HAND_OFFSET = np.array([0.25, 0.15, 0.2])
 """Largest distance of the hand from its usual first place, on each axis."""
@@ -14,6 +19,8 @@ SETTLING = 50
 """Steps of the simulator in which the hand goes to its first place."""
 HORIZON = 250
 """Steps of an episode."""
+CAMERA, CAMERA_PLACE = "corner2", (0.75, 0.075, 0.7)
+"""What pictures are taken with, and from where (ours)."""
 
 
 class MetaWorld(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -84,6 +91,41 @@ class MetaWorld(gymnasium.Env[np.ndarray, np.ndarray]):
 def shown(observation: np.ndarray) -> np.ndarray:
     """Meta-World's `[39]` without the entries that show the hand and the gripper once more: float32 `[35]`."""
     return np.concatenate([observation[:18], observation[22:]]).astype(np.float32)
+
+
+def drawing(env: MetaWorld, size: int) -> Callable[[], np.ndarray]:
+    """Draws what a camera at a corner of the table sees, moved to where it shows hand and objects larger.
+
+    Raises:
+        RunError: MuJoCo cannot draw on this machine.
+    """
+    simulator = env.env
+    simulator.model.camera(CAMERA).pos[:] = CAMERA_PLACE
+    renderer = rendering(simulator.model_name, simulator.model, size)
+
+    def draw() -> np.ndarray:
+        renderer.update_scene(simulator.data, camera=CAMERA)
+        return np.asarray(renderer.render())
+
+    return draw
+
+
+renderers: dict[tuple[str, int], Any] = {}
+"""One a scene and size in a process, for all its environments: each holds a part of the graphics memory."""
+
+
+def rendering(scene: str, model: Any, size: int) -> Any:
+    """What draws a scene's environments; where their things are, their own data tell."""
+    import mujoco
+
+    if (scene, size) not in renderers:
+        try:
+            renderer = mujoco.Renderer(model, size, size)
+        except Exception as error:
+            raise RunError(cannot_draw(error)) from error
+        atexit.register(renderer.close)
+        renderers[scene, size] = renderer
+    return renderers[scene, size]
 
 
 gymnasium.register("MetaWorld-v0", entry_point="rlbench.envs.metaworld_tasks:MetaWorld", max_episode_steps=HORIZON)

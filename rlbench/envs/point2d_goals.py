@@ -11,7 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from rlbench.envs.policy_search import BLUE, RED, Canvas, End, PolicySearch, Worlds, nearness
+from rlbench.envs.drawing import BLUE, RED, Canvas
+from rlbench.envs.policy_search import End, PolicySearch, Worlds, nearness
 from rlbench.types import Positive
 
 STEPS = 50

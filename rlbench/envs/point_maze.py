@@ -8,11 +8,14 @@ only one, within 0.1 of (0.9, 0), or after 100 steps.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
 import gymnasium
 import numpy as np
+
+from rlbench.envs.drawing import BLACK, BLUE, RED, Canvas
 
 STEP = 0.1
 STRIP = -0.8
@@ -86,6 +89,20 @@ class PointMaze(gymnasium.Env[np.ndarray, np.ndarray]):
         self.state = move(self.state, np.asarray(action, dtype=np.float64)[None])
         there = bool(arrived(self.state)[0])
         return self.state[0].astype(np.float32), float(there), there, False, {"success": there}
+
+
+def drawing(env: PointMaze, size: int) -> Callable[[], np.ndarray]:
+    """Draws the environment as it is."""
+    return lambda: drawn(env.state, size)[0]
+
+
+def drawn(state: np.ndarray, size: int) -> np.ndarray:
+    """Wall, goal and point at states `[B, 2]`, uint8 `[B, size, size, 3]`."""
+    canvas = Canvas((-1.0, -1.0), (1.0, 1.0), len(state), size)
+    canvas.rectangle(-WALL, WALL, BLACK)
+    canvas.bars(GOAL[None], GOAL[None], RADIUS, RED)
+    canvas.bars(state, state, RADIUS, BLUE)
+    return canvas.views
 
 
 gymnasium.register("PointMaze2DSparse-v0", entry_point=f"{__name__}:PointMaze", max_episode_steps=TIME_LIMIT)

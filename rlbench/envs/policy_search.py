@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
+from rlbench.envs.drawing import PIXELS
 from rlbench.envs.problem import common
 from rlbench.envs.stepwise import Stepwise
 from rlbench.metrics import Ways
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from rlbench.envs.simulators import Simulators
     from rlbench.task import Task
 
-PIXELS = 64
-"""Width and height of a view."""
 BINS = 50
 """Cells of the coverage grid along each axis."""
 
@@ -239,53 +238,3 @@ def nearness(position: np.ndarray, centres: np.ndarray, radius: Any) -> tuple[np
     area = reward.argmax(1)
     best = reward[np.arange(len(position)), area]
     return best, np.where(best > 0, area, -1)
-
-
-# -- drawing -----------------------------------------------------------------------------------------------------------
-
-WHITE, RED, BLUE, BLACK = (255, 255, 255), (255, 0, 0), (0, 0, 255), (0, 0, 0)
-
-
-class Canvas:
-    """Draws on B views of a rectangle of the plane, y upwards, without a display.
-
-    Args:
-        low: its lower left corner.
-        high: its upper right corner.
-        count: B.
-    """
-
-    def __init__(self, low: Sequence[float], high: Sequence[float], count: int) -> None:
-        self.low, self.high = np.array(low), np.array(high)
-        self.views = np.full((count, PIXELS, PIXELS, 3), WHITE, dtype=np.uint8)
-        centre = (np.arange(PIXELS) + 0.5) / PIXELS
-        self.x = self.low[0] + centre * (self.high[0] - self.low[0])
-        self.y = (self.low[1] + centre * (self.high[1] - self.low[1]))[::-1, None]
-
-    @property
-    def pixel(self) -> float:
-        """Width of a pixel in the plane."""
-        return float(self.high[0] - self.low[0]) / PIXELS
-
-    def rectangle(self, low: Any, high: Any, colour: tuple[int, int, int]) -> None:
-        """The same in every view; at least one pixel wide and high."""
-        middle = (np.asarray(low) + high) / 2
-        half = np.maximum((np.asarray(high) - low) / 2, self.pixel / 2)
-        self.views[:, (np.abs(self.x - middle[0]) <= half[0]) & (np.abs(self.y - middle[1]) <= half[1])] = colour
-
-    def discs(self, middle: np.ndarray, radius: float, colour: tuple[int, int, int]) -> None:
-        """One in each view, at `[B, 2]`."""
-        square = (self.x - middle[:, :1, None]) ** 2 + (self.y - middle[:, 1:, None]) ** 2
-        self.views[square <= radius**2] = colour
-
-    def dots(self, points: np.ndarray, colour: tuple[int, int, int]) -> None:
-        """Single pixels in each view, at `[B, P, 2]`; near enough to each other they are a line."""
-        place = ((points - self.low) / (self.high - self.low) * PIXELS).astype(np.int64).clip(0, PIXELS - 1)
-        self.views[np.arange(len(points))[:, None], PIXELS - 1 - place[..., 1], place[..., 0]] = colour
-
-
-def between(corners: np.ndarray, each: int) -> np.ndarray:
-    """Points on the lines from corner to corner, `[B, C, 2]` to `[B, (C - 1) each, 2]`."""
-    share = (np.arange(each) / each)[:, None]
-    lines = corners[:, :-1, None] * (1 - share) + corners[:, 1:, None] * share
-    return lines.reshape(len(corners), -1, 2)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlbench.envs.policy_search import BLACK, BLUE, RED, Canvas, End, PolicySearch, Worlds, between, nearness
+from rlbench.envs.drawing import BLACK, BLUE, RED, Canvas, between
+from rlbench.envs.policy_search import End, PolicySearch, Worlds, nearness
 from rlbench.types import Count
 
 JOINTS = 20

@@ -31,6 +31,10 @@ class Stepwise(Problem):
         """Widths of observation and action."""
         raise NotImplementedError
 
+    def row_dims(self) -> tuple[int, int]:
+        """Widths of observation and action in the rows of data."""
+        return self.dims()
+
     def discrete(self) -> bool:
         """Whether an action is a choice: of n numbers, the place of the largest."""
         import gymnasium

@@ -5,9 +5,11 @@ running fastest. A network object holds no parameters: it describes the architec
 `init`, and computes with `net(params, ...)`.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +19,9 @@ from rlbench.nets import tracing
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
 from rlbench.types import Precision
+
+if TYPE_CHECKING:
+    from rlbench.nets.pictures import Encoder
 
 NARROW = 16
 """Products with fewer columns are up to five times faster with the columns, not the rows, contiguous in memory."""
@@ -213,11 +218,8 @@ class MLP:
             fan_in, fan_out = self.sizes[i : i + 2]
             last = i == len(self.layers) - 1
             if self.init_scheme == "orthogonal" and not (last and self.final_init is not None):
-                normal = rng.normal(self.members, max(fan_in, fan_out), min(fan_in, fan_out))
-                # one factorisation a matrix: a batched one may depend on its companions' number
-                basis = [orthonormal(m) for m in normal.flatten(0, 1)]
-                params[weight] = torch.stack([b if fan_in >= fan_out else b.T for b in basis]) * self.gain
-                params[bias] = torch.zeros(len(basis), 1, fan_out, device=rng.device)
+                params[weight] = orthogonal(rng, self.members, fan_in, fan_out) * self.gain
+                params[bias] = torch.zeros(len(params[weight]), 1, fan_out, device=rng.device)
             else:
                 bound = self.final_init if last and self.final_init is not None else 1 / math.sqrt(fan_in)
                 params[weight] = ((2 * rng.uniform(self.members, fan_in, fan_out) - 1) * bound).flatten(0, 1)
@@ -278,6 +280,14 @@ class MLP:
         return self.forward(params, stack(x, self.members))
 
 
+def orthogonal(rng: SeedStreams, members: int, fan_in: int, fan_out: int) -> Tensor:
+    """Weights `[S * members, fan_in, fan_out]` whose rows or columns, whichever are fewer, are orthonormal."""
+    normal = rng.normal(members, max(fan_in, fan_out), min(fan_in, fan_out))
+    # one factorisation a matrix: a batched one may depend on its companions' number
+    basis = [orthonormal(matrix) for matrix in normal.flatten(0, 1)]
+    return torch.stack([each if fan_in >= fan_out else each.T for each in basis])
+
+
 def orthonormal(matrix: Tensor) -> Tensor:
     """A uniformly distributed orthonormal basis from a tall normal matrix `[n, m]`, n >= m (Saxe et al., 2014)."""
     q, r = torch.linalg.qr(matrix)
@@ -294,6 +304,9 @@ class Networks:
         observation_dim: width of the observation as the networks get it (see `Task.features`).
         action_dim: width of the action.
     """
+
+    encoder: Encoder | None = None
+    """What encodes pictures, where observations are such."""
 
     def __init__(self, observation_dim: int, action_dim: int) -> None:
         self.observation_dim = observation_dim

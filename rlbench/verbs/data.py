@@ -19,6 +19,7 @@ from rlbench.spelling import closest
 if TYPE_CHECKING:
     from rlbench.data.transitions import Transitions
     from rlbench.envs.control import Control
+    from rlbench.envs.pictured import Pictured
     from rlbench.tracking.progress import Progress
 
 FETCHED: dict[str, Callable[[str, store.Progress], Path]] = {
@@ -33,10 +34,10 @@ HELP = """\
   list d4rl                  the data sets of D4RL: size, environment, and whether the file is here
   info [env=X] [dataset=Y]   the card of a dataset, which is recorded or read first if need be
   used [FILTER...]           the data sets of runs, as these found them: KEY=VALUE[,VALUE], or a word of a run's path
-  make [env=X] policy=RUN steps=N [noise=0.1] [seed=K] [--to PLACE] [--format d4rl|minari]
+  make [env=X] policy=RUN steps=N [noise=0.1] [seed=K] [views=NAME_pixels] [--to PLACE] [--format d4rl|minari]
                              record the policies of a trained run, in parallel; the same words go on with a recording
-                             that was stopped. noise: on the actions, in halves of their range. Without --to it is
-                             written to results/data
+                             that was stopped. noise: on the actions, in halves of their range. views: pictures are
+                             recorded too (env.size=32: of that width). Without --to it is written to results/data
   label [env=X] dataset=Y [oracle=RUN] [segments=2500] [length=64] [comparisons=FILE] [seed=K] --to FILE.npz
                              cut segments for algorithms that learn from comparisons, and label them: by the regret
                              that a run of SAC tells (oracle=), or by people (comparisons=)
@@ -167,12 +168,17 @@ def expected_score(known: behaviour.Behaviour, level: str) -> float:
     return float(sum(n * entry["score"] for n, (entry, _) in zip(episodes, entries, strict=True)) / sum(episodes))
 
 
-def load(words: Sequence[str]) -> tuple[Control, Transitions]:
-    """The dataset that overrides name, and where policies learned from it are judged."""
+def load(words: Sequence[str], plain: bool = False) -> tuple[Control, Transitions]:
+    """The dataset that overrides name, and where policies learned from it are judged; with `plain`, of pictures the
+    states."""
+    from rlbench.envs.pictured import Pictured
+
     cfg = config.compose(["algo=bc", *words])
     if "_target_" not in cfg.dataset:
         raise UsageError("there is no dataset to tell of: dataset=medium, or dataset=file:PATH")
     env = config.instantiate(cfg.env)
+    if plain and isinstance(env, Pictured):
+        env = env.plain
     with progress() as report:
         data = config.instantiate(cfg.dataset, env=env).load(progress=report)
     return env.informed_by(data.card), data
@@ -237,7 +243,11 @@ def make(words: Sequence[str], to: Path | None, form: str | None) -> int:
         _, data = load(words)
         print(f"{data.card['id']}: {len(data):,} rows")
         return 0
-    refuse_unknown(given, ("policy", "env", "steps", "noise", "seed"))
+    settings = [word for word in words if "views" in given and word.startswith("env.")]
+    refuse_unknown(
+        {key: value for key, value in given.items() if f"{key}={value}" not in settings},
+        ("policy", "env", "steps", "noise", "seed", "views"),
+    )
     from omegaconf import OmegaConf
 
     from rlbench import collect
@@ -247,18 +257,31 @@ def make(words: Sequence[str], to: Path | None, form: str | None) -> int:
     trained = OmegaConf.create(directory.config()).env.name
     if given.get("env", trained) != trained:
         raise UsageError(f"env={given['env']}: run {directory.path.name} was trained in {trained}, and acts there only")
+    views = views_of(given["views"], settings) if "views" in given else None
     steps, noise, seed = (
         number(given, *each) for each in (("steps", 1_000_000, 1), ("noise", 0.0, 0.0), ("seed", 0, 0))
     )
     if to is None:
-        told = "-".join([str(int(steps)), *(f"{word}{given[word]}" for word in ("noise", "seed") if word in given)])
+        extra = ("noise", "seed", "views")
+        told = "-".join([str(int(steps)), *(f"{word}{given[word]}" for word in extra if word in given)])
         name = f"{trained}-{directory.id}-{told.replace('.', '_')}"
         to = paths.results_root() / "data" / (f"{name}-v0" if form == "minari" else f"{name}.hdf5")
     form, to = destination(to, form)
     with progress() as report:
-        data = collect.collect(directory, int(steps), noise, int(seed), to, form, report)
-    print(f"{len(data):,} rows in {len(data.episode_ends):,} episodes: dataset=file:{to} env={trained}")
+        data = collect.collect(directory, int(steps), noise, int(seed), to, form, report, views)
+    seen = " ".join([views.name, *settings]) if views else trained
+    print(f"{len(data):,} rows in {len(data.episode_ends):,} episodes: dataset=file:{to} env={seen}")
     return 0
+
+
+def views_of(name: str, settings: Sequence[str]) -> Pictured:
+    """The environment of pictures that `views=NAME` names, with settings `env.KEY=VALUE`."""
+    from rlbench.envs.pictured import Pictured
+
+    env = config.instantiate(config.compose(["algo=sac", f"env={name}", *settings]).env)
+    if not isinstance(env, Pictured):
+        raise UsageError(f"views={name}: env={name} shows states, not pictures")
+    return env
 
 
 def label(words: Sequence[str], to: Path | None) -> int:
@@ -277,7 +300,9 @@ def label(words: Sequence[str], to: Path | None) -> int:
     refuse_taken(to)
     count, length, seed = (number(given, *each) for each in (("segments", 2500, 2), ("length", 64, 1), ("seed", 0, 0)))
     oracle = resolve(given["oracle"], paths.results_root()) if "oracle" in given else None
-    env, data = load([word for word in words if word.partition("=")[0] not in own])
+    rest = [word for word in words if word.partition("=")[0] not in own]
+    env, seen = load(rest)
+    data = seen if seen.frames is None else load(rest, plain=True)[1]
     made: dict[str, np.ndarray] = {}
     if "comparisons" in given:
         rows, made["human"], length = labelling.comparisons(Path(given["comparisons"]).expanduser())
@@ -290,6 +315,8 @@ def label(words: Sequence[str], to: Path | None) -> int:
         rows = labelling.cut(data, int(count), int(length), np.random.default_rng(int(seed)))
     with progress() as report:
         made |= labelling.label(data, env, rows, int(length), oracle, int(seed), report)
+    if seen.frames is not None:
+        made |= labelling.pictures(seen, rows, int(length))
     about = f"{len(rows)} segments of {length} steps of {data.card['id']}"
     if oracle is not None:
         about += f", labelled by run {oracle.path.name} after {(oracle.status() or {}).get('step')} steps"
@@ -297,11 +324,12 @@ def label(words: Sequence[str], to: Path | None) -> int:
         print("no oracle=RUN: the only label is partial_return, which is no regret; CPL learns another policy from it")
     known: dict[str, Any] = {key: data.card[key] for key in ("env", "versions") if key in data.card}
     segments.write(to, made, {"about": about, **known})
-    labels = [name for name in made if name not in segments.ARRAYS]
+    labels = [name for name in made if name not in (*segments.ARRAYS, "frames")]
     print(f"{about}; labels: {', '.join(labels)}")
     mode = " dataset.mode=comparison" if "human" in labels else ""
     best = next(name for name in ("human", "rl_sum", "partial_return") if name in labels)
-    print(f"rlbench algo=cpl env={env.name} dataset=pref_segments:{to}{mode} dataset.label={best}")
+    chosen = " ".join([f"env={env.name}", *(word for word in rest if word.startswith("env."))])
+    print(f"rlbench algo=cpl {chosen} dataset=pref_segments:{to}{mode} dataset.label={best}")
     return 0
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,8 +91,9 @@ def prepare_video(path: Path) -> None:
         raise UsageError(f"--video {path}: the name must end in .mp4")
     if importlib.util.find_spec("imageio") is None or importlib.util.find_spec("imageio_ffmpeg") is None:
         raise UsageError("--video needs packages that are not installed: pip install 'rlbench[video]'")
-    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
-        os.environ.setdefault("MUJOCO_GL", "egl")
+    from rlbench.envs.drawing import draw_without_a_screen
+
+    draw_without_a_screen()
 
 
 def film(algorithm: Any, task: Task, place: int, path: Path) -> None:
@@ -126,6 +125,8 @@ def film(algorithm: Any, task: Task, place: int, path: Path) -> None:
 
 def renderable(make: Callable[..., Any]) -> tuple[Any, Callable[[], np.ndarray]]:
     """An environment that draws itself, and how; tried once, for drawing fails in many ways."""
+    from rlbench.envs.drawing import cannot_draw
+
     plain = make()
     if "rgb_array" not in plain.metadata.get("render_modes", []):
         raise RunError(f"{plain.spec.id if plain.spec else 'this environment'} cannot draw itself")
@@ -134,10 +135,5 @@ def renderable(make: Callable[..., Any]) -> tuple[Any, Callable[[], np.ndarray]]
         env.reset(seed=0)
         env.render()
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        way = os.environ.get("MUJOCO_GL", "unset")
-        raise RunError(
-            f"this environment cannot be drawn here ({reason}; MUJOCO_GL is {way}): "
-            "set MUJOCO_GL=egl (a GPU driver or libegl1) or MUJOCO_GL=osmesa (libosmesa6)"
-        ) from error
+        raise RunError(cannot_draw(error)) from error
     return env, env.render

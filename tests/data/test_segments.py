@@ -130,7 +130,10 @@ def test_words_for_segments() -> None:
     for words, said in (
         (["algo=cpl", "env=reacher"], "dataset=exact exists for env=maxent_tab, lqr_pref, not for env=reacher"),
         (["algo=cpl", "dataset=medium"], "these fit: dataset=pref_exact, dataset=pref_segments:PATH"),
-        (["algo=bc", "dataset=pref_exact", "env=maxent_tab"], "algo=bc needs control, and env=maxent_tab is solved"),
+        (
+            ["algo=bc", "dataset=pref_exact", "env=maxent_tab"],
+            "algo=bc needs control or images, and env=maxent_tab is solved",
+        ),
         (["algo=percent_bc", "env=hopper", "dataset=pref_segments:a.npz"], "algo=percent_bc needs transitions"),
     ):
         with pytest.raises(UsageError) as error:

@@ -11,8 +11,9 @@ import yaml
 from rlbench import config, paths
 from rlbench.envs import redundant_arm
 from rlbench.envs.ant_obstacles import arena
+from rlbench.envs.drawing import PIXELS
 from rlbench.envs.point2d_goals import AREAS, SPEED, STEPS, Point2DGoals
-from rlbench.envs.policy_search import BINS, PIXELS, Controller, PolicySearch, nearness, seen_at
+from rlbench.envs.policy_search import BINS, Controller, PolicySearch, nearness, seen_at
 from rlbench.envs.redundant_arm import CENTRES, SEGMENT, START, RedundantArm, joints, legal
 
 BOUNDS = [36, 32, 37, 37]

@@ -9,7 +9,7 @@ import numpy as np
 
 from rlbench.algos.evolution.agents import Agents
 from rlbench.algos.evolution.autoencoder import Autoencoder
-from rlbench.envs.policy_search import PIXELS
+from rlbench.envs.drawing import PIXELS
 from rlbench.task import Task
 
 CRITERIA = ("novelty", "surprise")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,6 +43,9 @@ class Hybrid(Online):
         probe = rows[..., :: -(-rows.shape[-2] // PROBE_ROWS), :]
         self.probe = Batch.of_rows(probe.expand(len(task.seeds), -1, -1), *self.dims)
 
+    def data_frames(self) -> np.ndarray | None:
+        return self.task.dataset.frames
+
     def dataset_rows(self) -> Tensor:
         """The dataset as training reads it."""
         return training_rows(self.task)
@@ -56,7 +60,8 @@ class Hybrid(Online):
     def stability(self) -> dict[str, Tensor]:
         """What the critics believe at up to 1,000 states of the dataset, and how far their targets are from them."""
         seeds = len(self.task.seeds)
-        state = self.probe.observation
+        numbers = self.probe.observation
+        state = numbers if self.sight is None else self.sight.frames(numbers).flatten(-2)
         data = self.critic(self.params["critic"], state, self.probe.action)
         policy = self.critic(self.params["critic"], state, self.action(self.actor_params, state))
         target = self.params[self.target_critic]

@@ -14,6 +14,7 @@ from rlbench.algos.actor_critic import Offline, per_seed
 from rlbench.algos.normalized import normalized
 from rlbench.data.sampling import Batch, training_rows
 from rlbench.data.transitions import Transitions
+from rlbench.errors import UsageError
 from rlbench.nets.optim import Adam, Params, gradients
 from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, Positive
@@ -42,11 +43,14 @@ class BC(Offline):
         normalize_states: bool,
     ) -> None:
         data = task.dataset
+        if normalize_states and data.frames is not None:
+            raise UsageError("pictures are not normalised: algo.normalize_states=false")
         rows = best_rows(data, best_fraction) if best_fraction < 1 else np.arange(len(data))
         super().__init__(normalized(task, rows) if normalize_states else task)
         self.actor = task.networks.state(hidden_dims, task.networks.action_dim)
-        self.params["actor"] = self.actor.init(task.streams("parameters"))
+        self.params["actor"] = self.sighted(self.actor.init(task.streams("parameters")))
         self.parts["optimizer"] = self.optimizer = Adam(self.params["actor"], learning_rate)
+        self.look(data.frames)
         self.learn_from(training_rows(self.task)[..., torch.from_numpy(rows), :], batch_size)
 
     def action(self, params: Params, features: Tensor) -> Tensor:

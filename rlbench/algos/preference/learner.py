@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -10,20 +10,29 @@ from torch import Tensor
 from rlbench.algos.actor_critic import Offline
 from rlbench.data.segments import Segments
 from rlbench.errors import UsageError
-from rlbench.nets.mlp import MLP
+from rlbench.nets.mlp import Network
 from rlbench.nets.optim import Adam, Params, gradients
 from rlbench.nets.policy import HEADS
 from rlbench.rng import SeedStreams
 from rlbench.task import ControlTask
 
+if TYPE_CHECKING:
+    from rlbench.data.frames import Sight
+
 ACTION_EDGE = 1e-5
 """Bounded actions are kept so far within [-1, 1]: a tanh reaches neither end."""
+
+
+class Dropping(Network, Protocol):
+    """A network with dropout."""
+
+    def dropped(self, params: Params, x: Tensor, noise: SeedStreams) -> Tensor: ...
 
 
 class Pairs(NamedTuple):
     """Segments of one update; where they are pairs, N = 2 B: the first segments of all pairs, then the second."""
 
-    observation: Tensor  # [S, N, T, d]
+    observation: Tensor  # [S, N, T, d]; of pictures, their frames' numbers, and `seen`, uint8
     action: Tensor  # [S, N, T, a]
     label: Tensor  # [S, B], the probability that the second is preferred; of single segments [S, N], their scores
 
@@ -89,14 +98,17 @@ class FromComparisons(Offline):
         """
         task = self.task
         self.head = HEADS[task.actions]
-        widths = task.networks.observation_dim, task.networks.action_dim
-        self.actor = MLP(widths[0], hidden_dims, widths[1], init="orthogonal", gain=1.0, dropout=dropout)
-        self.params["actor"] = self.actor.init(task.streams("parameters"))
+        outputs = task.networks.action_dim
+        self.actor = cast(
+            Dropping, task.networks.state(hidden_dims, outputs, init="orthogonal", gain=1.0, dropout=dropout)
+        )
+        self.params["actor"] = self.sighted(self.actor.init(task.streams("parameters")))
         self.parts["actor_optimizer"] = self.actor_optimizer = Adam(self.params["actor"], learning_rate)
         streams = task.streams("minibatches")
         self.minibatches = SegmentMinibatches(task.segments, batch_size, task.actions == "bounded", streams)
         self.parts["minibatches"] = self.minibatches
         self.parts["dropout"] = self.noise = task.streams("dropout")
+        self.look(task.segments.frames)
 
     def need_pairs(self, name: str) -> None:
         """Refuse segments that are not compared two by two."""
@@ -116,11 +128,19 @@ class FromComparisons(Offline):
         return steps.view(pairs.action.shape[:-1])
 
     def update_rows(self, rows: Tensor) -> dict[str, Tensor]:
-        return self.update_pairs(self.minibatches.split(rows))
+        pairs = self.minibatches.split(rows)
+        return self.update_pairs(pairs if self.sight is None else seen(pairs, self.sight))
 
     def update_pairs(self, pairs: Pairs) -> dict[str, Tensor]:
         """One update; returns metrics `[S]`. Depends on `step` only through `variant`."""
         raise NotImplementedError
+
+
+def seen(pairs: Pairs, sight: Sight) -> Pairs:
+    """Segments of pictures, made of the numbers of their frames; as in the authors' code, the shift is the same for all
+    steps of a pair."""
+    together = pairs.observation.unflatten(1, (-1, pairs.label.shape[1])).transpose(1, 2)
+    return pairs._replace(observation=sight(together).transpose(1, 2).flatten(1, 2))
 
 
 class AfterCloning(FromComparisons):

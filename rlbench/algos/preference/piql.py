@@ -4,7 +4,7 @@ The baseline of Hejna et al., "Contrastive Preference Learning" (ICLR 2024): for
 R(s, a) is fitted by the cross-entropy of P(s_2 > s_1) = logistic(sum_t R_2t - sum_t R_1t), then it is frozen; all the
 while IQL, whose losses stand in `rlbench.algos.implicit_q`, takes R for the reward (the authors' policy weights have V
 from before its step of the same update). The last step of a segment, whose next state nobody knows, serves the reward
-alone.
+alone. Of pictures, the policy's loss alone teaches the encoder, which value and critics share; the reward has its own.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class PIQL(ImplicitQ, FromComparisons):
             temperature=temperature, advantage_max=advantage_max, gain=1.0,
         )  # fmt: skip
         self.reward = task.networks.state_action(hidden_dims, 1, init="orthogonal", gain=1.0)
-        self.params["reward"] = self.reward.init(start)
+        self.params["reward"] = self.sighted(self.reward.init(start), "reward encoder")
         self.parts["reward_optimizer"] = self.reward_optimizer = Adam(self.params["reward"], learning_rate)
 
     def actor_error(self, params: Params, batch: Batch) -> Tensor:
@@ -94,7 +94,13 @@ class PIQL(ImplicitQ, FromComparisons):
             self.reward_optimizer.step(grads)
         with torch.no_grad():
             reward = self.rewards(self.params["reward"], pairs)[..., None]
-        observation, following = pairs.observation[:, :, :-1], pairs.observation[:, :, 1:]
-        columns = [observation, pairs.action[:, :, :-1], reward[:, :, :-1], following]
-        state, action, earned, next_state = (column.flatten(1, 2) for column in columns)
-        return {**metrics, **self.update(Batch(state, action, earned, next_state, torch.zeros_like(earned)))}
+        known = self.encoded(pairs.observation.flatten(1, 2)).unflatten(1, pairs.action.shape[1:3])
+        batch, encoded = (transitions(states, pairs.action, reward) for states in (pairs.observation, known))
+        return {**metrics, **self.update(batch, encoded)}
+
+
+def transitions(states: Tensor, action: Tensor, reward: Tensor) -> Batch:
+    """The transitions of segments `[S, N, T, ...]`, all but the last step's, `[S, N (T - 1), ...]`."""
+    columns = states[:, :, :-1], action[:, :, :-1], reward[:, :, :-1], states[:, :, 1:]
+    state, acted, earned, following = (column.flatten(1, 2) for column in columns)
+    return Batch(state, acted, earned, following, torch.zeros_like(earned))
