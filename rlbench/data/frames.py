@@ -7,6 +7,7 @@ of frames that the run has collected itself.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,13 @@ class Ring:
             self.table[seed * self.size :][: len(frames)] = frames
 
 
+def table_of(frames: np.ndarray) -> Tensor:
+    """Frames uint8 `[M, C, H, W]` as rows `[M, C H W]`, which processes share."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nor is it written to
+        return resident(torch.from_numpy(frames).flatten(1))
+
+
 class Sight:
     """Makes pictures of numbers, each shifted by a few pixels at random (DrQ-v2).
 
@@ -111,7 +119,7 @@ class Sight:
         ring: Ring | None = None,
     ) -> None:
         self.shift, self.shape, self.ring = shift, shape, ring
-        self.data = None if data is None else resident(torch.from_numpy(data).flatten(1)).to(shift.device)
+        self.data = None if data is None else table_of(data).to(shift.device)
 
     def frames(self, numbers: Tensor) -> Tensor:
         """Numbers `[...]` to frames `[..., C H W]`."""
