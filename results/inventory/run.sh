@@ -40,7 +40,7 @@ long() { # plain networks for longer
   run algo=hdpo env=inv_serial algo.batch_size=256 steps=2000 eval.every=500 "${judged[@]}"
 }
 networks() { # graph and plain networks
-  run algo=hdpo_gnn env=inv_serial algo.batch_size=256 steps=1000 eval.every=250 "${judged[@]}"
+  run algo=hdpo_gnn env=inv_serial algo.batch_size=64 steps=1500 eval.every=500 "${judged[@]}"
   run algo=hdpo,hdpo_gnn env=inv_transshipment algo.batch_size=256 algo.learning_rate=1e-3 steps=1000 eval.every=500
   run algo=hdpo,hdpo_gnn env=inv_one_warehouse env.stores=10 env.train.traces=16,4096 algo.batch_size=64 \
     algo.dev_every=25 steps=400 eval.every=200
