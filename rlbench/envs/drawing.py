@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from rlbench.errors import RunError
 
 PIXELS = 64
 """Width and height of a view."""
@@ -74,7 +78,7 @@ def between(corners: np.ndarray, each: int) -> np.ndarray:
 
 
 def draw_without_a_screen() -> None:
-    """Choose how MuJoCo draws where there is no screen: before it is imported."""
+    """Choose how MuJoCo draws where there is no screen."""
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")
 
@@ -87,3 +91,29 @@ def cannot_draw(error: Exception) -> str:
         f"this environment cannot be drawn here ({reason}; MUJOCO_GL is {way}): "
         "set MUJOCO_GL=egl (a GPU driver or libegl1) or MUJOCO_GL=osmesa (libosmesa6)"
     )
+
+
+renderers: dict[tuple[str, int], Any] = {}
+"""One a scene and size in a process, for all its environments: each holds a part of the graphics memory."""
+
+
+def rendering(scene: str, model: Any, size: int) -> Any:
+    """What draws a scene's environments; where their things are, their own data tell.
+
+    Raises:
+        RunError: MuJoCo cannot draw on this machine.
+    """
+    import mujoco
+    from mujoco import gl_context
+
+    if (scene, size) not in renderers:
+        draw_without_a_screen()
+        try:
+            # MuJoCo chooses how to draw when it is imported, and a wrong choice ends the process.
+            importlib.reload(gl_context)
+            renderer = mujoco.Renderer(model, size, size)
+        except Exception as error:
+            raise RunError(cannot_draw(error)) from error
+        atexit.register(renderer.close)
+        renderers[scene, size] = renderer
+    return renderers[scene, size]

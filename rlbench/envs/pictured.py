@@ -12,7 +12,6 @@ import gymnasium
 import numpy as np
 
 from rlbench.envs.control import Control
-from rlbench.envs.drawing import draw_without_a_screen
 from rlbench.envs.problem import common
 from rlbench.types import Count
 
@@ -36,9 +35,6 @@ class Pictured(Control):
 
     frames: Count = 3
     size: Count = 64
-
-    def __post_init__(self) -> None:
-        draw_without_a_screen()
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:

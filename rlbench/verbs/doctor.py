@@ -122,7 +122,8 @@ def simulator() -> Iterator[Finding]:
     from rlbench import config
 
     files = {name: read(path) for name, path in Choices().files["env"].items()}
-    extras = {file["install"]: name for name, file in files.items() if file.get("install") and file["id"] != "???"}
+    known = [name for name, file in files.items() if file.get("install") and file["id"] != "???"]
+    extras = {files[name]["install"]: name for name in sorted(known, reverse=True)}  # the first, which draws nothing
     for name in ("hopper", "halfcheetah", "walker2d", *sorted(extras.values())):
         control = config.instantiate(files[name])
         if not control.installed:
