@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -100,8 +103,6 @@ def test_metaworld_is_seen_or_says_why_not(monkeypatch: pytest.MonkeyPatch) -> N
     pytest.importorskip("metaworld", reason="the extra metaworld is not installed")
     import mujoco
 
-    from rlbench.envs import metaworld_tasks
-
     env = pictured("mw_drawer_open_pixels")
     try:
         views, other = env.make(), env.make()
@@ -118,8 +119,27 @@ def test_metaworld_is_seen_or_says_why_not(monkeypatch: pytest.MonkeyPatch) -> N
         raise RuntimeError("no such\ndevice")
 
     monkeypatch.setattr(mujoco, "Renderer", fails)
-    monkeypatch.setattr(metaworld_tasks, "renderers", {})
+    monkeypatch.setattr(drawing, "renderers", {})
     with pytest.raises(RunError, match=r"cannot be drawn here \(no such device.*MUJOCO_GL=osmesa") as raised:
         env.make()
     assert "\n" not in str(raised.value)
     assert cannot_draw(ValueError()).startswith("this environment cannot be drawn here (ValueError;")
+
+
+def test_mujoco_that_was_imported_before_draws_as_it_is_told() -> None:
+    """It chooses how to draw when it is imported; without a screen its own choice would end the process."""
+    pytest.importorskip("metaworld", reason="the extra metaworld is not installed")
+    script = (
+        "import mujoco\n"
+        "from rlbench import config\n"
+        "from rlbench.errors import RunError\n"
+        "env = config.instantiate(config.compose(['algo=sac', 'env=mw_drawer_open_pixels']).env)\n"
+        "try:\n"
+        "    print(env.make().reset(seed=0)[0].shape)\n"
+        "except RunError as error:\n"
+        "    print(error)\n"
+    )
+    without = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "MUJOCO_GL")}
+    found = subprocess.run([sys.executable, "-c", script], env=without, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith(("(9, 64, 64)", "this environment cannot be drawn here"))
