@@ -20,7 +20,6 @@ import numpy as np
 from rlbench.data.behaviour import Policy, TanhGaussianPolicy, UniformPolicy, read_arrays
 from rlbench.data.store import Progress
 from rlbench.data.transitions import Transitions
-from rlbench.envs.pictured import Pictures
 from rlbench.errors import RunError
 from rlbench.tracking.meta import cores
 
@@ -220,6 +219,8 @@ class ExportedPolicy:
 
 def play(simulator: gymnasium.Env, policy: Policy, rng: np.random.Generator) -> Transitions:
     """One episode. Of one with pictures, states are recorded and acted on, and its frames, one after another."""
+    from rlbench.envs.pictures import Pictures
+
     views = simulator if isinstance(simulator, Pictures) else None
 
     def state(observation: np.ndarray) -> np.ndarray:

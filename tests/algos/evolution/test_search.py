@@ -12,7 +12,7 @@ from tests.algos.evolution.searches import problem, search
 EASY = {"radius": 0.5}  # a fifth of all policies is rewarded
 SMALL: dict[str, Any] = {"population": 10, "chunk": 60, "emitter_population": 4, "bootstrap": 4}
 LEARNED: dict[str, Any] = {"max_epochs": 2, "features": 3}
-ALL = [n for n in Choices().options("algo") if Choices().about("algo", n)["needs"]["env"] == "policy search"]
+ALL = [n for n in Choices().options("algo") if Choices().about("algo", n)["family"] == "evolution"]
 
 
 def counting(env: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
