@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from rlbench.errors import RunError
 
 PIXELS = 64
 """Width and height of a view."""
@@ -87,3 +90,21 @@ def cannot_draw(error: Exception) -> str:
         f"this environment cannot be drawn here ({reason}; MUJOCO_GL is {way}): "
         "set MUJOCO_GL=egl (a GPU driver or libegl1) or MUJOCO_GL=osmesa (libosmesa6)"
     )
+
+
+renderers: dict[tuple[str, int], Any] = {}
+"""One a scene and size in a process, for all its environments: each holds a part of the graphics memory."""
+
+
+def rendering(scene: str, model: Any, size: int) -> Any:
+    """What draws a scene's environments; where their things are, their own data tell."""
+    import mujoco
+
+    if (scene, size) not in renderers:
+        try:
+            renderer = mujoco.Renderer(model, size, size)
+        except Exception as error:
+            raise RunError(cannot_draw(error)) from error
+        atexit.register(renderer.close)
+        renderers[scene, size] = renderer
+    return renderers[scene, size]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +9,7 @@ import gymnasium
 import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
-from rlbench.envs.drawing import cannot_draw
-from rlbench.errors import RunError
+from rlbench.envs.drawing import rendering
 
 HAND_OFFSET = np.array([0.25, 0.15, 0.2])
 """Largest distance of the hand from its usual first place, on each axis."""
@@ -108,24 +106,6 @@ def drawing(env: MetaWorld, size: int) -> Callable[[], np.ndarray]:
         return np.asarray(renderer.render())
 
     return draw
-
-
-renderers: dict[tuple[str, int], Any] = {}
-"""One a scene and size in a process, for all its environments: each holds a part of the graphics memory."""
-
-
-def rendering(scene: str, model: Any, size: int) -> Any:
-    """What draws a scene's environments; where their things are, their own data tell."""
-    import mujoco
-
-    if (scene, size) not in renderers:
-        try:
-            renderer = mujoco.Renderer(model, size, size)
-        except Exception as error:
-            raise RunError(cannot_draw(error)) from error
-        atexit.register(renderer.close)
-        renderers[scene, size] = renderer
-    return renderers[scene, size]
 
 
 gymnasium.register("MetaWorld-v0", entry_point="rlbench.envs.metaworld_tasks:MetaWorld", max_episode_steps=HORIZON)

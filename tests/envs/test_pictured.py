@@ -100,8 +100,6 @@ def test_metaworld_is_seen_or_says_why_not(monkeypatch: pytest.MonkeyPatch) -> N
     pytest.importorskip("metaworld", reason="the extra metaworld is not installed")
     import mujoco
 
-    from rlbench.envs import metaworld_tasks
-
     env = pictured("mw_drawer_open_pixels")
     try:
         views, other = env.make(), env.make()
@@ -118,7 +116,7 @@ def test_metaworld_is_seen_or_says_why_not(monkeypatch: pytest.MonkeyPatch) -> N
         raise RuntimeError("no such\ndevice")
 
     monkeypatch.setattr(mujoco, "Renderer", fails)
-    monkeypatch.setattr(metaworld_tasks, "renderers", {})
+    monkeypatch.setattr(drawing, "renderers", {})
     with pytest.raises(RunError, match=r"cannot be drawn here \(no such device.*MUJOCO_GL=osmesa") as raised:
         env.make()
     assert "\n" not in str(raised.value)
