@@ -37,7 +37,7 @@ class ControlSuite(gymnasium.Env[np.ndarray, np.ndarray]):
         RunError: MuJoCo cannot draw on this machine, without which the suite cannot be imported.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 30}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012  gymnasium's name and kind for it
 
     def __init__(self, domain: str, task: str, render_mode: str | None = None) -> None:
         try:
