@@ -150,6 +150,7 @@ def test_the_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
         "moorl_d4rl": 760,
         "moorl_pendulum": 9,
         "moorl_pointmaze": 10,
+        "moorl_vd4rl": 150,
         "npg_mujoco": 1620,
         "recovering_bandit_full": 1,
         "stax_full": 495,

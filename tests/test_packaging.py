@@ -21,7 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 EXTRAS = (
     *("video", "onnx", "minari", "robotics", "ogbench", "minigrid", "search", "dashboard", "views"),
-    *("language", "evolution", "box2d", "metaworld"),
+    *("language", "evolution", "box2d", "metaworld", "dm_control"),
 )
 
 

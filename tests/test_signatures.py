@@ -44,6 +44,8 @@ def words(group: str, name: str) -> list[str]:
             return ["algo=sac"]
         case "dataset" if name == "file":
             return ["algo=bc", "dataset=file:recording.hdf5"]
+        case "dataset" if name == "vd4rl":
+            return ["algo=bc", "env=dmc_walker_walk_pixels", "dataset=vd4rl:84px"]
         case "dataset" if name == "d4rl":
             return ["algo=bc", "dataset=d4rl", "dataset.id=hopper-medium-v2"]
         case "dataset" if name == "minari":

@@ -13,6 +13,7 @@ VERSION = re.compile(r"-v\d+$")
 SINGLE = re.compile(r"-[a-z]+-singletask(-task\d)?(-v\d+)$")
 TASK = r"-singletask\1\2"
 """In a name of OGBench's: how the data were collected, one task in place of all goals, and what stays for its env."""
+SIZE = re.compile(r"\d+px")
 MAZES = ("antmaze", "maze2d", "minigrid")
 """D4RL's families with an environment for each maze."""
 
@@ -49,7 +50,9 @@ def task(source: str, id: str) -> str:
 
 
 def level(source: str, id: str) -> str:
-    """What stands for a data set in the folders of its runs: `d4rl-medium-replay-v2`."""
+    """What stands for a data set in the folders of its runs: `d4rl-medium-replay-v2`, `vd4rl-medium_replay`."""
+    if source == "vd4rl":  # of a folder's path, what stands before 84px
+        return "-".join([source, *[part for part in id.split("/") if part and not SIZE.fullmatch(part)][-1:]])
     version = VERSION.search(id)
     rest = words(id)[1:] or words(id)
     return "-".join([source, *rest]) + (version.group() if version else "")
@@ -58,7 +61,9 @@ def level(source: str, id: str) -> str:
 def quality(level: str) -> str:
     """The key of tuned settings for a level: `medium_replay` for `d4rl-medium-replay-v2` and for itself."""
     source, _, rest = level.partition("-")
-    return VERSION.sub("", rest).replace("-", "_") if rest and source in ("d4rl", "minari", "ogbench") else level
+    return (
+        VERSION.sub("", rest).replace("-", "_") if rest and source in ("d4rl", "minari", "ogbench", "vd4rl") else level
+    )
 
 
 def substitute(source: str, id: str) -> str:

@@ -38,6 +38,19 @@ def test_names(source: str, id: str, environment: str, level: str, quality: str)
     assert sources.quality(level) == quality
 
 
+@pytest.mark.parametrize(
+    ("path", "level", "quality"),
+    [
+        ("/data/main/walker_walk/medium_replay/84px", "vd4rl-medium_replay", "medium_replay"),
+        ("/data/main/humanoid_walk/expert/64px/", "vd4rl-expert", "expert"),
+        ("/data/my-own", "vd4rl-my-own", "my_own"),
+    ],
+)
+def test_a_folder_of_pictures_is_called_by_what_is_in_it(path: str, level: str, quality: str) -> None:
+    assert sources.level("vd4rl", path) == level
+    assert sources.quality(level) == quality
+
+
 def test_an_environment_stands_in_the_folders_of_its_runs() -> None:
     assert sources.task("ogbench", "cube-single-singletask-task2-v0") == "ogbench_cube-single-task2"
     assert sources.task("minari", "D4RL/pointmaze/umaze-dense-v2") == "minari_pointmaze"
