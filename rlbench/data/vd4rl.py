@@ -207,7 +207,7 @@ class VD4RL:
 
     def append(self, to: IO[bytes], frames: np.ndarray) -> None:
         try:
-            to.write(np.ascontiguousarray(frames))
+            to.write(np.ascontiguousarray(frames).data)
         except OSError as error:
             raise RunError(f"{self.name}: cannot write {paths.cache_root()}: {error.strerror or error}") from error
 

@@ -98,4 +98,4 @@ def drawing(env: ControlSuite, size: int) -> Callable[[], np.ndarray]:
     return draw
 
 
-gymnasium.register("DMControl-v0", entry_point=ControlSuite, max_episode_steps=HORIZON)
+gymnasium.register("DMControl-v0", entry_point=f"{__name__}:ControlSuite", max_episode_steps=HORIZON)

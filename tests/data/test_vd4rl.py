@@ -35,7 +35,7 @@ def episode(number: int, first: int, count: int) -> dict[str, np.ndarray]:
     """Frame f is of the colour f; beside it stand the action f / 100 and the reward f, but beside an episode's first,
     where both are such that they would be noticed."""
     f = np.arange(first, first + count)
-    found = {
+    found: dict[str, np.ndarray] = {
         "observation": np.broadcast_to(f.astype(np.uint8)[:, None, None, None], (count, 3, 15, 15)).copy(),
         "action": (f / 100).astype(np.float32)[:, None],
         "reward": f.astype(np.float32),

@@ -75,7 +75,7 @@ def test_an_episode_is_cut_after_1000_steps_of_the_simulator() -> None:
     played = [views.step(still)[1:4] for _ in range(500)]
     assert {ends[1:] for ends in played[:-1]} == {(False, False)}
     assert played[-1][1:] == (False, True)
-    assert 0 <= sum(reward for reward, _, _ in played) < 10
+    assert 0 <= sum(float(reward) for reward, _, _ in played) < 10
     core: Any = views.unwrapped
     assert core.env.physics.time() == pytest.approx(1000 * core.env.control_timestep())
 

@@ -99,7 +99,8 @@ def test_joined_batches_are_filled_up() -> None:
 
 @pytest.mark.parametrize(("words", "parts"), [
     (["algo=sac", "env=cartpole"],
-     ["needs control or images or policy search, and env=cartpole is discrete control", "env=hopper", "env=point2d_goals"]),
+     ["needs control or images or policy search, and env=cartpole is discrete control", "env=hopper",
+      "env=point2d_goals"]),
     (["algo=npg_igt", "env=recovering_bandit"],
      ["needs control or discrete control or policy search", "env=acrobot", "env=swimmer"]),
 ])  # fmt: skip
