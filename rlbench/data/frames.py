@@ -98,7 +98,8 @@ def table_of(frames: np.ndarray) -> Tensor:
     """Frames uint8 `[M, C, H, W]` as rows `[M, C H W]`, which processes share."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nor is it written to
-        return resident(torch.from_numpy(frames).flatten(1))
+        rows = torch.from_numpy(frames).flatten(1)
+    return rows if isinstance(frames, np.memmap) else resident(rows)  # the store's file is shared as it is
 
 
 class Sight:
