@@ -169,11 +169,14 @@ def test_sac_teaches_the_encoder_with_its_critics() -> None:
     torch.testing.assert_close(sac.action(sac.actor_params, pictures)[1], expected, rtol=1e-4, atol=1e-5)
 
 
+FAST = {("cpl", "resumes"), ("cpl", "export"), ("sac", "resumes")}
+SLOW = {("cpl", "seeds"), ("piql", "resumes"), ("moorl_pixels", "resumes"), ("moorl_pixels", "seeds")}
 CONFORM = [
-    pytest.param(algo, check, marks=[] if (algo, check) in FAST else [pytest.mark.slow], id=f"{algo}-{check}")
-    for FAST in [{("cpl", "resumes"), ("cpl", "export"), ("sac", "resumes")}]
+    pytest.param(algo, check, marks=marks, id=f"{algo}-{check}")
     for algo in ("cpl", "cpl_kl", "pref_sft", "piql", "sac", "moorl_pixels")
     for check in ("resumes", "seeds", "export")
+    for rare in [[] if (algo, check) in SLOW else [pytest.mark.long]]
+    for marks in [[] if (algo, check) in FAST else [pytest.mark.slow, *rare]]
 ]
 
 

