@@ -1,5 +1,7 @@
 """What a constructor takes, read from its source text: nothing is imported, so torch is not either.
 
+A constructor with `**rest` takes what its bases take, too, but for what it hands on to them itself.
+
 The types are those of `rlbench.types`, `int`, `float`, `bool`, `str`, `list[...]`, `dict[str, ...]`, `Literal[...]`,
 `X | None`, and dataclasses and aliases of such; whatever else an annotation names takes any value.
 """
@@ -90,12 +92,15 @@ def signature(target: str) -> Signature:
     meanings = arguments(doc)
     parameters: dict[str, Parameter] = {}
     constructor = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
-    if constructor is None:
+    if constructor is None or constructor.args.kwarg:
         for base in node.bases:
             inherited = dotted(base, module)
             if inherited is not None:
                 parameters.update(signature(inherited).parameters)
-    fields = [] if constructor else [n for n in node.body if isinstance(n, ast.AnnAssign) and not of_the_class(n)]
+        for key in set_for_bases(constructor):
+            parameters.pop(key, None)
+    own = node.body if is_dataclass(node) and not constructor else []
+    fields = [n for n in own if isinstance(n, ast.AnnAssign) and not of_the_class(n)]
     pairs = [(field.target.id, field.annotation, field.value) for field in fields if isinstance(field.target, ast.Name)]
     if constructor:
         args = constructor.args
@@ -109,6 +114,18 @@ def signature(target: str) -> Signature:
         if key not in RUNTIME:
             parameters[key] = Parameter(key, kind_of(annotation, module), meanings.get(key, ""), default is None)
     return Signature(target, doc.split("\n", 1)[0], parameters)
+
+
+def set_for_bases(constructor: ast.FunctionDef | None) -> set[str]:
+    """The parameters of the bases that a constructor with `**rest` sets itself, as keywords beside `**rest`."""
+    calls = [] if constructor is None else [n for n in ast.walk(constructor) if isinstance(n, ast.Call)]
+    handing_on = [call.keywords for call in calls if any(word.arg is None for word in call.keywords)]
+    return {word.arg for keywords in handing_on for word in keywords if word.arg}
+
+
+def is_dataclass(node: ast.ClassDef) -> bool:
+    """Whether its annotated names are what its constructor takes."""
+    return any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 
 def of_the_class(field: ast.AnnAssign) -> bool:
@@ -197,8 +214,7 @@ def named_kind(name: str, module: str) -> Any:
             return getattr(types, name)
         return named_kind(name, home) if home.split(".")[0] == module.split(".")[0] else Any
     if isinstance(node, ast.ClassDef):
-        data = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
-        return signature(f"{module}.{name}") if data else Any
+        return signature(f"{module}.{name}") if is_dataclass(node) else Any
     return Any if node is None else kind_of(node, module)
 
 

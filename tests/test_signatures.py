@@ -178,6 +178,12 @@ class Parent:
 
 class Child(Parent):
     """The child."""
+    state: int | None = None
+
+class Adding(Parent):
+    """Takes what its parent takes, but for the mode, and more."""
+    def __init__(self, task: Task, *, more: int, **rest: Any) -> None:
+        super().__init__(task, mode="fast", **rest)
 '''
 
 
@@ -204,6 +210,13 @@ def test_signature_of_a_class_and_of_one_that_inherits(module: str) -> None:
     assert parent.parameters["mode"].meaning == "how fast; a colon: stays, and a second line too."
     assert parent.parameters["share"].required
     assert not parent.parameters["sizes"].required
+
+
+def test_a_constructor_with_rest_takes_what_it_hands_on(module: str) -> None:
+    parent, adding = signature(f"{module}.Parent").parameters, signature(f"{module}.Adding").parameters
+    assert adding.keys() == parent.keys() - {"mode"} | {"more"}
+    assert all(adding[name] == parent[name] for name in parent.keys() - {"mode"})
+    assert adding["more"].kind is int
 
 
 def test_what_is_not_there_is_said(module: str) -> None:

@@ -18,6 +18,7 @@ from rlbench.algos.interaction import Online
 from rlbench.data.sampling import ReplayBuffer
 from rlbench.rng import SeedStreams
 from rlbench.task import ControlTask
+from rlbench.types import Count
 
 
 def over_steps(
@@ -89,13 +90,13 @@ class NStep(Online):
 
     Args:
         task: the problem.
-        n_step: n.
+        n_step: steps over which rewards are summed up before a value stands for the rest.
         online: see the algorithm.
     """
 
     gamma: float
 
-    def __init__(self, task: ControlTask, *, n_step: int, **online: Any) -> None:
+    def __init__(self, task: ControlTask, *, n_step: Count, **online: Any) -> None:
         self.n_step = n_step
         super().__init__(task, **online)
 

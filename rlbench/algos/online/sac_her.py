@@ -21,17 +21,18 @@ drawn too, with the outcomes so far. The losses stand in `rlbench.algos.actor_cr
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rlbench.algos.interaction import SoftOnline
+from rlbench.algos.online.sac import SAC
 from rlbench.data.sampling import Batch, EpisodeReplay
 from rlbench.envs.aimed import aimed
 from rlbench.rng import SeedStreams
 from rlbench.task import SearchTask
-from rlbench.types import Count, Fraction, NonNegativeInt, Positive
+from rlbench.types import NonNegativeInt
 
 
 class HindsightReplay(EpisodeReplay):
@@ -55,24 +56,14 @@ class HindsightReplay(EpisodeReplay):
         return rows, self.at((places + ahead) % capacity)
 
 
-class SACHER(SoftOnline):
+class SACHER(SAC):
     """Soft actor-critic with hindsight, online; the unit of work is one environment step (and one update).
 
     Args:
         task: the problem.
         hindsight_goals: k, transitions with a goal in hindsight for each with the goal that was asked for; 0: SAC that
             is told goals, without hindsight.
-        hidden_dims: widths of the hidden layers of actor and critics.
-        gamma: discount.
-        tau: rate at which the target critics follow.
-        batch_size: transitions in a minibatch.
-        actor_learning_rate: Adam's step size for the actor.
-        critic_learning_rate: Adam's step size for the critics.
-        alpha_learning_rate: Adam's step size for the log-temperature.
-        buffer_size: transitions kept for replay, the newest.
-        start_steps: first steps, with uniformly random actions and no update.
-        log_std_min: least log standard deviation of the policy before the tanh.
-        log_std_max: largest log standard deviation of the policy before the tanh.
+        sac: see `SAC`.
 
     Raises:
         UsageError: the problem does not say what a goal is.
@@ -80,39 +71,10 @@ class SACHER(SoftOnline):
 
     buffer: HindsightReplay
 
-    def __init__(
-        self,
-        task: SearchTask,
-        *,
-        hindsight_goals: NonNegativeInt,
-        hidden_dims: list[int],
-        gamma: Fraction,
-        tau: Fraction,
-        batch_size: Count,
-        actor_learning_rate: Positive,
-        critic_learning_rate: Positive,
-        alpha_learning_rate: Positive,
-        buffer_size: Count,
-        start_steps: NonNegativeInt,
-        log_std_min: float,
-        log_std_max: float,
-    ) -> None:
-        super().__init__(
-            aimed(task),
-            hidden_dims=hidden_dims,
-            gamma=gamma,
-            tau=tau,
-            batch_size=batch_size,
-            actor_learning_rate=actor_learning_rate,
-            critic_learning_rate=critic_learning_rate,
-            alpha_learning_rate=alpha_learning_rate,
-            buffer_size=buffer_size,
-            start_steps=start_steps,
-            log_std_min=log_std_min,
-            log_std_max=log_std_max,
-        )
+    def __init__(self, task: SearchTask, *, hindsight_goals: NonNegativeInt, **sac: Any) -> None:
+        super().__init__(aimed(task), **sac)
         self.problem = task.env
-        self.relabelled = batch_size * hindsight_goals // (hindsight_goals + 1)
+        self.relabelled = self.batch_size * hindsight_goals // (hindsight_goals + 1)
         """Transitions of a minibatch whose goal is one in hindsight."""
 
     def make_buffer(self, capacity: int, width: int) -> HindsightReplay:
