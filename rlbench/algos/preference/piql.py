@@ -94,8 +94,10 @@ class PIQL(ImplicitQ, FromComparisons):
             self.reward_optimizer.step(grads)
         with torch.no_grad():
             reward = self.rewards(self.params["reward"], pairs)[..., None]
-        known = self.encoded(pairs.observation.flatten(1, 2)).unflatten(1, pairs.action.shape[1:3])
-        batch, encoded = (transitions(states, pairs.action, reward) for states in (pairs.observation, known))
+        batch, encoded = transitions(pairs.observation, pairs.action, reward), None
+        if self.sight is not None:
+            known = self.encoded(pairs.observation.flatten(1, 2)).unflatten(1, pairs.action.shape[1:3])
+            encoded = transitions(known, pairs.action, reward)
         return {**metrics, **self.update(batch, encoded)}
 
 
