@@ -68,7 +68,7 @@ class Encoder:
         encoded = []
         # One seed after another: a grouped convolution of all is no faster, and rounds by the number of companions.
         for seed, rows in enumerate(pictures):
-            x = rows.unflatten(-1, self.shape).float() / 255 - 0.5
+            x = rows.unflatten(-1, self.shape).to(params[self.layers[0][0]].dtype) / 255 - 0.5
             for weight, bias, _, stride in self.layers:
                 x = F.relu(F.conv2d(x, params[weight][seed], params[bias][seed], stride))
             encoded.append(x.flatten(1))

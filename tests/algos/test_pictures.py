@@ -17,31 +17,18 @@ from rlbench.build import build
 from rlbench.conformance import CHECKS, Subject
 from rlbench.data.detours import Detours
 from rlbench.data.frames import Sight
-from rlbench.data.segments import write
 from rlbench.rng import SeedStreams
 from tests.algos.helpers import descend
-from tests.nets.seeing import Plain
+from tests.nets import seeing
+from tests.nets.seeing import STEPS, Plain
 
 SHAPE = (9, 15, 15)
 UPDATES = 6
-SEGMENTS, STEPS = 20, 3
 
 
 @pytest.fixture
 def segments(tmp_path: Path) -> Path:
-    """Segments of noise, in pictures of three frames."""
-    rng = np.random.default_rng(0)
-    action = rng.uniform(-1, 1, (SEGMENTS, STEPS, 1))
-    arrays = {
-        "frames": rng.integers(0, 256, (SEGMENTS * STEPS + 2, 3, 15, 15), dtype=np.uint8),
-        "obs": np.arange(SEGMENTS * STEPS).reshape(SEGMENTS, STEPS, 1) + np.arange(3),
-        "action": action,
-        "reward": np.zeros((SEGMENTS, STEPS)),
-        "rl_sum": action[..., 0].sum(1),
-    }
-    path = tmp_path / "segments.npz"
-    write(path, arrays, {})
-    return path
+    return seeing.segments(tmp_path / "segments.npz")
 
 
 def words(path: Path, algo: str) -> list[str]:

@@ -1,11 +1,33 @@
-"""Networks of pictures built of torch.nn, with the weights of one seed."""
+"""Networks of pictures built of torch.nn, with the weights of one seed, and pictures to show them."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rlbench.data.segments import write
 from rlbench.nets.optim import Params
+
+SIDE = 15
+SEGMENTS, STEPS = 20, 3
+
+
+def segments(path: Path) -> Path:
+    """Write segments of noise, in pictures of three frames."""
+    rng = np.random.default_rng(0)
+    action = rng.uniform(-1, 1, (SEGMENTS, STEPS, 1))
+    arrays = {
+        "frames": rng.integers(0, 256, (SEGMENTS * STEPS + 2, 3, SIDE, SIDE), dtype=np.uint8),
+        "obs": np.arange(SEGMENTS * STEPS).reshape(SEGMENTS, STEPS, 1) + np.arange(3),
+        "action": action,
+        "reward": np.zeros((SEGMENTS, STEPS)),
+        "rl_sum": action[..., 0].sum(1),
+    }
+    write(path, arrays, {})
+    return path
 
 
 class Plain(nn.Module):
