@@ -77,6 +77,24 @@ class Ascent(OnPolicy):
 
 
 @dataclass(kw_only=True, eq=False)
+class Averaged(Ascent):
+    """Whose gradients are means over episodes or over steps: a step that is not normalised depends on which.
+
+    Args:
+        mean_over: `episodes`, of which each counts with its whole sum: the gradient of the return; or `steps`: it is
+            divided by the mean length of an episode, too, and steps along it grow no longer as episodes do.
+    """
+
+    mean_over: Literal["episodes", "steps"]
+
+    def weights(self, places: list[int], rollouts: Rollouts) -> Tensor:
+        weight = super().weights(places, rollouts)
+        if self.mean_over == "steps":
+            weight = weight * (rollouts.episodes / rollouts.steps)[:, None, None]
+        return weight
+
+
+@dataclass(kw_only=True, eq=False)
 class Momentum(Ascent):
     """d_t is made of d_{t-1} and new gradients, which count eta_t = eta_0 (2 / (t + 2))^p, and all at t = 0.
 

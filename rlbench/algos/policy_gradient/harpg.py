@@ -8,12 +8,11 @@ the mean Hessian between the two, times their difference, is the difference of t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from rlbench.algos.policy_gradient.ascent import Momentum
+from rlbench.algos.policy_gradient.ascent import Averaged, Momentum
 from rlbench.algos.policy_gradient.estimators import hessian_product
 from rlbench.algos.policy_gradient.rollouts import Rollouts
 from rlbench.rng import SeedStreams
@@ -21,21 +20,18 @@ from rlbench.types import Count
 
 
 @dataclass(kw_only=True, eq=False)
-class HARPG(Momentum):
+class HARPG(Averaged, Momentum):
     """With x_t = q theta_t + (1 - q) theta_{t-1}, q uniform, tau_t played by pi_{theta_t} and tau'_t by pi_{x_t}:
 
     v_t = B(tau'_t, x_t) (theta_t - theta_{t-1}), d_t = (1 - eta_t) (d_{t-1} + v_t) + eta_t g(tau_t, theta_t),
-    theta_{t+1} = theta_t + alpha_t d_t, alpha_t = alpha_0 (2 / (t + 2))^(1/2). Both batches count.
+    theta_{t+1} = theta_t + alpha_t d_t, alpha_t = alpha_0 (2 / (t + 2))^(1/2). Both batches count. The authors' estimates
+    are means over steps; where episodes differ in length from batch to batch, v_t is unbiased only over episodes.
 
     Args:
         hessian_batch_size: least environment steps of the second batch, which holds whole episodes.
-        mean_over: `episodes`, of which each counts with its whole sum: the gradient of the return; or `steps`, as the
-            authors have it: both estimates are divided by the mean length of an episode, too, and steps along them
-            grow no longer as episodes do.
     """
 
     hessian_batch_size: Count
-    mean_over: Literal["episodes", "steps"]
 
     alpha_power = 1 / 2
     normalized = False
@@ -51,12 +47,6 @@ class HARPG(Momentum):
         if self.iteration[places[0]] == 0:  # nothing is old yet
             return first
         return [*first, (self.between(places), self.hessian_batch_size)]
-
-    def weights(self, places: list[int], rollouts: Rollouts) -> Tensor:
-        weight = super().weights(places, rollouts)
-        if self.mean_over == "steps":
-            weight = weight * (rollouts.episodes / rollouts.steps)[:, None, None]
-        return weight
 
     def direction(self, places: list[int], batches: list[Rollouts]) -> Tensor:
         old, theta = self.d[places], self.theta[places]

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rlbench.algos.policy_gradient.ascent import Ascent
+from rlbench.algos.policy_gradient.ascent import Averaged
 from rlbench.algos.policy_gradient.rollouts import Rollouts
 
 
 @dataclass(kw_only=True, eq=False)
-class VanillaPG(Ascent):
+class VanillaPG(Averaged):
     """theta_{t+1} = theta_t + alpha_t g(tau_t, theta_t), alpha_t = alpha_0 (2 / (t + 2))^(1/2)."""
 
     alpha_power = 1 / 2

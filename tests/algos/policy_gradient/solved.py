@@ -19,7 +19,7 @@ EXACT: dict[str, Any] = {"hidden_dims": [], "gamma": GAMMA, "discount_from_start
 
 
 def exact(name: str) -> dict[str, Any]:
-    return {**EXACT, "mean_over": "episodes"} if name in ("harpg", "nharpg") else EXACT
+    return {**EXACT, "mean_over": "episodes"} if name in ("vanilla_pg", "harpg", "nharpg") else EXACT
 
 
 def lqr(name: str, seeds: tuple[int, ...] = (0,), **changes: Any) -> Any:
