@@ -15,6 +15,7 @@ from rlbench.algos.normalized import normalized
 from rlbench.data.sampling import Batch, training_rows
 from rlbench.data.transitions import Transitions
 from rlbench.errors import UsageError
+from rlbench.nets.mlp import Network
 from rlbench.nets.optim import Adam, Params, gradients
 from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, Positive
@@ -47,18 +48,27 @@ class BC(Offline):
             raise UsageError("pictures are not normalised: algo.normalize_states=false")
         rows = best_rows(data, best_fraction) if best_fraction < 1 else np.arange(len(data))
         super().__init__(normalized(task, rows) if normalize_states else task)
-        self.actor = task.networks.state(hidden_dims, task.networks.action_dim)
+        self.actor = self.network(hidden_dims)
         self.params["actor"] = self.sighted(self.actor.init(task.streams("parameters")))
         self.parts["optimizer"] = self.optimizer = Adam(self.params["actor"], learning_rate)
         self.look(data.frames)
         self.learn_from(training_rows(self.task)[..., torch.from_numpy(rows), :], batch_size)
+
+    def network(self, hidden_dims: list[int]) -> Network:
+        """The policy before its tanh."""
+        return self.task.networks.state(hidden_dims, self.task.networks.action_dim)
+
+    def output(self, params: Params, observation: Tensor) -> Tensor:
+        """What the network says in training, `[S, B, a]`."""
+        return self.actor(params, observation)
 
     def action(self, params: Params, features: Tensor) -> Tensor:
         return torch.tanh(self.actor(params, features))
 
     def loss(self, params: Params, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error of the action, `[S]`."""
-        loss = per_seed((self.action(params, batch.observation) - batch.action).square(), len(self.task.seeds))
+        acted = torch.tanh(self.output(params, batch.observation))
+        loss = per_seed((acted - batch.action).square(), len(self.task.seeds))
         return loss, {"train/actor_loss": loss}
 
     def update(self, batch: Batch) -> dict[str, Tensor]:

@@ -153,6 +153,10 @@ def test_dropout_is_of_training_alone(segments: Path) -> None:
     torch.testing.assert_close(made.action(params, states), made.action(params, states), rtol=0, atol=0)
     tried = [made.actor.dropped(params, states, made.noise) for _ in range(2)]
     assert (tried[0] != tried[1]).float().mean() > 0.9
+    relative = learner(segments, "cpl_kl", "algo.dropout=0.5", "algo.bc_steps=1")
+    relative.train(2)
+    pairs = relative.minibatches.split(relative.next_batch())
+    assert torch.equal(relative.reference(pairs), relative.reference(pairs))
     net = MLP(2, [300], 1, dropout=0.25)
     streams = SeedStreams((0, 1), "x")
     weights = net.init(streams)

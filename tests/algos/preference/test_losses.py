@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rlbench.algos.language.dpo import dpo_loss
 from rlbench.algos.preference.contrast import agreement, contrastive_loss, ranking_loss
 from rlbench.algos.preference.learner import Pairs
 from rlbench.nets.policy import Choice, PlainGaussian, TanhGaussian
@@ -66,7 +67,7 @@ def test_agreement_counts_the_pairs_that_are_ordered_right() -> None:
 
 
 def test_relative_cpl_of_single_steps_is_dpo() -> None:
-    """-log sigmoid(beta (log pi/ref of the chosen) - beta (log pi/ref of the rejected)): Rafailov et al., eq. 7."""
+    """Rafailov et al., eq. 7, as `algo=dpo` has it."""
     beta = 0.3
     learner = algorithm(
         "algo=cpl_kl", "dataset.length=1", "dataset.labels=sampled", f"algo.alpha={beta}", "algo.bc_steps=20"
@@ -85,7 +86,7 @@ def test_relative_cpl_of_single_steps_is_dpo() -> None:
     first, second = ratio.chunk(2)
     preferred = pairs.label[0] > 0.5
     chosen, rejected = torch.where(preferred, second, first), torch.where(preferred, first, second)
-    dpo = -torch.log(torch.sigmoid(beta * chosen - beta * rejected)).mean()
+    dpo = dpo_loss(torch.stack([chosen, rejected]), beta).mean()
     assert loss.item() == pytest.approx(dpo.item(), abs=1e-6)
 
 
