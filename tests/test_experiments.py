@@ -137,10 +137,11 @@ def test_the_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
     listed = json.loads(capsys.readouterr().out)["experiment"]
     assert {name: about["runs"] for name, about in listed.items()} == {
         "cocoa_d4rl": 408,
-        "cpl_metaworld": 300,
-        "cpl_metaworld_pixels": 240,
+        "cpl_metaworld": 330,
+        "cpl_metaworld_pixels": 264,
+        "cpl_pendulum": 7,
         "cpl_pixels": 3,
-        "cpl_reacher": 5,
+        "cpl_reacher": 6,
         "dpo_hh": 1,
         "dpo_imdb": 13,
         "hdpo_full": 456,
@@ -149,6 +150,7 @@ def test_the_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
         "hopper_short": 1,
         "moorl_d4rl": 760,
         "moorl_pendulum": 9,
+        "moorl_pixels": 2,
         "moorl_pointmaze": 10,
         "moorl_vd4rl": 150,
         "npg_mujoco": 1620,

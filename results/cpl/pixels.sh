@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# CPL from pictures: a pendulum of 32 x 32 pixels, some twelve minutes of one CPU core. Finished runs are skipped.
+# CPL from pictures, and MOORL: a pendulum of 32 x 32 pixels. The data take some two minutes of one CPU core, the sweeps
+# some ten on a GPU: MORE='hardware=gpu compile=on'. Finished runs are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rlbench=${RLBENCH:-rlbench}
@@ -17,5 +18,6 @@ whole=$(train "${sac[@]}" steps=8000 eval.every=1000)
 [ -e "$data/pendulum_pixels.hdf5" ] || $rlbench data make "policy=$half" steps=20000 noise=0.3 views=pendulum_pixels \
   env.size=32 --to "$data/pendulum_pixels.hdf5"
 [ -e "$data/pendulum_pixels.npz" ] || $rlbench data label env=pendulum_pixels env.size=32 \
-  "dataset=file:$data/pendulum_pixels.hdf5" "oracle=$whole" segments=2000 length=8 --to "$data/pendulum_pixels.npz"
-$rlbench -m experiment=cpl_pixels
+  "dataset=file:$data/pendulum_pixels.hdf5" "oracle=$whole" segments=2500 length=16 --to "$data/pendulum_pixels.npz"
+$rlbench -m experiment=cpl_pixels ${MORE:-}
+$rlbench -m experiment=moorl_pixels ${MORE:-}
