@@ -7,6 +7,7 @@ ascents=vanilla_pg,nsgdm,npg_igt,harpg,nharpg
 
 # lqr1d: 16,000 episodes of 40 steps, the exact gap every 1,000.
 $rlbench -m algo=$ascents env=lqr1d steps=640000 eval.every=40000 log.every=40000 eval.episodes=1 seeds=24
+$rlbench algo=vanilla_pg algo.alpha_0=0.04 env=lqr1d steps=640000 eval.every=40000 log.every=40000 eval.episodes=1 seeds=24
 
 # chain3: 4,000 episodes of 8 steps, the exact gap every 500; and steps that are too long.
 $rlbench -m algo=$ascents env=chain3 steps=32000 eval.every=4000 log.every=4000 eval.episodes=1 seeds=8

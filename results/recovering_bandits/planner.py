@@ -15,7 +15,7 @@ def sandwich_table() -> list[str]:
     rows = []
     for N, K, D in ((3, 1, 7), (4, 1, 6), (4, 2, 6), (5, 2, 5)):
         ratios = []
-        for seed in range(6):
+        for seed in range(30):
             env = Random("random", K, D, N, seed)
             best = env.long_run(optimum(env)[1])
             ratios.append((plan(env.R[None], K, **STANDARD).value[0] / best, best / bound(env.R, K)))
