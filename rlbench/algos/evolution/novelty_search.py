@@ -77,9 +77,9 @@ class Exploring(Search[N], Generic[N]):
     def explore(self, s: N) -> None:
         """One generation."""
         s.offspring = self.mutants(s, s.population, self.offspring, self.mutation)
-        self.notice(s)
         for group in (s.population, s.offspring):
             group.novelty = novelty(group, self.reference(s), self.neighbours)
+        self.notice(s)
         everyone = Agents.joined(s.population, s.offspring)
         best = self.selection(s, everyone)[: self.population]
         chosen = s.rng.permutation(len(s.offspring))[: self.additions]

@@ -69,6 +69,22 @@ def test_emitters_pay_for_their_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1000 <= sum(played[6:]) < 1012
 
 
+def test_an_emitter_keeps_as_novel_who_is_more_novel_than_its_ancestor() -> None:
+    algorithm = search("serene", problem("point2d_goals_final", **EASY))
+    algorithm.train(1100)
+    (s,) = algorithm.searches
+    measured = dict(zip(s.offspring.id, s.offspring.novelty, strict=True))
+    candidates = [each for each in s.candidates if each.ancestor.id[0] in measured]
+    assert len(candidates) > 5
+    for candidate in candidates:
+        assert candidate.most_novel.novelty[0] == candidate.ancestor.novelty[0] == measured[candidate.ancestor.id[0]] > 0
+    algorithm.train(6)
+    (emitter,) = s.running
+    more = emitter.population.novelty > emitter.ancestor.novelty
+    assert emitter.novel.id.tolist() == emitter.population.id[more].tolist()
+    assert not more.all()
+
+
 def test_novelty_search_does_not_see_rewards() -> None:
     poor, rich = (search("ns", problem("point2d_goals_final", radius=r)) for r in (1e-9, 0.5))
     for algorithm in (poor, rich):
