@@ -12,9 +12,9 @@ def agents(behaviour: np.ndarray, first: int = 0) -> Agents:
     n = len(behaviour)
     zeros = np.zeros(n)
     return Agents(
-        id=first + np.arange(n), parent=np.full(n, -1), genome=np.zeros((n, 3)), reward=zeros, area=np.full(n, -1),
-        outcome=np.zeros((n, 2)), views=np.zeros((n, 0, 64, 64, 3), np.uint8), behaviour=behaviour, surprise=zeros,
-        novelty=zeros, followed=np.zeros(n, dtype=bool),
+        id=first + np.arange(n), parent=np.full(n, -1), ancestor=np.full(n, -1), genome=np.zeros((n, 3)), reward=zeros,
+        area=np.full(n, -1), outcome=np.zeros((n, 2)), views=np.zeros((n, 0, 64, 64, 3), np.uint8), behaviour=behaviour,
+        surprise=zeros, novelty=zeros, followed=np.zeros(n, dtype=bool),
     )  # fmt: skip
 
 

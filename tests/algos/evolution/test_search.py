@@ -77,7 +77,9 @@ def test_an_emitter_keeps_as_novel_who_is_more_novel_than_its_ancestor() -> None
     candidates = [each for each in s.candidates if each.ancestor.id[0] in measured]
     assert len(candidates) > 5
     for candidate in candidates:
-        assert candidate.most_novel.novelty[0] == candidate.ancestor.novelty[0] == measured[candidate.ancestor.id[0]] > 0
+        assert (
+            candidate.most_novel.novelty[0] == candidate.ancestor.novelty[0] == measured[candidate.ancestor.id[0]] > 0
+        )
     algorithm.train(6)
     (emitter,) = s.running
     more = emitter.population.novelty > emitter.ancestor.novelty
@@ -126,7 +128,7 @@ def test_exported_tables_hold_the_genomes() -> None:
     files = algorithm.files(0)
     assert files.keys() == {"best.csv", "archive.csv", "rewarded.csv"}
     names, *rows = (line.split(",") for line in files["best.csv"].splitlines())
-    assert names[:6] == ["id", "parent", "area", "reward", "x", "y"]
+    assert names[:7] == ["id", "parent", "ancestor", "area", "reward", "x", "y"]
     genomes = np.array([[float(v) for v in row[names.index("gene0") :]] for row in rows])
     rewards = [float(row[names.index("reward")]) for row in rows]
     np.testing.assert_allclose(problem("point2d_goals_final", **EASY).episodes(genomes, 0).reward, rewards, atol=1e-6)
