@@ -86,6 +86,16 @@ def test_one_step_is_torchs_adam() -> None:
     torch.testing.assert_close(ours.params["encode0.weight"], theirs, rtol=1e-4, atol=1e-5)
 
 
+def test_the_error_of_pictures_falls_to_less_than_a_fifth() -> None:
+    arm = problem("redundant_arm")
+    genomes = np.random.default_rng(0).standard_normal((60, arm.controller.genes))
+    pictures = arm.episodes(genomes, 1).views[:, 0]
+    autoencoder = Autoencoder(0, 10, 1e-3, 4, CPU)
+    before = autoencoder(pictures[:20])[1].mean()
+    autoencoder.fit(pictures[20:], 12)
+    assert autoencoder(pictures[:20])[1].mean() <= before / 5
+
+
 def test_training_ends_after_four_rises_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     autoencoder = Autoencoder(0, 2, 1e-3, 8, CPU)
     errors = iter([5.0, 6, 7, 8, 3, 4, 5, 5, 6, 7, 8, 9, 0, 0])  # the first is from before; 5, 5 is no rise

@@ -153,3 +153,16 @@ def test_emitters_find_more_than_novelty_and_novelty_more_than_chance() -> None:
     assert found["serene"] > found["ns"] > found["random_search"]
     assert coverage["ns"] >= 0.97
     assert coverage["serene"] >= 0.95
+
+
+@pytest.mark.slow
+def test_stax_finds_areas_and_no_reward_beyond_what_can_be_had() -> None:
+    """The bounds are those of tests/envs/test_policy_search.py: 51 less the fewest steps to each area."""
+    algorithm = search("stax", problem("point2d_goals"), (0, 1), max_epochs=2)
+    algorithm.train(1500)  # an encoder is trained after 1,100, then emitters have a turn
+    metrics = algorithm.evaluate()
+    assert algorithm.space.trainings == [1, 1]
+    assert all(len(s.rewarded) > 0 for s in algorithm.searches)
+    assert (metrics["eval/areas"] >= 1).all()
+    for area, bound in enumerate((36, 32, 37, 37)):
+        assert (metrics[f"eval/best_reward_{area}"] <= bound).all()
