@@ -1,7 +1,7 @@
 """What STAX's autoencoder can learn of pictures, with time: `python results/stax/capacity.py ENV EPOCHS DEVICE`.
 
-It is shown the views of 2,000 random policies in batches of 128, for so many epochs; the rows are about 500 others, as in
-latent.py: how distances of codes agree with those of outcomes, and the error of the pixels.
+It is shown the views of 2,000 random policies in batches of 128, for so many epochs. The rows are of 500 others: how
+distances of codes agree with those of outcomes, and the error of the pixels, as latent.py has them.
 """
 
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from latent import PIXELS, POLICIES, played
+from latent import PIXELS, POLICIES, played  # type: ignore[import-not-found]  # beside this file
 from scipy.spatial.distance import pdist  # type: ignore[import-untyped]
 from scipy.stats import spearmanr  # type: ignore[import-untyped]
 

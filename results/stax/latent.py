@@ -2,7 +2,7 @@
 
 Each RUN is a run's folder; STAX-NT's are passed over. Of its newest checkpoint every seed's autoencoder is shown the
 views of 500 random policies, and beside it the one that it was before its first training. `rank correlation` is
-Spearman's of the distances of all pairs, of codes and of outcomes; `error` is the mean squared error of the pixels, also
+Spearman's of the distances of all pairs, of codes and of outcomes; `error` the mean squared error of the pixels, last
 that of the mean picture.
 """
 

@@ -35,7 +35,8 @@ def test_every_episode_is_counted_and_none_beyond_a_generation(name: str, monkey
     env = problem("point2d_goals_final", **EASY)
     played = counting(env, monkeypatch)
     # An encoder is to look at every end, which takes its time.
-    changes, asked = ({"max_epochs": 0, "population": 20}, 400) if name in ("stax", "taxons") else ({}, 3000)
+    changes: dict[str, Any] = {"max_epochs": 0, "population": 20} if name in ("stax", "taxons") else {}
+    asked = 400 if changes else 3000
     algorithm = search(name, env, **changes)
     algorithm.train(asked)
     (s,) = algorithm.searches
