@@ -44,7 +44,7 @@ def rows(folder: Path) -> list[str]:
     apart, mean = pdist(episodes.outcome), (views / 255).var(0).mean()
     found = []
     for place, seed in enumerate(task.seeds):
-        settings = f"{stax.space.autoencoders[place].batch_size}, {stax.space.max_epochs}"
+        settings = f"{stax.space.autoencoders[place].batch_size}, {stax.space.max_epochs}, {stax.survival}"
         counts = f"{stax.searches[place].evaluations:,}", str(stax.space.trainings[place])
         cells = [task.env.name, settings, str(seed), *counts]
         for algorithm in (fresh, trained):
@@ -57,7 +57,7 @@ def rows(folder: Path) -> list[str]:
 
 
 def main(folders: list[Path]) -> None:
-    names = ["environment", "batch, epochs", "seed", "episodes", "trainings"]
+    names = ["environment", "batch, epochs, survival", "seed", "episodes", "trainings"]
     names += [f"{what}, {when}" for when in ("untrained", "trained") for what in ("rank correlation", "error")]
     names += ["error of the mean picture"]
     print(f"| {' | '.join(names)} |\n{'|---' * len(names)}|")
