@@ -16,6 +16,7 @@ class Agents:
     Attributes:
         id: the number of the evaluation that it was tried in.
         parent: the id of the agent that it is a mutation of, -1 where there is none.
+        ancestor: the id of the agent that the emitter began from which tried it, -1 where none did.
         genome: `[N, genes]`.
         reward: of its episode.
         area: the number of the reward area that it was earned in, -1 for none.
@@ -29,6 +30,7 @@ class Agents:
 
     id: np.ndarray
     parent: np.ndarray
+    ancestor: np.ndarray
     genome: np.ndarray
     reward: np.ndarray
     area: np.ndarray
@@ -60,7 +62,7 @@ class Agents:
 def nobody(genes: int) -> Agents:
     """No agents."""
     return Agents(
-        **{name: np.zeros(0, dtype=np.int64) for name in ("id", "parent", "area")},
+        **{name: np.zeros(0, dtype=np.int64) for name in ("id", "parent", "ancestor", "area")},
         **{name: np.zeros(0) for name in ("reward", "surprise", "novelty")},
         **{name: np.zeros((0, 0)) for name in ("outcome", "behaviour")},
         genome=np.zeros((0, genes)),
@@ -135,3 +137,11 @@ def crowding(scores: np.ndarray) -> np.ndarray:
             gap[1:-1] = (column[order[2:]] - column[order[:-2]]) / (span or 1.0)
         result[order] += gap
     return result
+
+
+def tradeoff(scores: np.ndarray) -> np.ndarray:
+    """The rows by their Pareto fronts, within each the least crowded first: `[N, c]` to int64 `[N]`."""
+    front, room = fronts(scores), np.zeros(len(scores))
+    for number in np.unique(front):
+        room[front == number] = crowding(scores[front == number])
+    return np.lexsort((-room, front))

@@ -49,9 +49,8 @@ class Autoencoder:
         shapes |= {"code": (features, FLAT), "uncode": (FLAT, features)}
         self.params: Params = {}
         for name, shape in shapes.items():
-            fan_in = math.prod(shape[1:]) if not name.startswith("decode") else shape[0] * KERNEL**2 // 4
             width = shape[1] if name.startswith("decode") else shape[0]
-            bound = 1 / math.sqrt(fan_in)
+            bound = 1 / math.sqrt(math.prod(shape[1:]))  # torch's default, of transposed convolutions too
             self.params[f"{name}.weight"] = (2 * streams.uniform(*shape)[0] - 1) * bound
             self.params[f"{name}.bias"] = (2 * streams.uniform(width)[0] - 1) * bound
         self.optimizer = Adam(self.params, learning_rate)

@@ -10,6 +10,19 @@ import torch
 from rlbench.errors import RunError
 
 
+def package() -> Any:
+    """The package.
+
+    Raises:
+        RunError: it is not installed.
+    """
+    try:
+        import cmaes  # type: ignore[import-untyped]
+    except ModuleNotFoundError as error:
+        raise RunError("this algorithm needs the package cmaes: pip install 'rlbench[evolution]'") from error
+    return cmaes
+
+
 class Distribution:
     """A normal distribution over genomes that follows what is better (Hansen, 2016).
 
@@ -22,12 +35,8 @@ class Distribution:
     """
 
     def __init__(self, mean: np.ndarray, sigma: float, population: int, limit: float, seed: int) -> None:
-        try:
-            from cmaes import CMA  # type: ignore[import-untyped]
-        except ModuleNotFoundError as error:
-            raise RunError("this algorithm needs the package cmaes: pip install 'rlbench[evolution]'") from error
         bounds = np.tile([-limit, limit], (len(mean), 1))
-        self.cma: Any = CMA(mean.copy(), sigma, bounds=bounds, population_size=population, seed=seed)
+        self.cma: Any = package().CMA(mean.copy(), sigma, bounds=bounds, population_size=population, seed=seed)
         self.cma._funhist_values[:] = 0.0  # not set before it is written, and a state is to be the same every time
 
     def ask(self) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlbench.algos.evolution.agents import Agents, distances
+from rlbench.algos.evolution.distribution import Distribution
 
 EDGE = 3
 """Populations at either end of an emitter's life that improvement is measured between."""
@@ -26,6 +27,7 @@ class Emitter:
         best: the highest reward that it has put into the reward archive, 0 before.
         most_novel: the most novel agent that it has met, first its ancestor.
         novel: agents that were more novel than all it had met: candidates for the novelty archive.
+        distribution: that its populations come from, of a CMA-ES emitter that has begun.
     """
 
     ancestor: Agents
@@ -35,6 +37,7 @@ class Emitter:
     best: float
     most_novel: Agents
     novel: Agents
+    distribution: Distribution | None
 
     @property
     def generations(self) -> int:

@@ -9,7 +9,7 @@ the environment measures.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -47,13 +47,21 @@ class Exploring(Search[N], Generic[N]):
         mutation: standard deviation that is added to each gene.
         neighbours: k of the mean distance to the k nearest.
         additions: offspring that join the archive in each generation.
+        archiving: which do, `random` ones or the `best`.
     """
 
     def __init__(
-        self, task: Task, population: int, offspring: int, mutation: float, neighbours: int, additions: int
+        self,
+        task: Task,
+        population: int,
+        offspring: int,
+        mutation: float,
+        neighbours: int,
+        additions: int,
+        archiving: Literal["random", "best"] = "random",
     ) -> None:
         self.population, self.offspring, self.mutation = population, offspring, mutation
-        self.neighbours, self.additions = neighbours, additions
+        self.neighbours, self.additions, self.archiving = neighbours, additions, archiving
         super().__init__(task)
 
     def common(self, place: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -64,11 +72,11 @@ class Exploring(Search[N], Generic[N]):
         """Whom novelty is measured against."""
         return Agents.joined(s.population, s.offspring, s.archive)
 
-    def mutants(self, s: N, parents: Agents, each: int, sigma: float) -> Agents:
+    def mutants(self, s: N, parents: Agents, each: int, sigma: float, ancestor: int = -1) -> Agents:
         """Some evaluated mutants of each parent."""
         genomes = parents.genome.repeat(each, axis=0)
         genomes = self.within(genomes + sigma * s.rng.standard_normal(genomes.shape))
-        return self.evaluated(s, genomes, parents.id.repeat(each))
+        return self.evaluated(s, genomes, parents.id.repeat(each), ancestor)
 
     def start(self, s: N) -> None:
         """The first population."""
@@ -77,14 +85,17 @@ class Exploring(Search[N], Generic[N]):
     def explore(self, s: N) -> None:
         """One generation."""
         s.offspring = self.mutants(s, s.population, self.offspring, self.mutation)
-        self.notice(s)
         for group in (s.population, s.offspring):
             group.novelty = novelty(group, self.reference(s), self.neighbours)
+        self.notice(s)
         everyone = Agents.joined(s.population, s.offspring)
-        best = self.selection(s, everyone)[: self.population]
-        chosen = s.rng.permutation(len(s.offspring))[: self.additions]
-        s.archive = Agents.joined(s.archive, s.offspring[chosen])
-        s.population = everyone[best]
+        order = self.selection(s, everyone)
+        if self.archiving == "best":
+            ranked = order[order >= len(s.population)] - len(s.population)
+        else:
+            ranked = s.rng.permutation(len(s.offspring))
+        s.archive = Agents.joined(s.archive, s.offspring[ranked[: self.additions]])
+        s.population = everyone[order[: self.population]]
 
     def notice(self, s: N) -> None:
         """See what the new generation has earned."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rlbench.algos.evolution.agents import Agents, crowding, fronts
+from rlbench.algos.evolution.agents import Agents, tradeoff
 from rlbench.algos.evolution.novelty_search import Novelty, NoveltySearch
 
 
@@ -24,11 +24,7 @@ class NSGA2(NoveltySearch):
     """
 
     def selection(self, s: Novelty, agents: Agents) -> np.ndarray:
-        scores = self.objectives(s, agents)
-        front, room = fronts(scores), np.zeros(len(agents))
-        for number in np.unique(front):
-            room[front == number] = crowding(scores[front == number])
-        return np.lexsort((-room, front))
+        return tradeoff(self.objectives(s, agents))
 
     def objectives(self, s: Novelty, agents: Agents) -> np.ndarray:
         """What is traded off, the higher the better: `[N, 2]`."""

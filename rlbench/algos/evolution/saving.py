@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
+from types import UnionType
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -34,6 +35,8 @@ def restored(kind: Any, data: Any) -> Any:
         generator = np.random.default_rng()
         generator.bit_generator.state = data
         return generator
+    if isinstance(kind, UnionType):  # with None
+        return None if data is None else restored(get_args(kind)[0], data)
     if get_origin(kind) is list:
         return [restored(get_args(kind)[0], each) for each in data]
     if kind is Distribution:

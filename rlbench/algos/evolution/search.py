@@ -106,12 +106,13 @@ class Search(Generic[S]):
         limit = self.env.controller.LIMIT
         return genomes.clip(-limit, limit)
 
-    def evaluated(self, s: S, genomes: np.ndarray, parents: np.ndarray | None = None) -> Agents:
+    def evaluated(self, s: S, genomes: np.ndarray, parents: np.ndarray | None = None, ancestor: int = -1) -> Agents:
         """Play an episode of each genome; nothing else does."""
         count, episodes = len(genomes), self.env.episodes(genomes, self.views)
         tried = Agents(
             id=s.evaluations + np.arange(count),
             parent=np.full(count, -1) if parents is None else parents,
+            ancestor=np.full(count, ancestor),
             genome=genomes,
             reward=episodes.reward,
             area=episodes.area,
@@ -168,7 +169,7 @@ def csv(agents: Agents) -> str:
     numbers = {"reward": agents.reward, "x": agents.outcome[:, 0], "y": agents.outcome[:, 1]}
     numbers |= {f"behaviour{i}": column for i, column in enumerate(agents.behaviour.T)}
     numbers |= {f"gene{i}": column for i, column in enumerate(agents.genome.T)}
-    columns = {name: getattr(agents, name).tolist() for name in ("id", "parent", "area")}
+    columns = {name: getattr(agents, name).tolist() for name in ("id", "parent", "ancestor", "area")}
     columns |= {name: [f"{value:.9g}" for value in column] for name, column in numbers.items()}
     rows = zip(*columns.values(), strict=True)
     return "".join(",".join(map(str, row)) + "\n" for row in (columns, *rows))

@@ -9,11 +9,12 @@ improve it. Which emitter goes on is drawn from the Pareto front of improvement 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
 from rlbench.algos.evolution.agents import Agents, fronts, novelty
+from rlbench.algos.evolution.distribution import Distribution, package
 from rlbench.algos.evolution.emitters import Emitter, spread, stagnant
 from rlbench.algos.evolution.novelty_search import Exploring, Novelty
 from rlbench.algos.evolution.search import csv
@@ -22,6 +23,8 @@ from rlbench.types import Count, NonNegativeInt, Positive
 
 MUTANTS = 2
 """Of each agent in a generation of an emitter."""
+Kind = Literal["fitness", "novelty", "cma_es"]
+"""Of emitters: the best or the most novel of all survive, or CMA-ES follows the reward."""
 
 
 @dataclass
@@ -58,11 +61,17 @@ class Alternating(Exploring[F], Generic[F]):
         chunk: episodes of a turn.
         emitter_population: agents of an emitter.
         bootstrap: generations in which a candidate has to improve.
+        emitter: how emitters search.
         exploration: the settings of novelty search.
     """
 
-    def __init__(self, task: Task, chunk: int, emitter_population: int, bootstrap: int, **exploration: Any) -> None:
+    def __init__(
+        self, task: Task, chunk: int, emitter_population: int, bootstrap: int, emitter: Kind, **exploration: Any
+    ) -> None:
         self.chunk, self.emitter_population, self.bootstrap = chunk, emitter_population, bootstrap
+        self.emitter = emitter
+        if emitter == "cma_es":
+            package()  # rather than when the first reward is found
         super().__init__(task, **exploration)
 
     def common(self, place: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -106,7 +115,7 @@ class Alternating(Exploring[F], Generic[F]):
             agent = everyone[place : place + 1]
             sigma = spread(int(place), everyone.genome, self.mutation)
             nothing = np.zeros((0, self.emitter_population))
-            s.candidates.append(Emitter(agent, sigma, self.nobody, nothing, 0.0, agent[:], self.nobody))
+            s.candidates.append(Emitter(agent, sigma, self.nobody, nothing, 0.0, agent[:], self.nobody, None))
             self.reward(s, agent)
         for group in (s.population, s.offspring):
             group.followed |= group.reward > 0
@@ -138,33 +147,57 @@ class Alternating(Exploring[F], Generic[F]):
     def follow(self, s: F) -> None:
         """One generation of the emitter that runs."""
         (emitter,) = s.running
-        if not len(emitter.population):
-            tried = emitter.population = self.mutants(s, emitter.ancestor, self.emitter_population, emitter.sigma)
-        else:
-            tried = self.mutants(s, emitter.population, MUTANTS, emitter.sigma)
-            everyone = Agents.joined(emitter.population, tried)
-            emitter.population = everyone[np.argsort(-everyone.reward, kind="stable")[: self.emitter_population]]
         was_untried = self.untried(emitter)
+        tried = self.adapted(s, emitter) if self.emitter == "cma_es" else self.selected(s, emitter)
         emitter.rewards = np.concatenate([emitter.rewards, emitter.population.reward[None]])
-        self.keep_best(s, emitter)
+        self.keep_best(s, emitter, tried)
         self.keep_novel(s, emitter, tried)
         if was_untried:
             if not self.untried(emitter):
                 s.running = []
                 s.emitters += [emitter] if emitter.improvement > 0 else []
-        elif stagnant(emitter.rewards, emitter.population.genome.shape[1]):
+        elif stagnant(emitter.rewards, self.env.controller.genes) or (
+            emitter.distribution and emitter.distribution.ended
+        ):
             s.running = []
             self.reward(s, emitter.ancestor)
             chosen = s.rng.permutation(len(emitter.novel))[: self.additions]
             s.released = Agents.joined(s.released, emitter.novel[chosen])
 
-    def keep_best(self, s: F, emitter: Emitter) -> None:
+    def selected(self, s: F, emitter: Emitter) -> Agents:
+        """Try mutants; the best of them and of the population are the next one. Returns whom it tried."""
+        ancestor = int(emitter.ancestor.id[0])
+        if not len(emitter.population):
+            emitter.population = self.mutants(s, emitter.ancestor, self.emitter_population, emitter.sigma, ancestor)
+            return emitter.population
+        tried = self.mutants(s, emitter.population, MUTANTS, emitter.sigma, ancestor)
+        everyone = Agents.joined(emitter.population, tried)
+        merit = everyone.reward
+        if self.emitter == "novelty":
+            merit = novelty(everyone, self.reference(s), self.neighbours)
+        emitter.population = everyone[np.argsort(-merit, kind="stable")[: self.emitter_population]]
+        return tried
+
+    def adapted(self, s: F, emitter: Emitter) -> Agents:
+        """Try a population that is drawn from a distribution, which then follows their rewards. Returns them."""
+        ancestor = emitter.ancestor
+        if emitter.distribution is None:
+            limit, seed = self.env.controller.LIMIT, int(s.rng.integers(2**31))
+            size = self.emitter_population
+            emitter.distribution = Distribution(ancestor.genome[0], emitter.sigma, size, limit, seed)
+        genomes = emitter.distribution.ask()
+        tried = self.evaluated(s, genomes, ancestor.id.repeat(len(genomes)), int(ancestor.id[0]))
+        emitter.distribution.tell(genomes, tried.reward)
+        emitter.population = tried
+        return tried
+
+    def keep_best(self, s: F, emitter: Emitter, tried: Agents) -> None:
         """Put into the reward archive what exceeds all that the emitter has put there; at first, its best."""
-        reward = emitter.population.reward
+        reward = tried.reward
         better = np.flatnonzero(reward > emitter.best)
         if emitter.best == 0:
             better = better[np.argsort(-reward[better], kind="stable")[:1]]
-        self.reward(s, emitter.population[better])
+        self.reward(s, tried[better])
         emitter.best = max(emitter.best, float(reward.max()))
 
     def keep_novel(self, s: F, emitter: Emitter, tried: Agents) -> None:
@@ -200,11 +233,14 @@ class Serene(Alternating[Following]):
         chunk: episodes of a turn of exploration, or of emitters.
         emitter_population: agents of an emitter.
         bootstrap: generations in which a candidate has to improve to become an emitter.
+        emitter: how emitters search: the `fitness` or the `novelty` of mutants decides who survives, or `cma_es` follows
+            rewards.
         population: parents.
         offspring: of each parent.
         mutation: standard deviation that is added to each gene.
         neighbours: k of the mean distance to the k nearest.
         additions: agents that join the archive in each generation, and from each emitter that ends.
+        archiving: which offspring join it, `random` ones or the `best` by what decides who survives.
     """
 
     state = Following
@@ -216,13 +252,16 @@ class Serene(Alternating[Following]):
         chunk: Count,
         emitter_population: Count,
         bootstrap: Count,
+        emitter: Kind,
         population: Count,
         offspring: Count,
         mutation: Positive,
         neighbours: Count,
         additions: NonNegativeInt,
+        archiving: Literal["random", "best"],
     ) -> None:
         super().__init__(
-            task, chunk, emitter_population, bootstrap,
+            task, chunk, emitter_population, bootstrap, emitter,
             population=population, offspring=offspring, mutation=mutation, neighbours=neighbours, additions=additions,
+            archiving=archiving,
         )  # fmt: skip

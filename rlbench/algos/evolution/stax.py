@@ -8,13 +8,13 @@ the state of the environment enters. Each training moves the space, so all agent
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from rlbench.algos.evolution.agents import Agents, novelty
+from rlbench.algos.evolution.agents import Agents, novelty, tradeoff
 from rlbench.algos.evolution.learned import LearnedSpace
-from rlbench.algos.evolution.serene import Alternating, Following
+from rlbench.algos.evolution.serene import Alternating, Following, Kind
 from rlbench.task import Task
 from rlbench.types import Count, NonNegativeInt, Positive
 
@@ -27,11 +27,15 @@ class Stax(Alternating[Following]):
         chunk: episodes of a turn of exploration, or of emitters.
         emitter_population: agents of an emitter.
         bootstrap: generations in which a candidate has to improve to become an emitter.
+        emitter: how emitters search: the `fitness` or the `novelty` of mutants decides who survives, or `cma_es` follows
+            rewards.
         population: parents.
         offspring: of each parent.
         mutation: standard deviation that is added to each gene.
         neighbours: k of the mean distance to the k nearest.
         additions: agents that join the archive in each generation, and from each emitter that ends.
+        archiving: which offspring join it, `random` ones or the `best` by what decides who survives.
+        survival: by novelty or surprise, a `coin` for each generation, or by the `pareto` fronts of both.
         views: images of an episode, at equally spaced times; behaviour is all their codes.
         features: width of the code of a view.
         learning_rate: of the autoencoder.
@@ -48,28 +52,34 @@ class Stax(Alternating[Following]):
         chunk: Count,
         emitter_population: Count,
         bootstrap: Count,
+        emitter: Kind,
         population: Count,
         offspring: Count,
         mutation: Positive,
         neighbours: Count,
         additions: NonNegativeInt,
+        archiving: Literal["random", "best"],
+        survival: Literal["coin", "pareto"],
         views: Count,
         features: Count,
         learning_rate: Positive,
         batch_size: Count,
         max_epochs: NonNegativeInt,
     ) -> None:
-        self.views = views
+        self.views, self.survival = views, survival
         self.space = LearnedSpace(task, features, learning_rate, batch_size, max_epochs)
         super().__init__(
-            task, chunk, emitter_population, bootstrap,
+            task, chunk, emitter_population, bootstrap, emitter,
             population=population, offspring=offspring, mutation=mutation, neighbours=neighbours, additions=additions,
+            archiving=archiving,
         )  # fmt: skip
 
     def described(self, s: Following, agents: Agents) -> Agents:
         return self.space.describe(s.place, agents)
 
     def selection(self, s: Following, agents: Agents) -> np.ndarray:
+        if self.survival == "pareto":
+            return tradeoff(np.stack([agents.novelty, agents.surprise], 1))
         return self.space.order(s.rng, agents)
 
     def turn(self, s: Following) -> None:

@@ -4,18 +4,7 @@ import numpy as np
 import pytest
 
 from rlbench.algos.evolution.agents import Agents, crowding, fronts, local_competition, nobody, novelty
-from tests.algos.evolution.searches import problem, search
-
-
-def agents(behaviour: np.ndarray, first: int = 0) -> Agents:
-    """Agents of which only the behaviour matters."""
-    n = len(behaviour)
-    zeros = np.zeros(n)
-    return Agents(
-        id=first + np.arange(n), parent=np.full(n, -1), genome=np.zeros((n, 3)), reward=zeros, area=np.full(n, -1),
-        outcome=np.zeros((n, 2)), views=np.zeros((n, 0, 64, 64, 3), np.uint8), behaviour=behaviour, surprise=zeros,
-        novelty=zeros, followed=np.zeros(n, dtype=bool),
-    )  # fmt: skip
+from tests.algos.evolution.searches import agents, problem, search
 
 
 def brute_force(of: Agents, reference: Agents, k: int) -> list[float]:
@@ -115,3 +104,11 @@ def test_who_survives_by_hand(name: str, order: list[int]) -> None:
     both.novelty = novelty(both, both, 2)
     s.population, s.offspring = both[:2], both[2:]
     assert algorithm.selection(s, both).tolist() == order
+
+
+def test_stax_may_trade_novelty_against_surprise() -> None:
+    algorithm = search("stax", problem("point2d_goals"), survival="pareto")
+    (s,) = algorithm.searches
+    five = agents(np.zeros((5, 1)))
+    five.novelty, five.surprise = np.array([1.0, 3.0, 5.0, 3.5, 0.0]), np.array([6.0, 2.0, 0.5, 1.5, 5.0])
+    assert algorithm.selection(s, five).tolist() == [0, 2, 1, 3, 4]  # only 0 dominates: 4; 1 has more room than 3

@@ -19,8 +19,8 @@ def views(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
 
 
-def reference(ours: Autoencoder) -> tuple[nn.Sequential, nn.Sequential]:
-    """The same network made of torch's layers."""
+def layers() -> tuple[list[nn.Module], list[nn.Module]]:
+    """The same network made of torch's layers: encoder and decoder."""
     down = [(3, 32), (32, 64), (64, 32), (32, 16)]
     encoder: list[nn.Module] = []
     for into, out in down:
@@ -30,11 +30,32 @@ def reference(ours: Autoencoder) -> tuple[nn.Sequential, nn.Sequential]:
     for into, out in reversed(down):
         decoder += [nn.ConvTranspose2d(out, into, 4, 2, 1), nn.SELU()]
     decoder[-1] = nn.ReLU()
+    return encoder, decoder
+
+
+def named(parts: list[nn.Module]) -> dict[str, nn.Module]:
+    """Torch's layers that have parameters, by our names for them."""
     names = [*(f"encode{i}" for i in range(4)), "code", "uncode", *(f"decode{i}" for i in reversed(range(4)))]
-    layers = [layer for layer in (*encoder, *decoder) if hasattr(layer, "weight")]
-    for name, layer in zip(names, layers, strict=True):
+    return dict(zip(names, (layer for layer in parts if hasattr(layer, "weight")), strict=True))
+
+
+def reference(ours: Autoencoder) -> tuple[nn.Sequential, nn.Sequential]:
+    """Torch's layers with our parameters."""
+    encoder, decoder = layers()
+    for name, layer in named([*encoder, *decoder]).items():
         layer.load_state_dict({each: ours.params[f"{name}.{each}"] for each in ("weight", "bias")})
     return nn.Sequential(*encoder), nn.Sequential(*decoder)
+
+
+def test_it_begins_as_torchs_layers_do() -> None:
+    """Uniform up to the same bounds: the largest of twenty beginnings are alike, of every weight and bias."""
+    torch.manual_seed(0)
+    ours = [Autoencoder(seed, 10, 1e-3, 5, CPU).params for seed in range(20)]
+    theirs = [named([part for half in layers() for part in half]) for _ in range(20)]
+    for key in ours[0]:
+        name, _, kind = key.partition(".")
+        mine = max(params[key].abs().max().item() for params in ours)
+        assert mine == pytest.approx(max(getattr(net[name], kind).abs().max().item() for net in theirs), rel=0.1), key
 
 
 def test_the_autoencoder_is_torchs_layers_one_after_another() -> None:
@@ -63,6 +84,16 @@ def test_one_step_is_torchs_adam() -> None:
         ours.step(pixels)
     theirs = next(encoder.parameters()).detach()  # the weight of the first layer
     torch.testing.assert_close(ours.params["encode0.weight"], theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_the_error_of_pictures_falls_to_less_than_a_fifth() -> None:
+    arm = problem("redundant_arm")
+    genomes = np.random.default_rng(0).standard_normal((60, arm.controller.genes))
+    pictures = arm.episodes(genomes, 1).views[:, 0]
+    autoencoder = Autoencoder(0, 10, 1e-3, 4, CPU)
+    before = autoencoder(pictures[:20])[1].mean()
+    autoencoder.fit(pictures[20:], 12)
+    assert autoencoder(pictures[:20])[1].mean() <= before / 5
 
 
 def test_training_ends_after_four_rises_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from rlbench import cli, config
 from rlbench.errors import RunError, UsageError
 from rlbench.run import run
 from rlbench.tracking.rundir import RunDir
+from tests.algos.evolution.searches import problem, search
 
 WORDS = ["steps=400", "eval.every=200", "log.every=200", "seeds=2", "tracking=disabled"]
 PAGE = Path(__file__).parents[3] / "docs" / "systems" / "stax.md"
@@ -73,10 +74,11 @@ def test_what_does_not_fit_is_refused_with_what_would(words: list[str], said: st
         config.compose(words)
 
 
-def test_without_the_package_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.algos.evolution.searches import problem, search
-
+@pytest.mark.parametrize(("name", "changes"), [("cma_es", {}), ("serene", {"emitter": "cma_es"})])
+def test_without_the_package_one_line_says_what_to_install(
+    name: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     missing: Any = None
     monkeypatch.setitem(sys.modules, "cmaes", missing)
     with pytest.raises(RunError, match=r"pip install 'rlbench\[evolution\]'"):
-        search("cma_es", problem("point2d_goals"))
+        search(name, problem("point2d_goals"), **changes)

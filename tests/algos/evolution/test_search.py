@@ -28,18 +28,21 @@ def counting(env: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return played
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name not in ("stax", "taxons")])
+@pytest.mark.parametrize("name", ALL)
 def test_every_episode_is_counted_and_none_beyond_a_generation(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name in ("cma_es", "cma_me"):
         pytest.importorskip("cmaes", reason="the extra evolution")
     env = problem("point2d_goals_final", **EASY)
     played = counting(env, monkeypatch)
-    algorithm = search(name, env)
-    algorithm.train(3000)
+    # An encoder is to look at every end, which takes its time.
+    changes: dict[str, Any] = {"max_epochs": 0, "population": 20} if name in ("stax", "taxons") else {}
+    asked = 400 if changes else 3000
+    algorithm = search(name, env, **changes)
+    algorithm.train(asked)
     (s,) = algorithm.searches
     assert s.evaluations == sum(played) == s.visits.sum()
-    assert 3000 <= s.evaluations < 3000 + max(played)
-    assert s.evaluations - played[-1] < 3000
+    assert asked <= s.evaluations < asked + max(played)
+    assert s.evaluations - played[-1] < asked
     found = algorithm.evaluate()
     assert found["eval/areas"] == len(s.best)
     assert found["eval/best_reward"] == pytest.approx(s.best.reward.sum() / 4)
@@ -67,6 +70,24 @@ def test_emitters_pay_for_their_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     assert trials == -(-667 // 66)  # at 660 there are 340 left, more than a third; at 726 no more
     assert s.exploring
     assert 1000 <= sum(played[6:]) < 1012
+
+
+def test_an_emitter_keeps_as_novel_who_is_more_novel_than_its_ancestor() -> None:
+    algorithm = search("serene", problem("point2d_goals_final", **EASY))
+    algorithm.train(1100)
+    (s,) = algorithm.searches
+    measured = dict(zip(s.offspring.id, s.offspring.novelty, strict=True))
+    candidates = [each for each in s.candidates if each.ancestor.id[0] in measured]
+    assert len(candidates) > 5
+    for candidate in candidates:
+        assert (
+            candidate.most_novel.novelty[0] == candidate.ancestor.novelty[0] == measured[candidate.ancestor.id[0]] > 0
+        )
+    algorithm.train(6)
+    (emitter,) = s.running
+    more = emitter.population.novelty > emitter.ancestor.novelty
+    assert emitter.novel.id.tolist() == emitter.population.id[more].tolist()
+    assert not more.all()
 
 
 def test_novelty_search_does_not_see_rewards() -> None:
@@ -110,7 +131,7 @@ def test_exported_tables_hold_the_genomes() -> None:
     files = algorithm.files(0)
     assert files.keys() == {"best.csv", "archive.csv", "rewarded.csv"}
     names, *rows = (line.split(",") for line in files["best.csv"].splitlines())
-    assert names[:6] == ["id", "parent", "area", "reward", "x", "y"]
+    assert names[:7] == ["id", "parent", "ancestor", "area", "reward", "x", "y"]
     genomes = np.array([[float(v) for v in row[names.index("gene0") :]] for row in rows])
     rewards = [float(row[names.index("reward")]) for row in rows]
     np.testing.assert_allclose(problem("point2d_goals_final", **EASY).episodes(genomes, 0).reward, rewards, atol=1e-6)
@@ -133,3 +154,16 @@ def test_emitters_find_more_than_novelty_and_novelty_more_than_chance() -> None:
     assert found["serene"] > found["ns"] > found["random_search"]
     assert coverage["ns"] >= 0.97
     assert coverage["serene"] >= 0.95
+
+
+@pytest.mark.slow
+def test_stax_finds_areas_and_no_reward_beyond_what_can_be_had() -> None:
+    """The bounds are those of tests/envs/test_policy_search.py: 51 less the fewest steps to each area."""
+    algorithm = search("stax", problem("point2d_goals"), (0, 1), max_epochs=2)
+    algorithm.train(1500)  # an encoder is trained after 1,100, then emitters have a turn
+    metrics = algorithm.evaluate()
+    assert algorithm.space.trainings == [1, 1]
+    assert all(len(s.rewarded) > 0 for s in algorithm.searches)
+    assert (metrics["eval/areas"] >= 1).all()
+    for area, bound in enumerate((36, 32, 37, 37)):
+        assert (metrics[f"eval/best_reward_{area}"] <= bound).all()
