@@ -15,6 +15,7 @@ from rlbench.data.sampling import ReplayBuffer
 from rlbench.envs.training import TrainingEnvs
 from rlbench.nets.pictures import PictureNetworks
 from rlbench.task import ControlTask
+from rlbench.types import Count, NonNegativeInt
 
 
 class Online(ControlAlgorithm):
@@ -112,24 +113,16 @@ class SoftOnline(SoftActorCritic, Online):
 
     Args:
         task: the problem.
-        batch_size, buffer_size, start_steps: see `Online.learn_by_acting`.
+        batch_size: transitions in a minibatch.
+        buffer_size: transitions of its own kept for replay, the newest.
+        start_steps: first steps, with uniformly random actions and no update.
         soft: see `SoftActorCritic`.
     """
 
     def __init__(
-        self,
-        task: ControlTask,
-        *,
-        batch_size: int,
-        buffer_size: int,
-        start_steps: int,
-        num_critics: int = 2,
-        entropy_in_target: bool = True,
-        **soft: Any,
+        self, task: ControlTask, *, batch_size: Count, buffer_size: Count, start_steps: NonNegativeInt, **soft: Any
     ) -> None:
-        super().__init__(
-            task, num_critics=num_critics, entropy_in_target=entropy_in_target, alpha=None, alpha_max=None, **soft
-        )
+        super().__init__(task, alpha=None, alpha_max=None, precision="fp32", **soft)
         self.learn_by_acting(batch_size=batch_size, buffer_size=buffer_size, start_steps=start_steps)
 
     def explore(self, features: Tensor) -> Tensor:

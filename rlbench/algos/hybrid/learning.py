@@ -15,6 +15,7 @@ from rlbench.errors import UsageError
 from rlbench.metrics import Ways
 from rlbench.nets.mlp import Network
 from rlbench.task import ControlTask
+from rlbench.types import Count, Fraction
 
 PROBE_ROWS = 1000
 
@@ -35,7 +36,7 @@ class Hybrid(Online):
     """What the target critics' parameters are called."""
     metric_directions: ClassVar[Ways] = {"eval/target_distance": "lower"}
 
-    def __init__(self, task: ControlTask, *, offline_rows: int, reward_shift: float, **online: Any) -> None:
+    def __init__(self, task: ControlTask, *, offline_rows: Count, reward_shift: float, **online: Any) -> None:
         self.reward_shift = reward_shift
         super().__init__(task, **online)
         rows = self.dataset_rows()
@@ -80,11 +81,11 @@ class Mixed(Hybrid):
     Args:
         task: the problem.
         batch_size: transitions in a minibatch.
-        offline_fraction: share of them that comes from the dataset.
+        offline_fraction: share of a minibatch that comes from the dataset.
         hybrid: see `Hybrid`.
     """
 
-    def __init__(self, task: ControlTask, *, batch_size: int, offline_fraction: float, **hybrid: Any) -> None:
+    def __init__(self, task: ControlTask, *, batch_size: Count, offline_fraction: Fraction, **hybrid: Any) -> None:
         rows = offline_share(batch_size, offline_fraction)
         super().__init__(task, batch_size=batch_size, offline_rows=rows, **hybrid)
 
