@@ -39,6 +39,8 @@ class ControlAlgorithm:
 
     seer: ClassVar[str] = "actor"
     """Whose parameters hold the encoder of pictures."""
+    reward_shift = 0.0
+    """Added to every reward that is learned from."""
 
     def __init__(self, task: ControlTask) -> None:
         self.task = task
@@ -117,6 +119,8 @@ class ControlAlgorithm:
         if self.sight is not None:
             seen = [self.sight(numbers) for numbers in (batch.observation, batch.next_observation)]
             batch = batch._replace(observation=seen[0], next_observation=seen[1])
+        if self.reward_shift:
+            batch = batch._replace(reward=batch.reward + self.reward_shift)
         return self.update(batch)
 
     def capture(self, *, compiled: bool) -> None:

@@ -21,17 +21,19 @@ from rlbench.types import Count, NonNegativeInt
 class Online(ControlAlgorithm):
     """One environment a seed; the unit of work is one step in each, and one update after `start_steps` steps."""
 
-    def learn_by_acting(self, *, batch_size: int, buffer_size: int, start_steps: int) -> None:
+    def learn_by_acting(self, *, batch_size: int, buffer_size: int, start_steps: int, reward_shift: float) -> None:
         """Make environments, replay buffer and random streams.
 
         Args:
             batch_size: transitions in a minibatch.
             buffer_size: transitions kept, the newest.
             start_steps: first steps, with uniformly random actions and no update.
+            reward_shift: added to every reward that is learned from.
         """
         task = self.task
         self.batch_size = batch_size
         self.start_steps = start_steps
+        self.reward_shift = reward_shift
         self.dims = task.networks.observation_dim, task.networks.action_dim
         width, capacity = 2 * self.dims[0] + self.dims[1] + 2, min(buffer_size, task.steps)
         self.parts["buffer"] = self.buffer = self.make_buffer(capacity, width)
@@ -116,14 +118,24 @@ class SoftOnline(SoftActorCritic, Online):
         batch_size: transitions in a minibatch.
         buffer_size: transitions of its own kept for replay, the newest.
         start_steps: first steps, with uniformly random actions and no update.
+        reward_shift: added to every reward that is learned from.
         soft: see `SoftActorCritic`.
     """
 
     def __init__(
-        self, task: ControlTask, *, batch_size: Count, buffer_size: Count, start_steps: NonNegativeInt, **soft: Any
+        self,
+        task: ControlTask,
+        *,
+        batch_size: Count,
+        buffer_size: Count,
+        start_steps: NonNegativeInt,
+        reward_shift: float,
+        **soft: Any,
     ) -> None:
         super().__init__(task, alpha=None, alpha_max=None, precision="fp32", **soft)
-        self.learn_by_acting(batch_size=batch_size, buffer_size=buffer_size, start_steps=start_steps)
+        self.learn_by_acting(
+            batch_size=batch_size, buffer_size=buffer_size, start_steps=start_steps, reward_shift=reward_shift
+        )
 
     def explore(self, features: Tensor) -> Tensor:
         output = self.actor(self.actor_params, features)
@@ -136,7 +148,7 @@ class TwinDelayedOnline(TwinDelayed, Online):
     Args:
         task: the problem.
         exploration_noise: standard deviation of the noise on the actions taken.
-        batch_size, buffer_size, start_steps: see `Online.learn_by_acting`.
+        batch_size, buffer_size, start_steps, reward_shift: see `Online.learn_by_acting`.
         twin: see `TwinDelayed`.
     """
 
@@ -148,11 +160,14 @@ class TwinDelayedOnline(TwinDelayed, Online):
         batch_size: int,
         buffer_size: int,
         start_steps: int,
+        reward_shift: float,
         **twin: Any,
     ) -> None:
         super().__init__(task, **twin)
         self.exploration_noise = exploration_noise
-        self.learn_by_acting(batch_size=batch_size, buffer_size=buffer_size, start_steps=start_steps)
+        self.learn_by_acting(
+            batch_size=batch_size, buffer_size=buffer_size, start_steps=start_steps, reward_shift=reward_shift
+        )
 
     def explore(self, features: Tensor) -> Tensor:
         noise = self.exploration_noise * self.exploration.normal(1, self.dims[1])

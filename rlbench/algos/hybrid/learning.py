@@ -27,7 +27,6 @@ class Hybrid(Online):
     Args:
         task: the problem.
         offline_rows: transitions in a minibatch of `offline`.
-        reward_shift: added to every reward, of either source.
         online: see the online algorithm.
     """
 
@@ -36,8 +35,7 @@ class Hybrid(Online):
     """What the target critics' parameters are called."""
     metric_directions: ClassVar[Ways] = {"eval/target_distance": "lower"}
 
-    def __init__(self, task: ControlTask, *, offline_rows: Count, reward_shift: float, **online: Any) -> None:
-        self.reward_shift = reward_shift
+    def __init__(self, task: ControlTask, *, offline_rows: Count, **online: Any) -> None:
         super().__init__(task, **online)
         rows = self.dataset_rows()
         self.parts["offline"] = self.offline = Minibatches(rows, offline_rows, task.streams("offline minibatches"))
@@ -50,9 +48,6 @@ class Hybrid(Online):
     def dataset_rows(self) -> Tensor:
         """The dataset as training reads it."""
         return training_rows(self.task)
-
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        return super().update(batch._replace(reward=batch.reward + self.reward_shift))
 
     def evaluate(self) -> dict[str, Any]:
         return {**super().evaluate(), **self.stability()}

@@ -131,6 +131,9 @@ def test_exact_and_independent() -> None:
 def test_reward_shift() -> None:
     shifted, plain = (build("moorl", DATA, env=POINT, reward_shift=shift, **SMALL) for shift in (-1.0, 0.0))
     for algorithm, reward in ((shifted, 0.5), (plain, -0.5)):
-        algorithm.update(algorithm.probe._replace(reward=torch.full_like(algorithm.probe.reward, reward)))
+        probe = algorithm.probe._replace(reward=torch.full_like(algorithm.probe.reward, reward))
+        algorithm.learn_rows(
+            torch.cat([probe.observation, probe.action, probe.reward, probe.next_observation, probe.terminated], -1)
+        )
     for name, value in shifted.params["critic"].items():
         assert torch.equal(plain.params["critic"][name], value)
