@@ -1,9 +1,9 @@
 """Makes the behaviour policies of `env=pendulum`: `python results/moorl/behaviour.py FOLDER`.
 
-SAC is trained for 6,000 steps. `medium` is an analogue of its whole replay, 6 parts (1,000 steps with random actions, then
-an episode of a snapshot for every 200 steps), and episodes of the snapshot that returns about -700, 10 parts. `expert` is
-the best of these snapshots. Snapshots that lie in FOLDER/snapshots are not made again; the policies and their manifest
-are written to FOLDER/policies.
+SAC is trained for 6,000 steps. `medium` is an analogue of its whole replay, 6 parts (1,000 steps with random actions,
+then an episode of a snapshot for every 200 steps), and episodes of the snapshot that returns about -700, 10 parts.
+`expert` is the best snapshot of the former. Snapshots that lie in FOLDER/snapshots are not made again; the policies and
+their manifest are written to FOLDER/policies.
 """
 
 import json
