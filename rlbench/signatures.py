@@ -12,7 +12,7 @@ import ast
 import importlib.util
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -51,11 +51,13 @@ class Signature:
         target: `module.Class`.
         title: the docstring's first line.
         parameters: by name, in the order of the source.
+        settled: what its constructor sets itself of that which its bases take, and the bases after it in a subclass.
     """
 
     target: str
     title: str
     parameters: dict[str, Parameter]
+    settled: frozenset[str] = frozenset()
 
 
 class MismatchError(Exception):
@@ -85,20 +87,19 @@ def signature(target: str) -> Signature:
         raise LookupError(f"{target!r} is not module.Class")
     node = definitions(module).get(name)
     if isinstance(node, str):
-        return Signature(target, (found := signature(node)).title, found.parameters)
+        return replace(signature(node), target=target)
     if not isinstance(node, ast.ClassDef):
         raise LookupError(f"no class {name} in {source(module)}")
     doc = ast.get_docstring(node) or ""
     meanings = arguments(doc)
     parameters: dict[str, Parameter] = {}
     constructor = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
+    settled = set_for_bases(constructor)
     if constructor is None or constructor.args.kwarg:
-        for base in node.bases:
-            inherited = dotted(base, module)
-            if inherited is not None:
-                parameters.update(signature(inherited).parameters)
-        for key in set_for_bases(constructor):
-            parameters.pop(key, None)
+        for inherited in filter(None, (dotted(base, module) for base in node.bases)):
+            found = signature(inherited)
+            parameters.update({key: each for key, each in found.parameters.items() if key not in settled})
+            settled |= found.settled
     own = node.body if is_dataclass(node) and not constructor else []
     fields = [n for n in own if isinstance(n, ast.AnnAssign) and not of_the_class(n)]
     pairs = [(field.target.id, field.annotation, field.value) for field in fields if isinstance(field.target, ast.Name)]
@@ -113,14 +114,14 @@ def signature(target: str) -> Signature:
     for key, annotation, default in pairs:
         if key not in RUNTIME:
             parameters[key] = Parameter(key, kind_of(annotation, module), meanings.get(key, ""), default is None)
-    return Signature(target, doc.split("\n", 1)[0], parameters)
+    return Signature(target, doc.split("\n", 1)[0], parameters, settled)
 
 
-def set_for_bases(constructor: ast.FunctionDef | None) -> set[str]:
+def set_for_bases(constructor: ast.FunctionDef | None) -> frozenset[str]:
     """The parameters of the bases that a constructor with `**rest` sets itself, as keywords beside `**rest`."""
     calls = [] if constructor is None else [n for n in ast.walk(constructor) if isinstance(n, ast.Call)]
     handing_on = [call.keywords for call in calls if any(word.arg is None for word in call.keywords)]
-    return {word.arg for keywords in handing_on for word in keywords if word.arg}
+    return frozenset(word.arg for keywords in handing_on for word in keywords if word.arg)
 
 
 def is_dataclass(node: ast.ClassDef) -> bool:

@@ -148,7 +148,7 @@ def test_the_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
         "hdpo_networks_full": 486,
         "hopper_embedded": 24,
         "hopper_short": 1,
-        "moorl_d4rl": 760,
+        "moorl_d4rl": 830,
         "moorl_pendulum": 9,
         "moorl_pixels": 2,
         "moorl_pointmaze": 10,

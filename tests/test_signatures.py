@@ -184,6 +184,9 @@ class Adding(Parent):
     """Takes what its parent takes, but for the mode, and more."""
     def __init__(self, task: Task, *, more: int, **rest: Any) -> None:
         super().__init__(task, mode="fast", **rest)
+
+class Twice(Adding, Parent):
+    """Its first base sets the mode for its second."""
 '''
 
 
@@ -217,6 +220,7 @@ def test_a_constructor_with_rest_takes_what_it_hands_on(module: str) -> None:
     assert adding.keys() == parent.keys() - {"mode"} | {"more"}
     assert all(adding[name] == parent[name] for name in parent.keys() - {"mode"})
     assert adding["more"].kind is int
+    assert signature(f"{module}.Twice").parameters == adding
 
 
 def test_what_is_not_there_is_said(module: str) -> None:

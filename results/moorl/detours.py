@@ -1,7 +1,8 @@
 """How much longer than the shortest the ways through the maze are: `python results/moorl/detours.py RUN...`.
 
 Each RUN is the folder of a run in `env=pointmaze2d_sparse`. Its policy plays 100 episodes a seed; of those that reach
-the goal, the median of their steps over the fewest from there (see `rlbench.envs.point_maze.shortest`).
+the goal, the median of their steps over the fewest from there (see `rlbench.envs.point_maze.shortest`). Prints a table
+with a row for each seed that does reach it.
 """
 
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rlbench import config
 from rlbench.build import build_trained
 from rlbench.envs.evaluate import rollout, start_seed
 from rlbench.envs.point_maze import STEP, shortest
@@ -18,8 +20,9 @@ from rlbench.tracking.rundir import RunDir
 EPISODES = 100
 
 
-def detours(folder: Path) -> list[str]:
-    """Each seed's median; `-` where no episode reaches the goal."""
+def rows(folder: Path) -> list[str]:
+    """A row for each seed that reaches the goal."""
+    algo = config.load(folder / "config.yaml").algo
     both: tuple[Any, Any] = build_trained(RunDir.open(folder), **{"hardware.device": "cpu"})
     policy, task = both
     lengths, env = shortest(), task.env.make()
@@ -28,13 +31,19 @@ def detours(folder: Path) -> list[str]:
     )
     found = []
     for row, seed in enumerate(task.seeds):
-        starts = [env.reset(seed=start_seed(seed, episode))[0] for episode in range(EPISODES)]
-        least = np.array([lengths[tuple(np.rint(start / STEP).astype(int).tolist())] for start in starts])
         there = success[row] == 1
-        found.append(f"{np.median(steps[row][there] / least[there]):.2f}" if there.any() else "-")
+        if there.any():
+            starts = [env.reset(seed=start_seed(seed, episode))[0] for episode in range(EPISODES)]
+            least = np.array([lengths[tuple(np.rint(start / STEP).astype(int).tolist())] for start in starts])
+            median = np.median(steps[row][there] / least[there])
+            sizes = f"{algo.hidden_dims[0]} x {len(algo.hidden_dims)}"
+            cells = algo.name, f"{algo.get('reward_shift', 0):g}", sizes, str(seed), str(there.sum()), f"{median:.2f}"
+            found.append(f"| {' | '.join(cells)} |")
     return found
 
 
 if __name__ == "__main__":
+    print("| algorithm | shift of rewards | layers | seed | of 100 succeed | their median over the fewest |")
+    print("|---|---:|---|---:|---:|---:|")
     for name in sys.argv[1:]:
-        print(f"{name}: {', '.join(detours(Path(name)))}")
+        print(*(f"{row}\n" for row in rows(Path(name))), sep="", end="")

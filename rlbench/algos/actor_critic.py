@@ -14,7 +14,7 @@ from rlbench.nets.mlp import stack
 from rlbench.nets.optim import Adam, Params, assign, clone, gradients, polyak
 from rlbench.nets.policy import TanhGaussian
 from rlbench.task import ControlTask
-from rlbench.types import Precision
+from rlbench.types import Count, Fraction, Positive, Precision
 
 if TYPE_CHECKING:
     from rlbench.data.frames import Ring, Sight
@@ -39,6 +39,8 @@ class ControlAlgorithm:
 
     seer: ClassVar[str] = "actor"
     """Whose parameters hold the encoder of pictures."""
+    reward_shift = 0.0
+    """Added to every reward that is learned from."""
 
     def __init__(self, task: ControlTask) -> None:
         self.task = task
@@ -117,6 +119,8 @@ class ControlAlgorithm:
         if self.sight is not None:
             seen = [self.sight(numbers) for numbers in (batch.observation, batch.next_observation)]
             batch = batch._replace(observation=seen[0], next_observation=seen[1])
+        if self.reward_shift:
+            batch = batch._replace(reward=batch.reward + self.reward_shift)
         return self.update(batch)
 
     def capture(self, *, compiled: bool) -> None:
@@ -187,43 +191,53 @@ class SoftActorCritic(ControlAlgorithm):
 
     Args:
         task: the problem.
-        hidden_dims: widths of actor and critics.
+        hidden_dims: widths of the hidden layers of actor and critics.
         num_critics: M, critics whose least value counts.
-        gamma, tau: discount; rate of the target critics.
-        actor_learning_rate, critic_learning_rate, alpha_learning_rate: Adam's.
-        alpha: a fixed temperature, or None to learn it.
+        gamma: discount.
+        tau: rate at which the target critics follow.
+        target_every: updates of the critics for each of their targets.
+        actor_learning_rate: Adam's step size for the actor.
+        critic_learning_rate: Adam's step size for the critics.
+        alpha_learning_rate: Adam's step size for the log-temperature.
+        initial_alpha: the temperature at first.
+        alpha: a temperature that stays; None: it is learned.
         alpha_max: the learned temperature is clipped to [0, alpha_max]; None: not clipped.
         entropy_in_target: whether the critics' target holds the entropy term.
-        log_std_min, log_std_max: bounds of the policy's log-std.
-        critic_options: as `MLP`'s.
+        log_std_min: least log standard deviation of the policy before the tanh.
+        log_std_max: largest log standard deviation of the policy before the tanh.
         precision: of the networks in training (see `MLP`); the policy acts in fp32.
 
     The encoder of pictures learns with the critics; their targets and the actor are given what it makes of a picture.
     """
 
     seer = "critic"
+    critic_options: ClassVar[dict[str, Any]] = {}
+    """As `MLP`'s."""
 
     def __init__(
         self,
         task: ControlTask,
         *,
         hidden_dims: list[int],
-        num_critics: int,
-        gamma: float,
-        tau: float,
-        actor_learning_rate: float,
-        critic_learning_rate: float,
-        alpha_learning_rate: float,
-        alpha: float | None,
-        alpha_max: float | None,
+        num_critics: Count,
+        gamma: Fraction,
+        tau: Fraction,
+        target_every: Count,
+        actor_learning_rate: Positive,
+        critic_learning_rate: Positive,
+        alpha_learning_rate: Positive,
+        initial_alpha: Positive,
+        alpha: float | None = None,
+        alpha_max: float | None = None,
         entropy_in_target: bool,
         log_std_min: float,
         log_std_max: float,
-        critic_options: dict[str, Any] | None = None,
         precision: Precision = "fp32",
     ) -> None:
         super().__init__(task)
         self.gamma, self.tau = gamma, tau
+        self.target_every = target_every
+        self.updates = 0
         self.actor_learning_rate = actor_learning_rate
         self.num_critics = num_critics
         self.alpha_max = alpha_max
@@ -234,16 +248,14 @@ class SoftActorCritic(ControlAlgorithm):
             for each in (precision, "fp32")
         )
         self.critic = task.networks.state_action(
-            hidden_dims, 1, members=num_critics, precision=precision, **(critic_options or {})
+            hidden_dims, 1, members=num_critics, precision=precision, **self.critic_options
         )
         start = task.streams("parameters")
         self.params["actor"] = self.actor.init(start)
         self.params["critic"] = self.sighted(self.critic.init(start))
         self.params["target"] = clone(self.params["critic"])
-        log_alpha = torch.zeros(len(task.seeds), 1, 1, device=task.device)
-        if alpha is not None:
-            log_alpha += torch.tensor(alpha).log()
-        self.params["alpha"] = {"log_alpha": log_alpha}
+        first = torch.tensor(initial_alpha if alpha is None else alpha, device=task.device)
+        self.params["alpha"] = {"log_alpha": first.log().repeat(len(task.seeds), 1, 1)}
         self.learn_alpha = alpha is None
         self.parts["actor_optimizer"] = self.actor_optimizer = Adam(self.params["actor"], actor_learning_rate)
         self.parts["critic_optimizer"] = self.critic_optimizer = Adam(self.params["critic"], critic_learning_rate)
@@ -319,12 +331,28 @@ class SoftActorCritic(ControlAlgorithm):
             self.alpha_optimizer.step(grads)
         return {**metrics, "train/alpha": self.alpha.flatten()}
 
+    def learn_rows(self, rows: Tensor) -> dict[str, Tensor]:
+        self.updates += 1
+        return super().learn_rows(rows)
+
+    def variant(self) -> Hashable:
+        """Whether the target critics move too."""
+        return self.updates % self.target_every == 0
+
     def follow(self) -> None:
-        """Move the target critics towards the critics."""
-        polyak(self.params["target"], self.params["critic"], self.tau)
+        """Move the target critics towards the critics, if it is their turn."""
+        if self.updates % self.target_every == 0:
+            polyak(self.params["target"], self.params["critic"], self.tau)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One step of critics, actor, temperature and targets."""
         metrics = {**self.update_critic(batch), **self.update_actor(batch)}
         self.follow()
         return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "updates": self.updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.updates = state["updates"]

@@ -13,7 +13,7 @@ multiplier; w is fixed.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from rlbench.data.sampling import Batch
 from rlbench.nets.mlp import stack
 from rlbench.nets.optim import Params
 from rlbench.task import ControlTask
+from rlbench.types import NonNegative
 
 ACTIONS = 10  # of each of the three kinds
 KINDS = 3
@@ -34,11 +35,12 @@ class Conservative(SoftActorCritic):
     Args:
         task: the problem.
         cql_weight: w, the weight of the conservative term.
-        cql_lse: how many values a log-sum-exp runs over (see `log_sum_exp`).
+        cql_lse: how many values a log-sum-exp runs over: 30, all of a state (the paper), or 3, one action of each kind,
+            averaged over ten such triples.
         soft: see `SoftActorCritic`.
     """
 
-    def __init__(self, task: ControlTask, *, cql_weight: float, cql_lse: int, **soft: Any) -> None:
+    def __init__(self, task: ControlTask, *, cql_weight: NonNegative, cql_lse: Literal[3, 30], **soft: Any) -> None:
         super().__init__(task, **soft)
         self.cql_weight = cql_weight
         self.cql_lse = cql_lse

@@ -15,22 +15,25 @@ from rlbench.data.sampling import ReplayBuffer
 from rlbench.envs.training import TrainingEnvs
 from rlbench.nets.pictures import PictureNetworks
 from rlbench.task import ControlTask
+from rlbench.types import Count, NonNegativeInt
 
 
 class Online(ControlAlgorithm):
     """One environment a seed; the unit of work is one step in each, and one update after `start_steps` steps."""
 
-    def learn_by_acting(self, *, batch_size: int, buffer_size: int, start_steps: int) -> None:
+    def learn_by_acting(self, *, batch_size: int, buffer_size: int, start_steps: int, reward_shift: float) -> None:
         """Make environments, replay buffer and random streams.
 
         Args:
             batch_size: transitions in a minibatch.
             buffer_size: transitions kept, the newest.
             start_steps: first steps, with uniformly random actions and no update.
+            reward_shift: added to every reward that is learned from.
         """
         task = self.task
         self.batch_size = batch_size
         self.start_steps = start_steps
+        self.reward_shift = reward_shift
         self.dims = task.networks.observation_dim, task.networks.action_dim
         width, capacity = 2 * self.dims[0] + self.dims[1] + 2, min(buffer_size, task.steps)
         self.parts["buffer"] = self.buffer = self.make_buffer(capacity, width)
@@ -112,7 +115,10 @@ class SoftOnline(SoftActorCritic, Online):
 
     Args:
         task: the problem.
-        batch_size, buffer_size, start_steps: see `Online.learn_by_acting`.
+        batch_size: transitions in a minibatch.
+        buffer_size: transitions of its own kept for replay, the newest.
+        start_steps: first steps, with uniformly random actions and no update.
+        reward_shift: added to every reward that is learned from.
         soft: see `SoftActorCritic`.
     """
 
@@ -120,17 +126,16 @@ class SoftOnline(SoftActorCritic, Online):
         self,
         task: ControlTask,
         *,
-        batch_size: int,
-        buffer_size: int,
-        start_steps: int,
-        num_critics: int = 2,
-        entropy_in_target: bool = True,
+        batch_size: Count,
+        buffer_size: Count,
+        start_steps: NonNegativeInt,
+        reward_shift: float,
         **soft: Any,
     ) -> None:
-        super().__init__(
-            task, num_critics=num_critics, entropy_in_target=entropy_in_target, alpha=None, alpha_max=None, **soft
+        super().__init__(task, alpha=None, alpha_max=None, precision="fp32", **soft)
+        self.learn_by_acting(
+            batch_size=batch_size, buffer_size=buffer_size, start_steps=start_steps, reward_shift=reward_shift
         )
-        self.learn_by_acting(batch_size=batch_size, buffer_size=buffer_size, start_steps=start_steps)
 
     def explore(self, features: Tensor) -> Tensor:
         output = self.actor(self.actor_params, features)
@@ -143,7 +148,7 @@ class TwinDelayedOnline(TwinDelayed, Online):
     Args:
         task: the problem.
         exploration_noise: standard deviation of the noise on the actions taken.
-        batch_size, buffer_size, start_steps: see `Online.learn_by_acting`.
+        batch_size, buffer_size, start_steps, reward_shift: see `Online.learn_by_acting`.
         twin: see `TwinDelayed`.
     """
 
@@ -155,11 +160,14 @@ class TwinDelayedOnline(TwinDelayed, Online):
         batch_size: int,
         buffer_size: int,
         start_steps: int,
+        reward_shift: float,
         **twin: Any,
     ) -> None:
         super().__init__(task, **twin)
         self.exploration_noise = exploration_noise
-        self.learn_by_acting(batch_size=batch_size, buffer_size=buffer_size, start_steps=start_steps)
+        self.learn_by_acting(
+            batch_size=batch_size, buffer_size=buffer_size, start_steps=start_steps, reward_shift=reward_shift
+        )
 
     def explore(self, features: Tensor) -> Tensor:
         noise = self.exploration_noise * self.exploration.normal(1, self.dims[1])

@@ -130,7 +130,8 @@ class Behaviour:
         if level == RANDOM:
             return {RANDOM: 1.0}
         if level == "medium_expert" and level in self.levels:
-            return {name: 0.5 * share for half in ("medium", "expert") for name, share in self.mix(half).items()}
+            medium, expert = self.mix("medium"), self.mix("expert")
+            return {name: 0.5 * (medium.get(name, 0.0) + expert.get(name, 0.0)) for name in {**medium, **expert}}
         names = self.manifest["levels"].get(level)
         if not names:
             raise UsageError(

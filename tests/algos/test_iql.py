@@ -151,3 +151,10 @@ def test_equal_returns_cannot_be_normalised() -> None:
 
 def test_exact_and_independent() -> None:
     exact_and_independent("iql", synthetic(), hidden_dims=[16], batch_size=16)
+
+
+def test_rewards_are_shifted_after_they_are_scaled() -> None:
+    data = synthetic()
+    shifted, plain = (build("iql", data, reward_shift=shift).minibatches.next() for shift in (-1.0, 0.0))
+    reward = data.observation_dim + data.action_dim
+    torch.testing.assert_close(shifted[..., reward], plain[..., reward] - 1, rtol=0, atol=0)

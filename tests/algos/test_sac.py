@@ -1,5 +1,6 @@
 """SAC: against a torch.nn reference that plays its own episodes; the best policy; its log-probabilities."""
 
+import math
 from typing import Any
 
 import pytest
@@ -12,11 +13,14 @@ from tests.algos.point import POINT
 from tests.algos.soft import PlainSAC
 
 
-def test_matches_reference() -> None:
-    sac = build("sac", POINT, (0, 5), hidden_dims=[32, 16], batch_size=16, start_steps=20)
+@pytest.mark.parametrize(("initial_alpha", "target_every"), [(1.0, 1), (0.1, 3)])
+def test_matches_reference(initial_alpha: float, target_every: int) -> None:
+    small: dict[str, Any] = {"hidden_dims": [32, 16], "batch_size": 16, "start_steps": 20}
+    sac = build("sac", POINT, (0, 5), initial_alpha=initial_alpha, target_every=target_every, **small)
     plains = [PlainSAC(sac, None, k, seed, 16) for k, seed in enumerate((0, 5))]
     metrics = sac.train(60)
     for k, (plain, seed) in enumerate(zip(plains, (0, 5), strict=True)):
+        plain.log_alpha.data.fill_(math.log(initial_alpha))
         plain.optimise(3e-4, 3e-4, 3e-4)
         episodes = Episodes(seed)
         for step in range(60):
@@ -31,7 +35,8 @@ def test_matches_reference() -> None:
             loss = torch.stack([((c(pairs) - y) ** 2).mean() for c in plain.critics]).sum()
             critic_loss = descend(plain.critic_optimizer, loss)
             actor_loss = plain.update_actor(batch)
-            plain.follow()
+            if (step - 19) % target_every == 0:
+                plain.follow()
         assert metrics["train/critic_loss"][k].item() == pytest.approx(critic_loss, rel=1e-4)
         assert metrics["train/actor_loss"][k].item() == pytest.approx(actor_loss, rel=1e-4)
         plain.check(sac.params)
@@ -78,4 +83,4 @@ def test_learns_the_best_policy() -> None:
 
 
 def test_exact_and_independent() -> None:
-    exact_and_independent("sac", POINT, (23, 18), hidden_dims=[16], batch_size=8, start_steps=15)
+    exact_and_independent("sac", POINT, (23, 18), hidden_dims=[16], batch_size=8, start_steps=15, target_every=3)

@@ -21,7 +21,7 @@ so that they are not pushed below what its behaviour earned there; the uniform a
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from rlbench.data.sampling import Batch, training_rows
 from rlbench.errors import UsageError
 from rlbench.nets.mlp import stack
 from rlbench.task import ControlTask
-from rlbench.types import Count, Fraction, NonNegative, NonNegativeInt, Positive
+from rlbench.types import Count, Fraction, NonNegativeInt
 
 
 class CalQL(Hybrid, SoftOnline, Conservative):
@@ -44,21 +44,10 @@ class CalQL(Hybrid, SoftOnline, Conservative):
     Args:
         task: the problem.
         offline_steps: first updates, on the dataset alone and without interaction.
-        hidden_dims: widths of the hidden layers of actor and critics.
         gamma: discount.
-        tau: rate at which the target critics follow.
         batch_size: transitions in a minibatch.
         offline_fraction: share of a minibatch that comes from the dataset, after `offline_steps`.
-        actor_learning_rate: Adam's step size for the actor.
-        critic_learning_rate: Adam's step size for the critics.
-        alpha_learning_rate: Adam's step size for the log-temperature.
-        cql_weight: w, the weight of the conservative term.
-        cql_lse: how many values a log-sum-exp runs over: 30, all of a state (the paper), or 3, one action of each kind,
-            averaged over ten such triples.
-        buffer_size: transitions of its own kept for replay, the newest.
-        reward_shift: added to every reward, of either source.
-        log_std_min: least log standard deviation of the policy before the tanh.
-        log_std_max: largest log standard deviation of the policy before the tanh.
+        hybrid: see `Hybrid`, `SoftOnline` and `Conservative`.
 
     Raises:
         UsageError: without discount the return of an episode that was cut has no end.
@@ -71,20 +60,10 @@ class CalQL(Hybrid, SoftOnline, Conservative):
         task: ControlTask,
         *,
         offline_steps: NonNegativeInt,
-        hidden_dims: list[int],
         gamma: Fraction,
-        tau: Fraction,
         batch_size: Count,
         offline_fraction: Fraction,
-        actor_learning_rate: Positive,
-        critic_learning_rate: Positive,
-        alpha_learning_rate: Positive,
-        cql_weight: NonNegative,
-        cql_lse: Literal[3, 30],
-        buffer_size: Count,
-        reward_shift: float,
-        log_std_min: float,
-        log_std_max: float,
+        **hybrid: Any,
     ) -> None:
         if gamma == 1:
             raise UsageError("algo.gamma=1: the return of an episode that was cut would have no end\ntake less than 1")
@@ -92,22 +71,13 @@ class CalQL(Hybrid, SoftOnline, Conservative):
         self.offline_rows = offline_share(batch_size, offline_fraction)
         super().__init__(
             task,
-            hidden_dims=hidden_dims,
+            num_critics=2,
             entropy_in_target=False,
             gamma=gamma,
-            tau=tau,
             batch_size=batch_size,
             offline_rows=batch_size,
-            actor_learning_rate=actor_learning_rate,
-            critic_learning_rate=critic_learning_rate,
-            alpha_learning_rate=alpha_learning_rate,
-            cql_weight=cql_weight,
-            cql_lse=cql_lse,
-            buffer_size=buffer_size,
             start_steps=0,
-            reward_shift=reward_shift,
-            log_std_min=log_std_min,
-            log_std_max=log_std_max,
+            **hybrid,
         )
 
     def dataset_rows(self) -> Tensor:

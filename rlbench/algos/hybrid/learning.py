@@ -15,6 +15,7 @@ from rlbench.errors import UsageError
 from rlbench.metrics import Ways
 from rlbench.nets.mlp import Network
 from rlbench.task import ControlTask
+from rlbench.types import Count, Fraction
 
 PROBE_ROWS = 1000
 
@@ -26,7 +27,6 @@ class Hybrid(Online):
     Args:
         task: the problem.
         offline_rows: transitions in a minibatch of `offline`.
-        reward_shift: added to every reward, of either source.
         online: see the online algorithm.
     """
 
@@ -35,8 +35,7 @@ class Hybrid(Online):
     """What the target critics' parameters are called."""
     metric_directions: ClassVar[Ways] = {"eval/target_distance": "lower"}
 
-    def __init__(self, task: ControlTask, *, offline_rows: int, reward_shift: float, **online: Any) -> None:
-        self.reward_shift = reward_shift
+    def __init__(self, task: ControlTask, *, offline_rows: Count, **online: Any) -> None:
         super().__init__(task, **online)
         rows = self.dataset_rows()
         self.parts["offline"] = self.offline = Minibatches(rows, offline_rows, task.streams("offline minibatches"))
@@ -49,9 +48,6 @@ class Hybrid(Online):
     def dataset_rows(self) -> Tensor:
         """The dataset as training reads it."""
         return training_rows(self.task)
-
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        return super().update(batch._replace(reward=batch.reward + self.reward_shift))
 
     def evaluate(self) -> dict[str, Any]:
         return {**super().evaluate(), **self.stability()}
@@ -80,11 +76,11 @@ class Mixed(Hybrid):
     Args:
         task: the problem.
         batch_size: transitions in a minibatch.
-        offline_fraction: share of them that comes from the dataset.
+        offline_fraction: share of a minibatch that comes from the dataset.
         hybrid: see `Hybrid`.
     """
 
-    def __init__(self, task: ControlTask, *, batch_size: int, offline_fraction: float, **hybrid: Any) -> None:
+    def __init__(self, task: ControlTask, *, batch_size: Count, offline_fraction: Fraction, **hybrid: Any) -> None:
         rows = offline_share(batch_size, offline_fraction)
         super().__init__(task, batch_size=batch_size, offline_rows=rows, **hybrid)
 

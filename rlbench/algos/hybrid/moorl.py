@@ -22,20 +22,20 @@ from torch import Tensor
 
 from rlbench.algos.hybrid.learning import Hybrid
 from rlbench.algos.hybrid.reptile import Reptile
-from rlbench.algos.interaction import SoftOnline
+from rlbench.algos.online.sac import SAC
 from rlbench.nets.optim import polyak
 from rlbench.task import ControlTask
-from rlbench.types import Count, Fraction, NonNegativeInt, Positive
+from rlbench.types import Count, Fraction
 
 
-class MOORL(Hybrid, SoftOnline):
+class MOORL(Hybrid, SAC):
     """Meta offline-online reinforcement learning on SAC; the unit of work is one environment step.
 
     Updates come in bursts, a meta-iteration whenever `env_steps_per_iteration` steps were taken.
 
     Args:
         task: the problem.
-        hidden_dims: widths of the hidden layers of actor and critics.
+        batch_size: transitions in a minibatch.
         inner_steps: K, updates in a meta-iteration.
         meta_step: how much of the way the meta-parameters go, at first.
         meta_step_decay: none, or linear: to 0 at the end of the run.
@@ -45,24 +45,14 @@ class MOORL(Hybrid, SoftOnline):
         inner_optimizer: Adam's moments of actor and critics: keep them from one meta-iteration to the next, or reset.
         target_follow: the target critics follow the adapted critics at each of the K updates (inner), or the
             meta-parameters once a meta-iteration, as far as in K updates (meta).
-        gamma: discount.
-        tau: rate at which the target critics follow.
-        batch_size: transitions in a minibatch.
-        actor_learning_rate: Adam's step size for the actor.
-        critic_learning_rate: Adam's step size for the critics.
-        alpha_learning_rate: Adam's step size for the log-temperature.
-        buffer_size: transitions of its own kept for replay, the newest.
-        start_steps: first steps, with uniformly random actions and no update.
-        reward_shift: added to every reward, of either source.
-        log_std_min: least log standard deviation of the policy before the tanh.
-        log_std_max: largest log standard deviation of the policy before the tanh.
+        hybrid: see `Hybrid` and `SAC`.
     """
 
     def __init__(
         self,
         task: ControlTask,
         *,
-        hidden_dims: list[int],
+        batch_size: Count,
         inner_steps: Count,
         meta_step: Fraction,
         meta_step_decay: Literal["none", "linear"],
@@ -71,34 +61,9 @@ class MOORL(Hybrid, SoftOnline):
         inner_resample: bool,
         inner_optimizer: Literal["keep", "reset"],
         target_follow: Literal["inner", "meta"],
-        gamma: Fraction,
-        tau: Fraction,
-        batch_size: Count,
-        actor_learning_rate: Positive,
-        critic_learning_rate: Positive,
-        alpha_learning_rate: Positive,
-        buffer_size: Count,
-        start_steps: NonNegativeInt,
-        reward_shift: float,
-        log_std_min: float,
-        log_std_max: float,
+        **hybrid: Any,
     ) -> None:
-        super().__init__(
-            task,
-            hidden_dims=hidden_dims,
-            gamma=gamma,
-            tau=tau,
-            batch_size=batch_size,
-            offline_rows=batch_size,
-            actor_learning_rate=actor_learning_rate,
-            critic_learning_rate=critic_learning_rate,
-            alpha_learning_rate=alpha_learning_rate,
-            buffer_size=buffer_size,
-            start_steps=start_steps,
-            reward_shift=reward_shift,
-            log_std_min=log_std_min,
-            log_std_max=log_std_max,
-        )
+        super().__init__(task, batch_size=batch_size, offline_rows=batch_size, **hybrid)
         self.inner_steps = inner_steps
         self.meta_step = meta_step
         self.meta_step_decay = meta_step_decay
@@ -135,7 +100,8 @@ class MOORL(Hybrid, SoftOnline):
                     rows = self.next_batch()
                 metrics = self.learn_rows(rows)
         if self.target_follow == "meta":
-            polyak(self.params["target"], self.params["critic"], 1 - (1 - self.tau) ** self.inner_steps)
+            times = self.inner_steps / self.target_every
+            polyak(self.params["target"], self.params["critic"], 1 - (1 - self.tau) ** times)
         return {**metrics, "train/from_data": self.from_data.flatten().float()}
 
     def next_batch(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""MOORL from pictures: the same loop over DrQ-v2's networks and returns.
+"""MOORL from pictures: the same loop and SAC's losses, over DrQ-v2's networks and returns.
 
 Chaudhary, Mondal and Behera (TMLR 2025) report results on V-D4RL; with what networks is not known to us. Here they are
 those of Yarats et al., "Mastering Visual Continuous Control" (ICLR 2022): a convolutional encoder, pictures that are

@@ -43,6 +43,7 @@ class IQL(ImplicitQ, Offline):
         log_std_min: least log standard deviation of the Gaussian.
         log_std_max: largest log standard deviation of the Gaussian.
         normalize_rewards: whether rewards are multiplied by 1000 / (highest - lowest episode return of the dataset).
+        reward_shift: added to every reward, after that.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class IQL(ImplicitQ, Offline):
         log_std_min: float,
         log_std_max: float,
         normalize_rewards: bool,
+        reward_shift: float,
     ) -> None:
         super().__init__(task)
         self.log_std_bounds = log_std_min, log_std_max
@@ -79,8 +81,9 @@ class IQL(ImplicitQ, Offline):
             critic_learning_rate=critic_learning_rate, value_learning_rate=value_learning_rate, expectile=expectile,
             temperature=temperature, advantage_max=advantage_max,
         )  # fmt: skip
-        reward = normalized_rewards(task.dataset).to(task.device) if normalize_rewards else None
-        self.learn_from(training_rows(task, reward=reward), batch_size)
+        data = task.dataset
+        reward = normalized_rewards(data).to(task.device) if normalize_rewards else task.tensor(data.reward)
+        self.learn_from(training_rows(task, reward=reward + reward_shift), batch_size)
 
     def action(self, params: Params, features: Tensor) -> Tensor:
         return torch.tanh(self.actor(params, features))

@@ -49,7 +49,7 @@ class ModelBased(SoftActorCritic):
                 f"env={task.env.name} does not say when its episodes end (env.termination), which rollouts in a "
                 "learned model must know: choose an algorithm without a model, e.g. algo=iql"
             )
-        super().__init__(task, num_critics=2, alpha_max=1.0, **options)
+        super().__init__(task, num_critics=2, target_every=1, initial_alpha=1.0, alpha_max=1.0, **options)
         self.dims = task.networks.observation_dim, task.networks.action_dim
         self.rollout_every = rollout_every
         self.real = int(real_fraction * batch_size)

@@ -29,6 +29,7 @@ class TD3(TwinDelayedOnline):
         exploration_noise: standard deviation of the noise on the actions taken.
         buffer_size: transitions kept for replay, the newest.
         start_steps: first steps, with uniformly random actions and no update.
+        reward_shift: added to every reward that is learned from.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class TD3(TwinDelayedOnline):
         exploration_noise: NonNegative,
         buffer_size: Count,
         start_steps: NonNegativeInt,
+        reward_shift: float,
     ) -> None:
         super().__init__(
             task,
@@ -62,4 +64,5 @@ class TD3(TwinDelayedOnline):
             batch_size=batch_size,
             buffer_size=buffer_size,
             start_steps=start_steps,
+            reward_shift=reward_shift,
         )

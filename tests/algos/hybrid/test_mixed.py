@@ -78,9 +78,10 @@ class PlainRLPD(PlainSAC):
         return loss
 
 
-@pytest.mark.parametrize("entropy", [True, False])
-def test_rlpd_matches_reference(entropy: bool) -> None:
+@pytest.mark.parametrize(("entropy", "target_every"), [(True, 1), (False, 2)])
+def test_rlpd_matches_reference(entropy: bool, target_every: int) -> None:
     rates: dict[str, Any] = {"num_critics": 5, "updates_per_step": 3, "entropy_in_target": entropy}
+    rates["target_every"] = target_every
     rlpd = build("rlpd", DATA, (5,), env=POINT, **rates, **SMALL)
     plain = PlainRLPD(rlpd, 5)
     draws = minibatches(DATA, 5, 8, purpose="offline minibatches")
@@ -97,7 +98,8 @@ def test_rlpd_matches_reference(entropy: bool) -> None:
             y = plain.target(batch, entropy)
             error = (plain.values(plain.critics, batch.observation, batch.action) - y) ** 2
             descend(plain.critic_optimizer, error.mean((1, 2)).sum())
-            plain.follow()
+            if (3 * (step - 20) + update + 1) % target_every == 0:
+                plain.follow()
             if update == 2:
                 loss = plain.update_actor(batch)
     assert metrics["train/actor_loss"].item() == pytest.approx(loss, rel=1e-4)

@@ -42,12 +42,15 @@ class PlainMOORL(PlainSAC):
         self.draws = minibatches(DATA, seed, batch_size, purpose="offline minibatches")
         self.selection = SeedStreams((seed,), "selection")
         self.episodes = Episodes(seed)
+        self.updates = 0
         self.optimise(3e-4, 3e-4, 3e-4)
 
     def networks(self) -> list[nn.Module]:
         return [self.actor, *self.critics]
 
-    def iterate(self, steps: int, meta_step: float, resample: bool, reset: bool, follow: str) -> tuple[bool, float]:
+    def iterate(
+        self, steps: int, meta_step: float, resample: bool, reset: bool, follow: str, every: int
+    ) -> tuple[bool, float]:
         """One meta-iteration; returns whether it was offline, and the last loss of the actor."""
         offline = bool(self.selection.uniform(1, 1) < 0.5) or len(self.episodes.rows) < self.size
         if reset:
@@ -63,14 +66,15 @@ class PlainMOORL(PlainSAC):
             pairs = torch.cat([batch.observation, batch.action], 1)
             descend(self.critic_optimizer, torch.stack([((c(pairs) - y) ** 2).mean() for c in self.critics]).sum())
             loss = self.update_actor(batch)
-            if follow == "inner":
+            self.updates += 1
+            if follow == "inner" and self.updates % every == 0:
                 self.follow()
         with torch.no_grad():
             for network, before in zip(self.networks(), start, strict=True):
                 for name, w in network.named_parameters():
                     w.copy_(before[name] + meta_step * (w - before[name]))
             if follow == "meta":
-                kept = (1 - 0.005) ** steps
+                kept = (1 - 0.005) ** (steps / every)
                 for target, critic in zip(self.targets, self.critics, strict=True):
                     for old, new in zip(target.parameters(), critic.parameters(), strict=True):
                         old.copy_(kept * old + (1 - kept) * new)
@@ -81,8 +85,8 @@ class PlainMOORL(PlainSAC):
     "variant",
     [
         {},
-        {"target_follow": "meta", "inner_resample": False},
-        {"inner_optimizer": "reset", "env_steps_per_iteration": 2, "meta_step_decay": "linear"},
+        {"target_follow": "meta", "inner_resample": False, "target_every": 2},
+        {"inner_optimizer": "reset", "env_steps_per_iteration": 2, "meta_step_decay": "linear", "target_every": 2},
     ],
     ids=str,
 )
@@ -109,6 +113,7 @@ def test_matches_reference(variant: dict[str, Any]) -> None:
                     variant.get("inner_resample", True),
                     "inner_optimizer" in variant,
                     variant.get("target_follow", "inner"),
+                    variant.get("target_every", 1),
                 )
                 chosen.append(offline)
         assert metrics["train/actor_loss"][k].item() == pytest.approx(loss, rel=1e-4)
@@ -126,6 +131,9 @@ def test_exact_and_independent() -> None:
 def test_reward_shift() -> None:
     shifted, plain = (build("moorl", DATA, env=POINT, reward_shift=shift, **SMALL) for shift in (-1.0, 0.0))
     for algorithm, reward in ((shifted, 0.5), (plain, -0.5)):
-        algorithm.update(algorithm.probe._replace(reward=torch.full_like(algorithm.probe.reward, reward)))
+        probe = algorithm.probe._replace(reward=torch.full_like(algorithm.probe.reward, reward))
+        algorithm.learn_rows(
+            torch.cat([probe.observation, probe.action, probe.reward, probe.next_observation, probe.terminated], -1)
+        )
     for name, value in shifted.params["critic"].items():
         assert torch.equal(plain.params["critic"][name], value)
