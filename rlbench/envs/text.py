@@ -70,11 +70,15 @@ class Text(Written):
         model: a folder, or a name on the hub of Hugging Face.
         dtype: of its weights.
         lora_rank: rank of adapters, which alone are trained then; null: all weights are.
+        learning_rate: step size of RMSprop in all that is trained, unless told otherwise.
+        warmup_updates: updates until it is reached, likewise.
     """
 
     model: str
     dtype: Literal["float32", "bfloat16"]
     lora_rank: Count | None
+    learning_rate: Positive
+    warmup_updates: NonNegativeInt
 
     def require(self) -> None:
         require(f"env={self.name}", "transformers", *(["peft"] if self.lora_rank else []))

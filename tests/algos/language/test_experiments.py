@@ -8,6 +8,35 @@ from rlbench import config
 from rlbench.errors import UsageError
 
 
+FAMILY = "dpo", "cdpo", "ipo", "sft", "preferred_ft", "unlikelihood", "reward_bt", "best_of_n", "rlhf_ppo"
+
+
+@pytest.mark.parametrize("algo", FAMILY)
+def test_a_large_model_is_trained_at_rates_for_large_models(algo: str, tmp_path: Path) -> None:
+    """Those of DPO's code for all weights, ten times as much for adapters; the small transformers keep theirs."""
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("{}")
+
+    def rates(*words: str) -> tuple[set[float], set[int]]:
+        cfg = config.compose([f"algo={algo}", *words])
+        nodes = {**cfg.env, **{f"algo.{key}": value for key, value in cfg.algo.items()}}
+        return (
+            {value for key, value in nodes.items() if key.endswith("learning_rate")},
+            {value for key, value in nodes.items() if key.endswith("warmup_updates")},
+        )
+
+    text = ["env=text", "env.model=gpt2", f"dataset=pref_file:{pairs}"]
+    assert rates(*text) == ({5e-7}, {150})
+    assert rates(*text, "env.lora_rank=16") == ({5e-6}, {150})
+    assert rates(*text, "env.learning_rate=1e-6", "env.warmup_updates=10") == ({1e-6}, {10})
+    own = config.compose([f"algo={algo}", *text, "algo.learning_rate=1e-5"])
+    assert (own.algo.learning_rate, own.env.sft_learning_rate) == (1e-5, 5e-7)
+    small = rates(f"dataset=pref_file:{pairs}", "env=text_tiny")
+    assert min(small[0]) >= 1e-4
+    assert small[1] == {50}
+    assert rates() == small
+
+
 def test_dialogues_at_full_size(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text("{}")
     cfg = config.compose(["experiment=dpo_hh", f"dataset.path={tmp_path}"])
