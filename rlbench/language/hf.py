@@ -108,7 +108,8 @@ class Listed(Model):
         return [value for module in self.modules for value in self.trained(module).values()]
 
     def clip(self, most: float) -> Tensor:
-        return torch.stack([nn.utils.clip_grad_norm_(self.trained(each).values(), most) for each in self.modules])
+        norms = [nn.utils.clip_grad_norm_(self.trained(each).values(), most) for each in self.modules]
+        return torch.stack(norms).float()
 
     def remade(self, modules: Sequence[nn.Module]) -> Self:
         """The same kind of model made of other modules."""
@@ -209,8 +210,10 @@ class HFPolicy(Listed, TextPolicy):
 
     def scorer(self, rng: SeedStreams) -> HFScorer:
         width = plain(self.modules[0]).config.hidden_size
-        heads = STD * rng.normal(width)
-        return HFScorer([Scored(merged(model), head) for model, head in zip(self.modules, heads, strict=True)])
+        trunks = [merged(model).base_model.requires_grad_(True) for model in self.modules]
+        if self.lora_rank is not None:
+            trunks = [with_adapters(trunk, self.lora_rank) for trunk in trunks]
+        return HFScorer([Scored(*both) for both in zip(trunks, STD * rng.normal(width), strict=True)])
 
     def save(self, place: int, folder: Path) -> None:
         """One seed's model as `transformers` reads it; adapters are added to the weights."""
@@ -222,14 +225,14 @@ class Scored(nn.Module):
     """A language model with a number in place of the distribution.
 
     Args:
-        model: the language model.
+        trunk: the language model without its last layer.
         head: first weights, `[width]`.
     """
 
-    def __init__(self, model: Any, head: Tensor) -> None:
+    def __init__(self, trunk: nn.Module, head: Tensor) -> None:
         super().__init__()
-        self.trunk = model.base_model.requires_grad_(True)
-        self.head = nn.Parameter(head.to(next(model.parameters())))
+        self.trunk = trunk
+        self.head = nn.Parameter(head.to(next(trunk.parameters())))
 
     def forward(self, **given: Tensor) -> Tensor:
         """After every token, `[B, L]`."""

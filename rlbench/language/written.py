@@ -72,7 +72,12 @@ def hf_backend(env: Text, task: Task) -> Backend:
         end=policy.end,
         encode=lambda texts: tokenizer(list(texts), add_special_tokens=False)["input_ids"],
         decode=lambda tokens: tokenizer.decode(list(tokens), skip_special_tokens=True),
-        key={"model": env.model, "files": files(env.model), "dtype": env.dtype, "lora_rank": env.lora_rank},
+        key={
+            "model": env.model,
+            "files": files(env.model),
+            "dtype": {"weights": env.dtype, "updates": "float32"},
+            "lora_rank": env.lora_rank,
+        },
     )
 
 
