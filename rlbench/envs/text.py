@@ -29,6 +29,7 @@ class Written(Problem):
         held_out: most held-out comparisons that policies are judged by.
         temperature: at which responses are sampled to be judged; 0: the most probable tokens.
         judge: decides between a sample and the preferred response of the data, a plug-in; null: nobody does.
+        reward: grades samples, a plug-in or a classifier of `rlbench.language.reward`; null: nobody does.
         sft_epochs: passes over the responses to be imitated in which the reference is fitted; 0: the model as it is.
         sft_batch_size: responses in a minibatch.
         sft_micro_batch: of these, how many are computed at a time (less memory); null: all.
@@ -46,6 +47,7 @@ class Written(Problem):
     held_out: Count
     temperature: NonNegative
     judge: Any
+    reward: Any
     sft_epochs: NonNegativeInt
     sft_batch_size: Count
     sft_micro_batch: Count | None

@@ -20,6 +20,7 @@ from rlbench.language.text import Text
 from rlbench.rng import SeedStreams
 
 STD = 0.02  # of a score's first weights
+RESERVED = 2  # positions of a classifier that RoBERTa does not use
 
 
 def load(name: str, dtype: str, what: str) -> tuple[nn.Module, Any]:
@@ -65,6 +66,43 @@ def pretrained(kind: Any, name: str, what: str, **options: Any) -> tuple[Any, An
         hint = f"`hf download {name}` fetches a model of the hub; a folder is given as ./FOLDER"
         raise RunError(f"{what}: no model {name} ({reason})\n{hint}") from error
     return model.train(False), tokenizer
+
+
+def probabilities(name: str, label: str, device: torch.device, what: str) -> Callable[[Sequence[str]], list[float]]:
+    """A classifier: from texts to the probabilities of a label.
+
+    Args:
+        name: a folder, or a name on the hub.
+        label: the label.
+        device: where it computes.
+        what: who asks, for messages.
+
+    Raises:
+        RunError: there is none of that name, here or there.
+        UsageError: it has no such label, or cannot be given several texts.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    model, tokenizer = pretrained(AutoModelForSequenceClassification, name, what)
+    labels = {str(label).lower(): place for place, label in model.config.id2label.items()}
+    if label.lower() not in labels:
+        hint = f"label={' or label='.join(model.config.id2label.values())} chooses one"
+        raise UsageError(f"{what}: {name} has no label {label}\n{hint}")
+    if tokenizer.pad_token_id is None:
+        hint = "set pad_token in its tokenizer_config.json"
+        raise UsageError(f"{what}: the tokenizer of {name} has no padding token\n{hint}")
+    model.to(device)
+    place = labels[label.lower()]
+    positions = getattr(model.config, "max_position_embeddings", tokenizer.model_max_length)
+    longest = min(tokenizer.model_max_length, positions - RESERVED)
+
+    @torch.no_grad()
+    def given(texts: Sequence[str]) -> list[float]:
+        tokens = tokenizer(list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        probability = model(**tokens.to(device)).logits.float().softmax(-1)[:, place]
+        return [round(each, 6) for each in probability.tolist()]
+
+    return given
 
 
 def with_adapters(model: Any, rank: int) -> nn.Module:

@@ -7,7 +7,6 @@ import pytest
 from rlbench import config
 from rlbench.errors import UsageError
 
-
 FAMILY = "dpo", "cdpo", "ipo", "sft", "preferred_ft", "unlikelihood", "reward_bt", "best_of_n", "rlhf_ppo"
 
 
@@ -48,14 +47,22 @@ def test_dialogues_at_full_size(tmp_path: Path) -> None:
     assert (env.max_length, env.max_prompt_length, env.held_out, cfg.eval.every) == (512, 256, 256, 20000)
 
 
-def test_sentiment_at_full_size_compares_at_four_prices() -> None:
+def test_sentiment_at_full_size_is_the_papers_22_runs_and_best_of_n() -> None:
     cells = config.expand(["experiment=dpo_imdb", "dataset.path=reviews.jsonl"], True)
     cfgs = [config.compose(cell) for cell in cells]
-    assert [cfg.env.beta for cfg in cfgs if cfg.algo.name == "dpo"] == [0.05, 0.1, 1.0, 5.0]
+    assert [cfg.algo.beta for cfg in cfgs if cfg.algo.name == "dpo"] == [0.05, 0.1, 1.0, 5.0]
     assert [cfg.algo.alpha for cfg in cfgs if cfg.algo.name == "unlikelihood"] == [0.05, 0.1, 0.5, 1.0]
-    assert [cfg.algo.target_kl for cfg in cfgs if cfg.algo.name == "rlhf_ppo"] == [3.0, 6.0, 9.0, 12.0]
+    assert [cfg.seed for cfg in cfgs if cfg.algo.name == "preferred_ft"] == [0, 1, 2, 3, 4, 5]
+    for reward in ("learned", "ground_truth"):
+        with_it = [cfg for cfg in cfgs if cfg.algo.name == "rlhf_ppo" and cfg.algo.reward == reward]
+        assert [cfg.algo.target_kl for cfg in with_it] == [3.0, 6.0, 9.0, 12.0]
+    assert [cfg.algo.n for cfg in cfgs if cfg.algo.name == "best_of_n"] == [128]
+    assert len(cfgs) == 22 + 1
     assert {cfg.env.model for cfg in cfgs} == {"gpt2-large"}
-    assert len(cfgs) == 13
+    assert {cfg.env.reward.model for cfg in cfgs} == {"siebert/sentiment-roberta-large-english"}
+    rates = {value for cfg in cfgs for key, value in cfg.algo.items() if str(key).endswith("learning_rate")}
+    assert rates == {1e-6}
+    assert {(cfg.algo.micro_batch, cfg.algo.warmup_updates) for cfg in cfgs} == {(16, 150)}
 
 
 @pytest.mark.parametrize(

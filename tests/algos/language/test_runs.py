@@ -105,7 +105,8 @@ def test_a_model_of_transformers_is_tuned_and_exported(
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = [
         "algo=dpo", "env=text", f"env.model={model}", f"env.dtype={dtype}",
-        f"dataset=pref_file:{tmp_path / 'pairs.jsonl'}", "steps=128", "eval.every=128", "eval.episodes=2", "env.max_new=4", "env.max_length=16", "env.max_prompt_length=8",
+        f"dataset=pref_file:{tmp_path / 'pairs.jsonl'}", "steps=128", "eval.every=128",
+        "eval.episodes=2", "env.max_new=4", "env.max_length=16", "env.max_prompt_length=8",
         "algo.batch_size=16", "algo.learning_rate=1e-3", "algo.warmup_updates=2", "tracking=disabled",
     ]  # fmt: skip
     cfg = config.compose(words)
