@@ -12,6 +12,7 @@ from rlbench.metrics import Ways
 from rlbench.types import Count, NonNegative, NonNegativeInt, Positive
 
 if TYPE_CHECKING:
+    from rlbench.language.policy import TextPolicy
     from rlbench.language.written import Backend, TextTask
     from rlbench.task import Task
 
@@ -54,7 +55,7 @@ class Written(Problem):
     sft_learning_rate: Positive
     sft_warmup_updates: NonNegativeInt
 
-    def backend(self, task: Task) -> Backend:
+    def backend(self, task: Task) -> tuple[TextPolicy, Backend]:
         """The model before anything is learned here, and its tokens."""
         raise NotImplementedError
 
@@ -88,7 +89,7 @@ class Text(Written):
     def simulator(self) -> str:
         return f"{self.name}, {self.model}"
 
-    def backend(self, task: Task) -> Backend:
+    def backend(self, task: Task) -> tuple[TextPolicy, Backend]:
         from rlbench.language.written import hf_backend
 
         return hf_backend(self, task)
@@ -108,7 +109,7 @@ class TinyText(Written):
     width: Count
     heads: Count
 
-    def backend(self, task: Task) -> Backend:
+    def backend(self, task: Task) -> tuple[TextPolicy, Backend]:
         from rlbench.language.written import tiny_backend
 
         return tiny_backend(self, task)

@@ -33,27 +33,24 @@ BYTES = 256
 
 @dataclass(frozen=True)
 class Backend:
-    """A model and its tokens.
+    """A model's tokens.
 
     Attributes:
-        policy: the model before anything is learned here.
         end: the token that ends a response.
         encode, decode: from texts to tokens, without any that are special, and back.
         key: what determines the model, as JSON would hold it.
     """
 
-    policy: TextPolicy
     end: int
     encode: Callable[[Sequence[str]], list[list[int]]]
     decode: Callable[[Sequence[int]], str]
     key: dict[str, Any]
 
 
-def tiny_backend(env: TinyText, task: Task) -> Backend:
+def tiny_backend(env: TinyText, task: Task) -> tuple[TextPolicy, Backend]:
     """A small transformer that reads and writes bytes."""
     shape = Shape(env.layers, env.width, env.heads, BYTES + 1, BYTES + 1, env.max_length + env.max_new, BYTES)
-    return Backend(
-        policy=TinyPolicy.new(shape, task.streams("model")),
+    return TinyPolicy.new(shape, task.streams("model")), Backend(
         end=BYTES,
         encode=lambda texts: [list(text.encode()) for text in texts],
         decode=lambda tokens: bytes(tokens).decode(errors="replace"),
@@ -61,15 +58,14 @@ def tiny_backend(env: TinyText, task: Task) -> Backend:
     )
 
 
-def hf_backend(env: Text, task: Task) -> Backend:
+def hf_backend(env: Text, task: Task) -> tuple[TextPolicy, Backend]:
     """A language model of `transformers`."""
     from rlbench.language import hf
 
     model, tokenizer = hf.load(env.model, env.dtype, f"env={env.name}")
     model.to(task.device)
     policy = hf.HFPolicy([model, *(hf.merged(model) for _ in task.seeds[1:])], tokenizer, env.lora_rank)
-    return Backend(
-        policy=policy,
+    return policy, Backend(
         end=policy.end,
         encode=lambda texts: tokenizer(list(texts), add_special_tokens=False)["input_ids"],
         decode=lambda tokens: tokenizer.decode(list(tokens), skip_special_tokens=True),
@@ -155,7 +151,7 @@ class TextTask(LanguageTask):
     """A problem in words: policies are judged by samples for held-out prompts.
 
     Attributes:
-        backend: the model and its tokens.
+        backend: the model's tokens.
         prompts: held-out prompts, as `Tokenised` has them.
         judge: decides between a sample and the preferred response; None: nobody does.
         reward: grades samples; None: nobody does.
@@ -265,7 +261,7 @@ class TextTask(LanguageTask):
 def make(env: Written, task: Task) -> TextTask:
     """Read the comparisons in tokens, and fit the reference."""
     data: Preferences = task.data
-    backend = env.backend(task)
+    policy, backend = env.backend(task)
     train, test = (tokenised(entries, data, backend, env, task) for entries in (data.train, data.test))
     fitting = Fitting(
         env.sft_epochs,
@@ -282,20 +278,20 @@ def make(env: Written, task: Task) -> TextTask:
         "fitting": asdict(fitting),
         "seeds": list(task.seeds),
     }
-    reference = backend.policy
+    reference = policy
     if env.sft_epochs > 0:
 
         def fit() -> Fit:
-            model = backend.policy.clone()
+            model = policy.clone()
             losses = likelihood_losses(model, train.demonstrations, env.sft_micro_batch)
             count = len(train.demonstrations)
             return Fit("reference model", model, count, losses, task.streams("reference"), fitting)
 
-        reference = backend.policy.clone()
+        reference = policy.clone()
         reference.load_state_dict(task.artefacts.fit("reference_model", key, fit)["tuner"]["model"])
     return TextTask(
         **common(task),
-        base=backend.policy,
+        base=lambda: env.backend(task)[0].clone(),
         reference=reference.clone_frozen(),
         demonstrations=train.demonstrations,
         comparisons=Comparisons(train.ranked),

@@ -82,6 +82,17 @@ def test_long_texts_are_cut_as_published(path: Path) -> None:
     assert cut(prompt, 300, env, "end") == (prompt[-128:], 128)
 
 
+def test_the_base_model_is_made_anew_whenever_it_is_asked_for(path: Path) -> None:
+    """Always the same, never shared, and not what the reference has become."""
+    made = task(path, "env.sft_epochs=1", "seeds=2")
+    text = made.comparisons.take(torch.arange(4).expand(2, -1))
+    first, second = made.base(), made.base()
+    assert torch.equal(first.logp(text), second.logp(text))
+    assert not {value.data_ptr() for value in first.parameters()} & {value.data_ptr() for value in second.parameters()}
+    assert all(value.requires_grad for value in first.parameters())
+    assert not torch.allclose(first.logp(text), made.reference.logp(text), atol=0.1)
+
+
 class Likes(Judge):
     """Prefers answers of the data: whatever is said, the order must not matter."""
 

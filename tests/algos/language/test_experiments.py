@@ -47,6 +47,16 @@ def test_dialogues_at_full_size(tmp_path: Path) -> None:
     assert (env.max_length, env.max_prompt_length, env.held_out, cfg.eval.every) == (512, 256, 256, 20000)
 
 
+def test_summaries_at_full_size(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text("{}")
+    cfg = config.compose(["experiment=dpo_tldr", f"dataset.path={tmp_path}"])
+    algo, env = cfg.algo, cfg.env
+    assert (algo.name, env.model, cfg.dataset.level) == ("dpo", "EleutherAI/gpt-j-6b", "tldr")
+    assert (env.beta, algo.beta, env.lora_rank, env.dtype) == (0.5, None, 64, "bfloat16")
+    assert (algo.batch_size, algo.learning_rate, algo.warmup_updates) == (64, 5e-6, 150)
+    assert (env.sft_epochs, env.sft_learning_rate, env.max_length, env.max_prompt_length) == (1, 5e-6, 512, 256)
+
+
 def test_sentiment_at_full_size_is_the_papers_22_runs_and_best_of_n() -> None:
     cells = config.expand(["experiment=dpo_imdb", "dataset.path=reviews.jsonl"], True)
     cfgs = [config.compose(cell) for cell in cells]
