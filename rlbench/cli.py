@@ -34,7 +34,7 @@ VERBS = {
     "resume": "go on with a run or a sweep that was stopped: resume RUN|SWEEP",
     "compare": "does A beat B, by how much, is it enough to tell: compare [FILTER...]",
     "table": "published against reproduced, cell by cell: table [FILTER...] | -m OVERRIDES",
-    "plot": "a comparison as a figure: plot curves|efficiency|profile|improvement|bars --out FILE",
+    "plot": "a comparison as a figure: plot curves|efficiency|profile|improvement|bars|frontier --out FILE",
     "dashboard": "all runs in a browser, live",
     "report": "a comparison as one HTML page: report OUT.html [FILTER...]",
     "pack": "runs in one small file, beside a paper or in a repository: pack FILE.zip [FILTER...]",

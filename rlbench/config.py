@@ -63,8 +63,14 @@ def for_env(default: Any, choices: DictConfig, *, _root_: DictConfig) -> Any:
     return choices.get(_root_.env.name, default)
 
 
+def given(value: Any, then: Any, otherwise: Any) -> Any:
+    """`${given:VALUE,THEN,OTHERWISE}`: THEN, or OTHERWISE where the value is null."""
+    return otherwise if value is None else then
+
+
 OmegaConf.register_new_resolver("tuned", tuned, replace=True)
 OmegaConf.register_new_resolver("for_env", for_env, replace=True)
+OmegaConf.register_new_resolver("given", given, replace=True)
 OmegaConf.register_new_resolver("times", lambda a, b: a * b, replace=True)
 OmegaConf.register_new_resolver("level", sources.level, replace=True)
 OmegaConf.register_new_resolver("task", sources.task, replace=True)

@@ -8,7 +8,7 @@ continuations of them by a language model, and of each p(positive) by a classifi
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 HUB = "stanfordnlp/imdb"
 SHORTEST, LONGEST = 2, 8  # tokens of a beginning
-RESERVED = 2  # positions of a classifier that RoBERTa does not use
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def sample(asked: Asked, to: Path, device: torch.device, progress: Progress | No
             f"max_new={asked.max_new}: {asked.model} has {positions} positions, {LONGEST} for the beginning"
         )
     policy = hf.HFPolicy([model.to(device)], tokenizer)
-    score = scorer(asked, device)
+    score = hf.probabilities(asked.classifier, asked.label, device, "classifier")
     prompts = beginnings(asked, tokenizer)
     partial = to.with_name(f".{to.name}.partial")
     try:
@@ -157,36 +156,6 @@ def texts(path: str | None) -> list[str]:
     if not found or not all(isinstance(text, str) for text in found):
         raise bad(f"has no rows with a text: wanted {', '.join(SUFFIXES)}, of a folder those of the split train")
     return [str(text) for text in found]
-
-
-def scorer(asked: Asked, device: torch.device) -> Callable[[Sequence[str]], list[float]]:
-    """From texts to the probabilities of a label.
-
-    Raises:
-        UsageError: the classifier has no such label, or cannot be given several texts.
-    """
-    from transformers import AutoModelForSequenceClassification
-
-    model, tokenizer = hf.pretrained(AutoModelForSequenceClassification, asked.classifier, "classifier")
-    labels = {str(label).lower(): place for place, label in model.config.id2label.items()}
-    if asked.label.lower() not in labels:
-        hint = f"label={' or label='.join(model.config.id2label.values())} chooses one"
-        raise UsageError(f"classifier: {asked.classifier} has no label {asked.label}\n{hint}")
-    if tokenizer.pad_token_id is None:
-        hint = "set pad_token in its tokenizer_config.json"
-        raise UsageError(f"classifier: the tokenizer of {asked.classifier} has no padding token\n{hint}")
-    model.to(device)
-    place = labels[asked.label.lower()]
-    positions = getattr(model.config, "max_position_embeddings", tokenizer.model_max_length)
-    longest = min(tokenizer.model_max_length, positions - RESERVED)
-
-    @torch.no_grad()
-    def score(texts: Sequence[str]) -> list[float]:
-        given = tokenizer(list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
-        probability = model(**given.to(device)).logits.float().softmax(-1)[:, place]
-        return [round(each, 6) for each in probability.tolist()]
-
-    return score
 
 
 def continuations(policy: hf.HFPolicy, prompts: Sequence[str], asked: Asked, rng: SeedStreams) -> list[str]:

@@ -34,6 +34,7 @@ MARKERS = "osD^vPX"
 WIDTH = 6.75  # inches: the text width of the field's conferences
 PANEL = 1.65  # inches: height of one of several panels
 ROW = 0.26  # inches: height of a line of intervals
+LINE = 0.16  # inches: height of a line of a legend
 COLUMNS = 3
 POINTS = 300  # thresholds of a profile
 FORMATS = "pdf", "svg", "png"
@@ -70,19 +71,24 @@ class Looks:
     def __init__(self, arms: Sequence[str]) -> None:
         self.arms = list(arms)
         self.colour = dict(zip(self.arms, cycle(COLOURS), strict=False))
-        # When the colours have gone round once, each meets the next dash.
+        # When the colours have gone round once, each meets the next dash, and the next marker.
         rounds = [divmod(place, len(COLOURS)) for place in range(len(self.arms))]
         self.dash = {arm: DASHES[sum(each) % len(DASHES)] for arm, each in zip(self.arms, rounds, strict=True)}
-        self.marker = dict(zip(self.arms, cycle(MARKERS), strict=False))
+        self.marker = {arm: MARKERS[sum(each) % len(MARKERS)] for arm, each in zip(self.arms, rounds, strict=True)}
 
     def line(self, axes: Any, arm: str, x: np.ndarray, y: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
         """A curve with its interval; there is none where it is NaN."""
         axes.fill_between(x, low, high, color=self.colour[arm], alpha=0.18, linewidth=0)
         axes.plot(x, y, color=self.colour[arm], linestyle=self.dash[arm])
 
-    def legend(self, figure: Figure) -> None:
-        """Above the panels, where it hides nothing."""
-        lines = [Line2D([], [], color=self.colour[arm], linestyle=self.dash[arm]) for arm in self.arms]
+    def legend(self, figure: Figure, markers: bool = False) -> None:
+        """Above the panels, where it hides nothing; of lines, or of markers."""
+        lines = [
+            Line2D([], [], color=self.colour[arm], linestyle="none", marker=self.marker[arm])
+            if markers
+            else Line2D([], [], color=self.colour[arm], linestyle=self.dash[arm])
+            for arm in self.arms
+        ]
         letters = 90 * figure.get_figwidth() / WIDTH
         columns = min(len(self.arms), max(1, int(letters / max(len(arm) + 6 for arm in self.arms))))
         figure.legend(lines, self.arms, loc="outside upper center", ncols=columns, handlelength=2.8)
@@ -183,6 +189,44 @@ def intervals(comparison: Comparison, _seed: int = 0) -> Figure:
     return figure
 
 
+def frontier(comparison: Comparison, across: Comparison) -> Figure:
+    """Scores against another metric's, a panel a task: every seed, the mean over seeds, and how each run got there.
+
+    Args:
+        comparison: of the metric upwards.
+        across: of the same runs, of the metric to the right.
+
+    Raises:
+        UsageError: no seed has both.
+    """
+    looks = Looks(comparison.arms)
+    both = across.evaluations.rename({"value": "x"}).join(comparison.evaluations, on=["run", "seed", "step"])
+    paths = both.sort("step").partition_by("run", "seed")
+    points: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for (arm, task), cell in comparison.cells.items():
+        other = across.cells.get((arm, task))
+        shared = [(other.seeds[seed], y) for seed, y in cell.seeds.items() if seed in other.seeds] if other else []
+        if shared:
+            points.setdefault(task, {})[arm] = shared
+    if not points:
+        raise UsageError(f"no seed has a score of both {across.metric} and {comparison.metric}")
+    figure, panels = grid(len(points), height=2.3 + LINE * len(looks.arms) if len(points) == 1 else None)
+    for axes, task in zip(panels, sorted(points), strict=True):
+        for path in paths:
+            place = comparison.where[path["run"][0]]
+            if place.task == task:
+                axes.plot(path["x"], path["value"], color=looks.colour[place.arm], linewidth=0.6, alpha=0.5)
+        for arm, seeds in points[task].items():
+            x, y = np.array(seeds).T
+            colour, marker = looks.colour[arm], looks.marker[arm]
+            axes.plot(x, y, marker, color=colour, markersize=3, alpha=0.5, markeredgewidth=0)
+            axes.plot([x.mean()], [y.mean()], marker, color=colour, markersize=6, markeredgecolor="white")
+        axes.set_title(task)
+    label(figure, across.name, comparison.name)
+    looks.legend(figure, markers=True)
+    return figure
+
+
 KINDS: dict[str, Callable[[Comparison, int], Figure]] = {
     "curves": learning_curves,
     "efficiency": sample_efficiency,
@@ -190,7 +234,7 @@ KINDS: dict[str, Callable[[Comparison, int], Figure]] = {
     "improvement": improvements,
     "bars": intervals,
 }
-"""By the word of `rlbench plot`; the number is the seed of the bootstrap."""
+"""By the word of `rlbench plot`, but for the frontier; the number is the seed of the bootstrap."""
 
 
 def require_common(comparison: Comparison) -> list[str]:

@@ -12,6 +12,7 @@ from rlbench.metrics import Ways
 from rlbench.types import Count, NonNegative, NonNegativeInt, Positive
 
 if TYPE_CHECKING:
+    from rlbench.language.policy import TextPolicy
     from rlbench.language.written import Backend, TextTask
     from rlbench.task import Task
 
@@ -29,6 +30,7 @@ class Written(Problem):
         held_out: most held-out comparisons that policies are judged by.
         temperature: at which responses are sampled to be judged; 0: the most probable tokens.
         judge: decides between a sample and the preferred response of the data, a plug-in; null: nobody does.
+        reward: grades samples, a plug-in or a classifier of `rlbench.language.reward`; null: nobody does.
         sft_epochs: passes over the responses to be imitated in which the reference is fitted; 0: the model as it is.
         sft_batch_size: responses in a minibatch.
         sft_micro_batch: of these, how many are computed at a time (less memory); null: all.
@@ -46,13 +48,14 @@ class Written(Problem):
     held_out: Count
     temperature: NonNegative
     judge: Any
+    reward: Any
     sft_epochs: NonNegativeInt
     sft_batch_size: Count
     sft_micro_batch: Count | None
     sft_learning_rate: Positive
     sft_warmup_updates: NonNegativeInt
 
-    def backend(self, task: Task) -> Backend:
+    def backend(self, task: Task) -> tuple[TextPolicy, Backend]:
         """The model before anything is learned here, and its tokens."""
         raise NotImplementedError
 
@@ -70,11 +73,15 @@ class Text(Written):
         model: a folder, or a name on the hub of Hugging Face.
         dtype: of its weights.
         lora_rank: rank of adapters, which alone are trained then; null: all weights are.
+        learning_rate: step size of RMSprop in all that is trained, unless told otherwise.
+        warmup_updates: updates until it is reached, likewise.
     """
 
     model: str
     dtype: Literal["float32", "bfloat16"]
     lora_rank: Count | None
+    learning_rate: Positive
+    warmup_updates: NonNegativeInt
 
     def require(self) -> None:
         require(f"env={self.name}", "transformers", *(["peft"] if self.lora_rank else []))
@@ -82,7 +89,7 @@ class Text(Written):
     def simulator(self) -> str:
         return f"{self.name}, {self.model}"
 
-    def backend(self, task: Task) -> Backend:
+    def backend(self, task: Task) -> tuple[TextPolicy, Backend]:
         from rlbench.language.written import hf_backend
 
         return hf_backend(self, task)
@@ -102,7 +109,7 @@ class TinyText(Written):
     width: Count
     heads: Count
 
-    def backend(self, task: Task) -> Backend:
+    def backend(self, task: Task) -> tuple[TextPolicy, Backend]:
         from rlbench.language.written import tiny_backend
 
         return tiny_backend(self, task)

@@ -211,7 +211,7 @@ def make(env: LmEnum, task: Task) -> EnumTask:
 
     return EnumTask(
         **common(task),
-        base=base,
+        base=base.clone,
         reference=reference,
         demonstrations=demonstrations,
         comparisons=language.comparisons(logp, reward, recipe.count, recipe.arity, task.streams("pairs")),

@@ -20,6 +20,7 @@ from rlbench.language.text import Text
 from rlbench.rng import SeedStreams
 
 STD = 0.02  # of a score's first weights
+RESERVED = 2  # positions of a classifier that RoBERTa does not use
 
 
 def load(name: str, dtype: str, what: str) -> tuple[nn.Module, Any]:
@@ -67,6 +68,43 @@ def pretrained(kind: Any, name: str, what: str, **options: Any) -> tuple[Any, An
     return model.train(False), tokenizer
 
 
+def probabilities(name: str, label: str, device: torch.device, what: str) -> Callable[[Sequence[str]], list[float]]:
+    """A classifier: from texts to the probabilities of a label.
+
+    Args:
+        name: a folder, or a name on the hub.
+        label: the label.
+        device: where it computes.
+        what: who asks, for messages.
+
+    Raises:
+        RunError: there is none of that name, here or there.
+        UsageError: it has no such label, or cannot be given several texts.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    model, tokenizer = pretrained(AutoModelForSequenceClassification, name, what)
+    labels = {str(label).lower(): place for place, label in model.config.id2label.items()}
+    if label.lower() not in labels:
+        hint = f"label={' or label='.join(model.config.id2label.values())} chooses one"
+        raise UsageError(f"{what}: {name} has no label {label}\n{hint}")
+    if tokenizer.pad_token_id is None:
+        hint = "set pad_token in its tokenizer_config.json"
+        raise UsageError(f"{what}: the tokenizer of {name} has no padding token\n{hint}")
+    model.to(device)
+    place = labels[label.lower()]
+    positions = getattr(model.config, "max_position_embeddings", tokenizer.model_max_length)
+    longest = min(tokenizer.model_max_length, positions - RESERVED)
+
+    @torch.no_grad()
+    def given(texts: Sequence[str]) -> list[float]:
+        tokens = tokenizer(list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        probability = model(**tokens.to(device)).logits.float().softmax(-1)[:, place]
+        return [round(each, 6) for each in probability.tolist()]
+
+    return given
+
+
 def with_adapters(model: Any, rank: int) -> nn.Module:
     """The model with fresh LoRA adapters on its linear layers, which alone are trained (Hu et al., ICLR 2022)."""
     from peft import LoraConfig, get_peft_model
@@ -108,7 +146,8 @@ class Listed(Model):
         return [value for module in self.modules for value in self.trained(module).values()]
 
     def clip(self, most: float) -> Tensor:
-        return torch.stack([nn.utils.clip_grad_norm_(self.trained(each).values(), most) for each in self.modules])
+        norms = [nn.utils.clip_grad_norm_(self.trained(each).values(), most) for each in self.modules]
+        return torch.stack(norms).float()
 
     def remade(self, modules: Sequence[nn.Module]) -> Self:
         """The same kind of model made of other modules."""
@@ -209,8 +248,10 @@ class HFPolicy(Listed, TextPolicy):
 
     def scorer(self, rng: SeedStreams) -> HFScorer:
         width = plain(self.modules[0]).config.hidden_size
-        heads = STD * rng.normal(width)
-        return HFScorer([Scored(merged(model), head) for model, head in zip(self.modules, heads, strict=True)])
+        trunks = [merged(model).base_model.requires_grad_(True) for model in self.modules]
+        if self.lora_rank is not None:
+            trunks = [with_adapters(trunk, self.lora_rank) for trunk in trunks]
+        return HFScorer([Scored(*both) for both in zip(trunks, STD * rng.normal(width), strict=True)])
 
     def save(self, place: int, folder: Path) -> None:
         """One seed's model as `transformers` reads it; adapters are added to the weights."""
@@ -222,14 +263,14 @@ class Scored(nn.Module):
     """A language model with a number in place of the distribution.
 
     Args:
-        model: the language model.
+        trunk: the language model without its last layer.
         head: first weights, `[width]`.
     """
 
-    def __init__(self, model: Any, head: Tensor) -> None:
+    def __init__(self, trunk: nn.Module, head: Tensor) -> None:
         super().__init__()
-        self.trunk = model.base_model.requires_grad_(True)
-        self.head = nn.Parameter(head.to(next(model.parameters())))
+        self.trunk = trunk
+        self.head = nn.Parameter(head.to(next(trunk.parameters())))
 
     def forward(self, **given: Tensor) -> Tensor:
         """After every token, `[B, L]`."""

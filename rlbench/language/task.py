@@ -22,7 +22,7 @@ class LanguageTask(Task):
     """Responses to prompts are to be improved, near a reference model.
 
     Attributes:
-        base: the model before anything was learned here.
+        base: the model before anything was learned here, made when it is asked for: a copy, to be trained.
         reference: the model fitted to `demonstrations`; it stays as it is. What is judged is reward and distance to it.
         demonstrations: prompts with good responses.
         comparisons: what to learn from.
@@ -31,7 +31,7 @@ class LanguageTask(Task):
         key: what determines the reference and the comparisons, seeds included, as JSON would hold it.
     """
 
-    base: TextPolicy
+    base: Callable[[], TextPolicy]
     reference: TextPolicy
     demonstrations: Texts
     comparisons: Comparisons

@@ -17,6 +17,9 @@ from rlbench.rng import SeedStreams
 class Tuner:
     """Changes a model by gradients, each seed's clipped by itself.
 
+    A parameter in half precision has a copy in single precision that the updates add up in: an update is mostly smaller
+    than half the distance to the next number that the parameter could be, and would be lost.
+
     Args:
         model: the model.
         learning_rate: after warm-up.
@@ -27,7 +30,9 @@ class Tuner:
     def __init__(self, model: Model, learning_rate: float, warmup_updates: int, max_grad_norm: float) -> None:
         self.model = model
         self.learning_rate, self.warmup_updates, self.max_grad_norm = learning_rate, warmup_updates, max_grad_norm
-        self.optimizer = torch.optim.RMSprop(model.parameters(), lr=learning_rate)
+        self.parameters = model.parameters()
+        self.masters = [value if value.dtype == torch.float32 else single(value) for value in self.parameters]
+        self.optimizer = torch.optim.RMSprop(self.masters, lr=learning_rate)
         self.updates = 0
 
     def step(self, losses: Iterable[Tensor]) -> Tensor:
@@ -36,12 +41,23 @@ class Tuner:
         for loss in losses:
             loss.sum().backward()
         norm = self.model.clip(self.max_grad_norm)
+        for master, value in self.copied():
+            if value.grad is not None:
+                master.grad, value.grad = value.grad.float(), None
         rate = self.learning_rate * min(1.0, (self.updates + 1) / (self.warmup_updates + 1))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
+        for master, value in self.copied():
+            value.data.copy_(master)
+            master.grad = None
         self.updates += 1
         return norm
+
+    def copied(self) -> list[tuple[Tensor, Tensor]]:
+        """The copies in single precision, with their parameters."""
+        both = zip(self.masters, self.parameters, strict=True)
+        return [(master, value) for master, value in both if master is not value]
 
     def state_dict(self) -> dict[str, Any]:
         optimizer = self.optimizer.state_dict()
@@ -49,12 +65,24 @@ class Tuner:
             place: {name: each.clone() if isinstance(each, Tensor) else each for name, each in values.items()}
             for place, values in optimizer["state"].items()
         }
-        return {"model": self.model.state_dict(), "optimizer": {**optimizer, "state": state}, "updates": self.updates}
+        return {
+            "model": self.model.state_dict(),
+            "masters": [master.clone() for master, _ in self.copied()],
+            "optimizer": {**optimizer, "state": state},
+            "updates": self.updates,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
+        for (master, _), saved in zip(self.copied(), state["masters"], strict=True):
+            master.copy_(saved)
         self.optimizer.load_state_dict(state["optimizer"])
         self.updates = state["updates"]
+
+
+def single(value: Tensor) -> Tensor:
+    """A copy in single precision."""
+    return value.detach().float().clone()
 
 
 @dataclass(frozen=True)

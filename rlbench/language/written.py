@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from rlbench.envs.problem import common
 from rlbench.errors import UsageError
 from rlbench.language.judge import Judge
 from rlbench.language.policy import TextPolicy, TextScorer
+from rlbench.language.reward import Reward
 from rlbench.language.task import LanguageTask, Score
 from rlbench.language.text import Comparisons, Ragged
 from rlbench.language.text import Text as Tokens
@@ -32,27 +33,24 @@ BYTES = 256
 
 @dataclass(frozen=True)
 class Backend:
-    """A model and its tokens.
+    """A model's tokens.
 
     Attributes:
-        policy: the model before anything is learned here.
         end: the token that ends a response.
         encode, decode: from texts to tokens, without any that are special, and back.
         key: what determines the model, as JSON would hold it.
     """
 
-    policy: TextPolicy
     end: int
     encode: Callable[[Sequence[str]], list[list[int]]]
     decode: Callable[[Sequence[int]], str]
     key: dict[str, Any]
 
 
-def tiny_backend(env: TinyText, task: Task) -> Backend:
+def tiny_backend(env: TinyText, task: Task) -> tuple[TextPolicy, Backend]:
     """A small transformer that reads and writes bytes."""
     shape = Shape(env.layers, env.width, env.heads, BYTES + 1, BYTES + 1, env.max_length + env.max_new, BYTES)
-    return Backend(
-        policy=TinyPolicy.new(shape, task.streams("model")),
+    return TinyPolicy.new(shape, task.streams("model")), Backend(
         end=BYTES,
         encode=lambda texts: [list(text.encode()) for text in texts],
         decode=lambda tokens: bytes(tokens).decode(errors="replace"),
@@ -60,19 +58,23 @@ def tiny_backend(env: TinyText, task: Task) -> Backend:
     )
 
 
-def hf_backend(env: Text, task: Task) -> Backend:
+def hf_backend(env: Text, task: Task) -> tuple[TextPolicy, Backend]:
     """A language model of `transformers`."""
     from rlbench.language import hf
 
     model, tokenizer = hf.load(env.model, env.dtype, f"env={env.name}")
     model.to(task.device)
     policy = hf.HFPolicy([model, *(hf.merged(model) for _ in task.seeds[1:])], tokenizer, env.lora_rank)
-    return Backend(
-        policy=policy,
+    return policy, Backend(
         end=policy.end,
         encode=lambda texts: tokenizer(list(texts), add_special_tokens=False)["input_ids"],
         decode=lambda tokens: tokenizer.decode(list(tokens), skip_special_tokens=True),
-        key={"model": env.model, "files": files(env.model), "dtype": env.dtype, "lora_rank": env.lora_rank},
+        key={
+            "model": env.model,
+            "files": files(env.model),
+            "dtype": {"weights": env.dtype, "updates": "float32"},
+            "lora_rank": env.lora_rank,
+        },
     )
 
 
@@ -149,21 +151,49 @@ class TextTask(LanguageTask):
     """A problem in words: policies are judged by samples for held-out prompts.
 
     Attributes:
-        backend: the model and its tokens.
+        backend: the model's tokens.
         prompts: held-out prompts, as `Tokenised` has them.
         judge: decides between a sample and the preferred response; None: nobody does.
+        reward: grades samples; None: nobody does.
     """
 
     backend: Backend
     prompts: list[tuple[str, list[int], str]]
     judge: Judge | None
+    reward: Reward | None
 
     @property
     def decides(self) -> bool:
-        return self.judge is not None
+        return self.judge is not None or self.reward is not None
 
     def true_reward(self) -> Score:
-        raise UsageError(f"env={self.env.name}: nobody knows the reward behind the comparisons\nalgo.reward=learned")
+        if self.reward is None:
+            hint = "algo.reward=learned, or name who knows it in the environment's file, as reward:"
+            raise UsageError(f"env={self.env.name}: nobody knows the reward behind the comparisons\n{hint}")
+        return self.graded
+
+    def graded(self, text: Tokens) -> Tensor:
+        """The reward of responses, `[S, B]`."""
+        assert self.reward is not None
+        grades = [list(self.reward.rewards(prompts, responses)) for prompts, responses in self.words(text)]
+        if {len(each) for each in grades} != {text.prompt.shape[1]}:
+            who = type(self.reward).__name__
+            raise UsageError(f"env.reward: {who}.rewards gives not as many numbers as there are responses")
+        return torch.tensor(grades, dtype=torch.float32, device=self.device)
+
+    def words(self, text: Tokens) -> Iterator[tuple[list[str], list[str]]]:
+        """Of each seed the prompts, as far as they are read, and the responses."""
+
+        def ids(tokens: Tensor, mask: Tensor) -> list[list[int]]:
+            kept = mask & (tokens != self.backend.end)
+            return [row[there].tolist() for row, there in zip(tokens.cpu(), kept.cpu(), strict=True)]
+
+        for s in range(len(self.seeds)):
+            before, after = ids(text.prompt[s], text.prompt_mask[s]), ids(text.response[s], text.response_mask[s])
+            prompts = [self.backend.decode(tokens) for tokens in before]
+            # Decoded behind its prompt: alone, a response would lose its first blank with many a tokenizer.
+            both = [self.backend.decode([*tokens, *rest]) for tokens, rest in zip(before, after, strict=True)]
+            yield prompts, [whole[len(prompt) :] for prompt, whole in zip(prompts, both, strict=True)]
 
     def evaluate(self, policy: TextPolicy) -> dict[str, Any]:
         return self.judged(
@@ -190,7 +220,8 @@ class TextTask(LanguageTask):
     ) -> dict[str, Tensor]:
         """Metrics of answers to the held-out prompts: `eval/win_rate` against the data's, ties apart, where judged.
 
-        `eval/kl` is a sequence's divergence from the reference, estimated by the answers where they are plain samples.
+        `eval/reward` is their mean reward, where somebody grades them; `eval/kl` a sequence's divergence from
+        the reference, estimated by the answers where they are plain samples.
         """
         rng, lots = self.streams("evaluation"), self.streams("lots")
         some = self.prompts[: self.eval_episodes]
@@ -207,6 +238,8 @@ class TextTask(LanguageTask):
             if self.judge is not None:
                 for verdict, share in zip(("win", "tie"), self.verdicts(text, part, lots), strict=True):
                     add(f"eval/{verdict}_rate", share)
+            if self.reward is not None:
+                add("eval/reward", self.graded(text).sum(1))
             if policy is not None and self.env.temperature == 1:
                 add("eval/kl", (policy.logp(text) - self.reference.logp(text)).sum(1))
             add("eval/tokens", text.response_mask.sum((1, 2)))
@@ -217,12 +250,8 @@ class TextTask(LanguageTask):
         assert self.judge is not None
         wins, ties = torch.zeros(2, len(self.seeds), device=self.device)
         swapped = (lots.uniform(len(part)) < 0.5).tolist()
-        for s, responses in enumerate(zip(text.response.tolist(), text.response_mask.tolist(), strict=True)):
-            for (prompt, _, known), tokens, mask, swap in zip(part, *responses, swapped[s], strict=True):
-                written = [
-                    token for token, there in zip(tokens, mask, strict=True) if there and token != self.backend.end
-                ]
-                ours = self.backend.decode(written)
+        for s, (_, responses) in enumerate(self.words(text)):
+            for (prompt, _, known), ours, swap in zip(part, responses, swapped[s], strict=True):
                 verdict = self.judge.prefers(prompt, *((known, ours) if swap else (ours, known)))
                 wins[s] += verdict == ("second" if swap else "first")
                 ties[s] += verdict == "tie"
@@ -232,7 +261,7 @@ class TextTask(LanguageTask):
 def make(env: Written, task: Task) -> TextTask:
     """Read the comparisons in tokens, and fit the reference."""
     data: Preferences = task.data
-    backend = env.backend(task)
+    policy, backend = env.backend(task)
     train, test = (tokenised(entries, data, backend, env, task) for entries in (data.train, data.test))
     fitting = Fitting(
         env.sft_epochs,
@@ -249,20 +278,20 @@ def make(env: Written, task: Task) -> TextTask:
         "fitting": asdict(fitting),
         "seeds": list(task.seeds),
     }
-    reference = backend.policy
+    reference = policy
     if env.sft_epochs > 0:
 
         def fit() -> Fit:
-            model = backend.policy.clone()
+            model = policy.clone()
             losses = likelihood_losses(model, train.demonstrations, env.sft_micro_batch)
             count = len(train.demonstrations)
             return Fit("reference model", model, count, losses, task.streams("reference"), fitting)
 
-        reference = backend.policy.clone()
+        reference = policy.clone()
         reference.load_state_dict(task.artefacts.fit("reference_model", key, fit)["tuner"]["model"])
     return TextTask(
         **common(task),
-        base=backend.policy,
+        base=lambda: env.backend(task)[0].clone(),
         reference=reference.clone_frozen(),
         demonstrations=train.demonstrations,
         comparisons=Comparisons(train.ranked),
@@ -272,4 +301,5 @@ def make(env: Written, task: Task) -> TextTask:
         backend=backend,
         prompts=test.prompts,
         judge=None if env.judge is None else env.judge(task),
+        reward=None if env.reward is None else env.reward(task),
     )

@@ -71,15 +71,33 @@ def test_bars_show_means_intervals_and_seeds(comparison: Comparison) -> None:
     assert any(len(each) == 1 and np.isclose(each[0], cell.mean.value) for each in drawn)
 
 
-@pytest.mark.parametrize("kind", figures.KINDS)
+def test_a_frontier_shows_seeds_means_and_the_ways_there(comparison: Comparison, results_folder: Path) -> None:
+    results = Results(results_folder)
+    results.refresh()
+    across = compare(results, Protocol.of("last"), "eval/return")
+    figure = figures.frontier(comparison, across)
+    assert [axes.get_title() for axes in figure.axes] == ["hopper-expert", "hopper-medium"]
+    axes = figure.axes[1]
+    drawn = [np.stack([np.asarray(each, float) for each in line.get_data()], 1) for line in axes.lines]
+    ways = [each for each in drawn if len(each) > 4]
+    assert len(ways) == 3 * 4
+    for arm in comparison.arms:
+        upwards, right = comparison.cells[arm, "hopper-medium"], across.cells[arm, "hopper-medium"]
+        seeds = np.stack([right.scores, upwards.scores], 1)
+        assert any(each.shape == seeds.shape and np.allclose(each, seeds) for each in drawn)
+        assert any(len(each) == 1 and np.allclose(each[0], [right.mean.value, upwards.mean.value]) for each in drawn)
+        assert all(any(np.allclose(each[-1], seed) for each in ways) for seed in seeds)
+
+
+@pytest.mark.parametrize("kind", [*figures.KINDS, "frontier --x eval/return"])
 @pytest.mark.parametrize("form", ["pdf", "svg", "png"])
 def test_the_same_figure_is_the_same_file(
     kind: str, form: str, results_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RLBENCH_RESULTS", str(results_folder))
     first, second = tmp_path / f"first.{form}", tmp_path / f"second.{form}"
-    assert main(["plot", kind, "--out", str(first)]) == 0
-    assert main(["plot", kind, "--out", str(second)]) == 0
+    assert main(["plot", *kind.split(), "--out", str(first)]) == 0
+    assert main(["plot", *kind.split(), "--out", str(second)]) == 0
     data = first.read_bytes()
     assert data == second.read_bytes()
     assert data.startswith({"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}[form])
@@ -95,6 +113,9 @@ def test_the_same_figure_is_the_same_file(
         (["plot", "improvement", "algo=iql", "--out", "figure.pdf"], "two algorithms"),
         (["plot", "pie", "--out", "figure.pdf"], "curves"),
         (["plot", "bars", "--log", "--out", "figure.pdf"], "curves and efficiency have"),
+        (["plot", "bars", "--x", "eval/return", "--out", "figure.pdf"], "goes with a frontier"),
+        (["plot", "frontier", "--out", "figure.pdf"], "--x NAME"),
+        (["plot", "frontier", "--x", "eval/kl", "--out", "figure.pdf"], "no run has a metric eval/kl"),
     ],
 )
 def test_bad_words_end_with_one_message(
@@ -127,4 +148,5 @@ def test_scores_below_zero_have_no_order_of_magnitude(comparison: Comparison) ->
 
 def test_colours_and_dashes_never_come_together_twice_below_28() -> None:
     looks = figures.Looks([f"arm {k}" for k in range(28)])
+    assert len({(looks.colour[arm], looks.marker[arm]) for arm in looks.arms}) == 28
     assert len({(looks.colour[arm], str(looks.dash[arm])) for arm in looks.arms}) == 28

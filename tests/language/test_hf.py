@@ -52,8 +52,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: saved(tmp_path_factory.mktemp(kind), kind) for kind in ("gpt2", "neox")}
 
 
-def policy(folder: Path, lora_rank: int | None = None) -> HFPolicy:
-    model, tokenizer = load(str(folder), "float32", "env=text")
+def policy(folder: Path, lora_rank: int | None = None, dtype: str = "float32") -> HFPolicy:
+    model, tokenizer = load(str(folder), dtype, "env=text")
     return HFPolicy([model], tokenizer, lora_rank)
 
 
@@ -111,6 +111,26 @@ def test_adapters_begin_as_the_reference_and_alone_are_trained(models: dict[str,
     again = policy(tmp_path / "out")
     assert torch.allclose(again.logp(both), tuned.logp(both), atol=1e-4)
     assert torch.allclose(tuned.clone_frozen().logp(both), tuned.logp(both), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "neox"])
+def test_of_a_score_adapters_and_head_alone_are_trained(models: dict[str, Path], kind: str) -> None:
+    """In single precision, whatever the weights are in."""
+    both, _ = texts()
+    scorer = policy(models[kind], lora_rank=2, dtype="bfloat16").clone_frozen().scorer(SeedStreams([0], "head"))
+    kept = scorer.modules[0].named_parameters()
+    before = {name: value.clone() for name, value in kept if "lora" not in name and name != "head"}
+    tuner = Tuner(scorer, 1e-3, 0, 10.0)
+    gap = [scorer.score(both).detach().diff()]
+    for _ in range(3):
+        tuner.step([scorer.score(both).diff().mean(1)])
+    gap.append(scorer.score(both).detach().diff())
+    assert float(gap[1]) < float(gap[0]) - 0.01
+    after = dict(scorer.modules[0].named_parameters())
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    trained = scorer.trained(scorer.modules[0])
+    assert {"head"} < trained.keys()
+    assert all(value.dtype == torch.float32 for name, value in trained.items() if name != "head")
 
 
 def test_a_state_is_taken_up_again(models: dict[str, Path]) -> None:

@@ -3,7 +3,7 @@
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rlbench import config
 from rlbench.build import build
 from rlbench.errors import RunError, UsageError
 from rlbench.language.judge import Judge, Verdict
+from rlbench.language.reward import Reward
 from rlbench.language.written import TextTask, cut
 
 WORDS = ["algo=dpo", "env=text_tiny", "tracking=disabled", "env.sft_epochs=0", "steps=64"]
@@ -81,6 +82,17 @@ def test_long_texts_are_cut_as_published(path: Path) -> None:
     assert cut(prompt, 300, env, "end") == (prompt[-128:], 128)
 
 
+def test_the_base_model_is_made_anew_whenever_it_is_asked_for(path: Path) -> None:
+    """Always the same, never shared, and not what the reference has become."""
+    made = task(path, "env.sft_epochs=1", "seeds=2")
+    text = made.comparisons.take(torch.arange(4).expand(2, -1))
+    first, second = made.base(), made.base()
+    assert torch.equal(first.logp(text), second.logp(text))
+    assert not {value.data_ptr() for value in first.parameters()} & {value.data_ptr() for value in second.parameters()}
+    assert all(value.requires_grad for value in first.parameters())
+    assert not torch.allclose(first.logp(text), made.reference.logp(text), atol=0.1)
+
+
 class Likes(Judge):
     """Prefers answers of the data: whatever is said, the order must not matter."""
 
@@ -123,6 +135,46 @@ def test_a_reward_that_nobody_knows_is_refused(path: Path) -> None:
     words = ["algo=rlhf_ppo", "algo.reward=ground_truth", *WORDS[1:], f"dataset=pref_file:{path}"]
     with pytest.raises(UsageError, match="nobody knows the reward"):
         build(config.compose(words))
+
+
+class Lengths(Reward):
+    """The longer, the better."""
+
+    def rewards(self, prompts: Sequence[str], responses: Sequence[str]) -> Sequence[float]:
+        assert all(prompt.removesuffix("?").isdigit() for prompt in prompts)
+        return [len(response) for response in responses]
+
+
+def test_a_reward_grades_responses_in_words(path: Path) -> None:
+    made = task(path, "seeds=2", "env.max_new=8", "eval.episodes=1000")
+    seen: Any = made.__class__(**{**vars(made), "reward": Lengths(), "prompts": made.prompts * 20})
+    assert seen.decides
+    known = seen.comparisons.take(torch.arange(6).expand(2, -1))
+    chosen, rejected = seen.comparisons.apart(seen.true_reward()(known))
+    assert chosen.shape == (2, 6)
+    assert set(chosen.flatten().tolist()) <= {3.0, 6.0, 9.0}
+    assert set(rejected.flatten().tolist()) == {2.0}
+    metrics = seen.evaluate(seen.reference)
+    assert next(iter(metrics)) == "eval/reward"
+    # Of random bytes, those that are no text in UTF-8 are one character each, or fewer.
+    assert bool((metrics["eval/reward"] <= metrics["eval/tokens"]).all())
+    best = seen.evaluate_best(seen.true_reward(), 8)["eval/reward"]
+    assert bool((best > metrics["eval/reward"]).all())
+
+
+class Lazy(Reward):
+    """Has one number for all."""
+
+    def rewards(self, prompts: Sequence[str], responses: Sequence[str]) -> Sequence[float]:
+        return [1.0 / (len(prompts) + len(responses))]
+
+
+def test_a_reward_has_a_number_for_every_response(path: Path) -> None:
+    made = task(path)
+    text = made.comparisons.take(torch.arange(6)[None])
+    seen: Any = made.__class__(**{**vars(made), "reward": Lazy()})
+    with pytest.raises(UsageError, match=r"Lazy.rewards gives not as many numbers"):
+        seen.graded(text)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ class SFT(ByExamples):
         max_grad_norm: Positive,
     ) -> None:
         self.texts = task.demonstrations if data == "target" else task.comparisons.chosen
-        self.policy: TextPolicy = (task.base if data == "target" else task.reference).clone()
+        self.policy: TextPolicy = task.base() if data == "target" else task.reference.clone()
         self.micro_batch = micro_batch
         self.tuner = Tuner(self.policy, learning_rate, warmup_updates, max_grad_norm)
         super().__init__(task, len(self.texts), batch_size, tuner=self.tuner)

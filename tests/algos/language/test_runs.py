@@ -89,8 +89,9 @@ def test_parts_of_a_minibatch_are_the_minibatch(tmp_path: Path, monkeypatch: pyt
         assert float(value) == pytest.approx(float(expected[name]), rel=1e-3, abs=1e-5), name
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_model_of_transformers_is_tuned_and_exported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("transformers", reason="needs rlbench[language]: transformers")
     from tests.language.test_hf import policy, saved, texts
@@ -103,8 +104,9 @@ def test_a_model_of_transformers_is_tuned_and_exported(
     rows = [{**row, "prompt": f"{row['prompt']} {place % 7}"} for place, row in enumerate(rows)]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = [
-        "algo=dpo", "env=text", f"env.model={model}", f"dataset=pref_file:{tmp_path / 'pairs.jsonl'}", "steps=128",
-        "eval.every=128", "eval.episodes=2", "env.max_new=4", "env.max_length=16", "env.max_prompt_length=8",
+        "algo=dpo", "env=text", f"env.model={model}", f"env.dtype={dtype}",
+        f"dataset=pref_file:{tmp_path / 'pairs.jsonl'}", "steps=128", "eval.every=128",
+        "eval.episodes=2", "env.max_new=4", "env.max_length=16", "env.max_prompt_length=8",
         "algo.batch_size=16", "algo.learning_rate=1e-3", "algo.warmup_updates=2", "tracking=disabled",
     ]  # fmt: skip
     cfg = config.compose(words)

@@ -1,0 +1,73 @@
+"""The classifier of controlled sentiment, as the experiment has it, on small models."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("transformers", reason="needs rlbench[language]: transformers")
+
+from rlbench import config
+from rlbench.build import build
+from tests.language.test_hf import WORDS, saved
+from tests.test_sample import classifier
+
+
+def trained(folder: Path) -> Path:
+    """A classifier that finds a text positive that says yes."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(classifier(folder))
+    model: Any = AutoModelForSequenceClassification.from_pretrained(folder)
+    optimizer, rng = torch.optim.Adam(model.parameters(), 6e-3), np.random.default_rng(0)
+    for _ in range(80):
+        texts = [" ".join(rng.choice(WORDS[1:], rng.integers(3, 9))) for _ in range(32)]
+        labels = torch.tensor([int("yes" in text) for text in texts])
+        loss = model(**tokenizer(texts, padding=True, return_tensors="pt"), labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert float(loss) < 0.5
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_ppo_maximises_what_the_classifier_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rewards are the classifier's own probabilities, and rise where they are what is learned from."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
+    model, judge = saved(tmp_path / "model"), trained(tmp_path / "classifier")
+    row = {"responses": [" no 1", " yes 2"], "scores": [0.1, 0.9]}
+    lines = [json.dumps({**row, "prompt": f"is {i % 10} even {i // 10}", "sft_target": " yes"}) for i in range(60)]
+    (tmp_path / "reviews.jsonl").write_text("\n".join(lines))
+    words = [
+        "experiment=dpo_imdb", "algo=rlhf_ppo", "algo.reward=ground_truth", "hardware=cpu", "tracking=disabled",
+        f"dataset.path={tmp_path / 'reviews.jsonl'}", f"env.model={model}", f"env.reward.model={judge}",
+        "env.max_length=16", "env.max_prompt_length=8", "env.max_new=4", "env.sft_epochs=0", "algo.micro_batch=null",
+        "algo.batch_size=64", "algo.learning_rate=1e-3", "algo.critic_learning_rate=1e-3", "algo.warmup_updates=16",
+        "algo.beta=0.01",
+    ]  # fmt: skip
+    algorithm, task = build(config.compose(words))
+    assert task.reward is not None  # type: ignore[attr-defined]
+    first = algorithm.train(64)["train/reward"]
+    *_, last = (algorithm.train(64)["train/reward"] for _ in range(4))
+    assert float(last) > float(first) + 0.3
+
+    known: Any = task
+    text = known.comparisons.take(torch.arange(4)[None])
+    tokenizer: Any = AutoTokenizer.from_pretrained(judge)
+    theirs: Any = AutoModelForSequenceClassification.from_pretrained(judge)
+    ((prompts, responses),) = known.words(text)
+    expected = []
+    for prompt, response in zip(prompts, responses, strict=True):
+        assert prompt.startswith("is ")
+        assert response.strip() in ("no 1", "yes 2")
+        with torch.no_grad():
+            logits = theirs(**tokenizer(prompt + response, return_tensors="pt")).logits
+        expected.append(float(logits.softmax(-1)[0, 1]))
+    assert known.true_reward()(text)[0].tolist() == pytest.approx(expected, abs=1e-4)
+    assert float(algorithm.evaluate()["eval/reward"]) > float(first)
