@@ -233,8 +233,8 @@ class Serene(Alternating[Following]):
         chunk: episodes of a turn of exploration, or of emitters.
         emitter_population: agents of an emitter.
         bootstrap: generations in which a candidate has to improve to become an emitter.
-        emitter: how emitters search: the `fitness` or the `novelty` of mutants decides who survives, or `cma_es` follows
-            rewards.
+        emitter: how emitters search: the `fitness` or the `novelty` of mutants decides who survives, or `cma_es`
+            follows rewards.
         population: parents.
         offspring: of each parent.
         mutation: standard deviation that is added to each gene.

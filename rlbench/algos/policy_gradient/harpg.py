@@ -24,8 +24,10 @@ class HARPG(Averaged, Momentum):
     """With x_t = q theta_t + (1 - q) theta_{t-1}, q uniform, tau_t played by pi_{theta_t} and tau'_t by pi_{x_t}:
 
     v_t = B(tau'_t, x_t) (theta_t - theta_{t-1}), d_t = (1 - eta_t) (d_{t-1} + v_t) + eta_t g(tau_t, theta_t),
-    theta_{t+1} = theta_t + alpha_t d_t, alpha_t = alpha_0 (2 / (t + 2))^(1/2). Both batches count. The authors' means are over
-    steps; where episodes differ in length from batch to batch, v_t is unbiased only over episodes.
+    theta_{t+1} = theta_t + alpha_t d_t, alpha_t = alpha_0 (2 / (t + 2))^(1/2). Both batches count.
+
+    The authors' means are over steps; where episodes differ in length from batch to batch, v_t is unbiased only over
+    episodes.
 
     Args:
         hessian_batch_size: least environment steps of the second batch, which holds whole episodes.
