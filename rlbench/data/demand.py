@@ -12,12 +12,13 @@ import numpy as np
 
 from rlbench.data.checksum import checksum
 from rlbench.errors import RunError, UsageError
+from rlbench.types import NonNegativeInt
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from rlbench.data.store import Progress
-    from rlbench.envs.inventory.problems import Inventory
+    from rlbench.envs.inventory.problems import Inventory, Split
 
 PURPOSES = "train", "dev", "test"
 
@@ -30,6 +31,7 @@ class DemandTable:
         values: `[products, stores, periods]`, not negative.
         weeks: weeks until the one before Christmas, for every period, or None.
         split: whether purposes have periods or products of their own.
+        starts: the first period of each purpose, where they have periods of their own; None: one after the other.
         fingerprint: a hash of the file.
         card: where it comes from.
     """
@@ -37,6 +39,7 @@ class DemandTable:
     values: np.ndarray
     weeks: np.ndarray | None
     split: Literal["period", "product"]
+    starts: list[int] | None
     fingerprint: str
     card: dict[str, Any]
 
@@ -44,6 +47,13 @@ class DemandTable:
     def columns(self) -> int:
         """How many numbers the calendar has for a period."""
         return 0 if self.weeks is None else 1
+
+    def firsts(self, env: Inventory) -> list[int]:
+        """The first period of each purpose, that of its window."""
+        if self.split == "product":
+            return [0] * len(PURPOSES)
+        lengths = [getattr(env, each).periods for each in PURPOSES]
+        return self.starts or [sum(lengths[:place]) for place in range(len(PURPOSES))]
 
     @cached_property
     def window(self) -> int:
@@ -60,15 +70,12 @@ class DemandTable:
         """
         import torch
 
-        lengths = [getattr(env, each).periods for each in PURPOSES]
         place = PURPOSES.index(purpose)
-        values, first = self.values, 0
-        if self.split == "period":
-            first = sum(lengths[:place])
-        else:
+        values, first = self.values, self.firsts(env)[place]
+        if self.split == "product":
             traces = [getattr(env, each).traces for each in PURPOSES]
             values = values[sum(traces[:place]) : sum(traces[: place + 1])]
-        length = lengths[place]
+        length = getattr(env, purpose).periods
         weeks = None if self.weeks is None else self.weeks[first + self.window : first + self.window + length]
         calendar = np.zeros((length, 0)) if weeks is None else weeks[:, None] / 52
         return values[..., first : first + self.window + length], torch.from_numpy(calendar).float()
@@ -82,27 +89,39 @@ class DemandFile:
         path: the file.
         split: `period`: policies are trained on the first periods, chosen on the next, judged on those after;
             `product`: on products of their own, all on the same periods.
-        first_week: the Monday of the first period where periods are weeks, e.g. 2013-01-07; null: not known, and
+        first_week: the first day of the first period where periods are weeks, e.g. 2013-01-01; null: not known, and
             policies are not told the season.
+        starts: with `split: period`, the first periods (to look back on) for training, choosing and judging; what is
+            ignored at the beginning may overlap what came before; null: one after the other.
 
     Raises:
         UsageError: there is no such file.
     """
 
-    def __init__(self, env: Inventory, path: str, split: Literal["period", "product"], first_week: str | None) -> None:
-        self.env, self.split = env, split
+    def __init__(
+        self,
+        env: Inventory,
+        path: str,
+        split: Literal["period", "product"],
+        first_week: str | None,
+        starts: list[NonNegativeInt] | None,
+    ) -> None:
+        self.env, self.split, self.starts = env, split, starts
+        if starts is not None and len(starts) != len(PURPOSES):
+            raise UsageError(f"dataset.starts={starts}: wanted are three periods, for {', '.join(PURPOSES)}")
         self.path = Path(path).expanduser()
         if not self.path.is_file():
             raise UsageError(f"dataset=demand:{path}: {self.path.absolute()} does not exist")
         try:
             self.first_week = None if first_week is None else date.fromisoformat(first_week)
         except ValueError as error:
-            raise UsageError(f"dataset.first_week={first_week} is no date like 2013-01-07") from error
+            raise UsageError(f"dataset.first_week={first_week} is no date like 2013-01-01") from error
 
     def identity(self) -> dict[str, Any]:
         """The file's content, whatever its name, and how it is cut."""
         week = None if self.first_week is None else self.first_week.isoformat()
-        return {"source": "demand", "sha256": self.sha256(), "split": self.split, "first_week": week}
+        source = {"source": "demand", "sha256": self.sha256(), "split": self.split}
+        return {**source, "first_week": week, "starts": self.starts}
 
     def sha256(self) -> str:
         try:
@@ -136,23 +155,35 @@ class DemandFile:
             "source": str(self.path.absolute()),
             "rows": products,
         }
-        table = DemandTable(values, weeks, self.split, self.sha256(), card)
+        table = DemandTable(values, weeks, self.split, self.starts, self.sha256(), card)
         self.check(table, products, periods)
         return table
 
     def check(self, table: DemandTable, products: int, periods: int) -> None:
         """Refuse a table that is too small for what the environment asks for."""
         splits = [getattr(self.env, each) for each in PURPOSES]
-        by_period = self.split == "period"
-        needed = table.window + (sum if by_period else max)(split.periods for split in splits)
+        firsts = table.firsts(self.env)
+        needed = table.window + max(first + split.periods for first, split in zip(firsts, splits, strict=True))
         if periods < needed:
             lengths = ", ".join(f"env.{each}.periods" for each in PURPOSES)
             raise self.bad(
                 f"it has {periods} periods, {needed} are needed ({table.window} to look back on)\nset {lengths}"
             )
-        if not by_period and products < (wanted := sum(split.traces for split in splits)):
+        if self.split == "period":
+            self.check_apart(firsts, splits)
+        elif products < (wanted := sum(split.traces for split in splits)):
             counts = ", ".join(f"env.{each}.traces" for each in PURPOSES)
             raise self.bad(f"it has {products} products, {wanted} are asked for\nset {counts}")
+
+    def check_apart(self, firsts: list[int], splits: list[Split]) -> None:
+        """Refuse to choose or judge policies on periods that they have been trained or chosen on."""
+        for place in (1, 2):
+            seen = firsts[place - 1] + splits[place - 1].periods
+            if firsts[place] + splits[place].ignored < seen:
+                raise self.bad(
+                    f"dataset.starts={self.starts}: what counts for {PURPOSES[place]} begins before the periods for "
+                    f"{PURPOSES[place - 1]} end\nlet it start at {seen - splits[place].ignored} or later"
+                )
 
     def read(self) -> np.ndarray:
         try:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlbench.algos.inventory.policy import Learned, by_link, shared_out
+from rlbench.algos.inventory.policy import Learned, met
 from rlbench.envs.inventory.network import WINDOW, Moment
 from rlbench.envs.inventory.task import InventoryTask
 from rlbench.nets.mlp import MLP
@@ -56,10 +56,4 @@ class DataDriven(Learned):
         return self.net(params, torch.cat([varying, moment.traces.underage, known], -1))
 
     def orders(self, raw: Tensor, moment: Moment) -> Tensor:
-        desired = F.relu(raw) * self.scale
-        parts, order = [desired[..., self.network.imports]], list(self.network.imports)
-        for supplier, links in self.network.suppliers.items():
-            on_hand = moment.on_hand[..., supplier]
-            parts.append(shared_out(desired[..., links], on_hand, not self.network.keeps))
-            order += links
-        return by_link(parts, order)
+        return met(F.relu(raw) * self.scale, moment, self.network)

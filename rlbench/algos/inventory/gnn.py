@@ -35,7 +35,8 @@ class GNN(Learned):
         task: the problem.
         hidden_dims: widths of the hidden layers of each of its networks.
         width: of the embeddings.
-        demand: what stores are told of demand: `moments`, its mean and standard deviation, or `past`, the last periods.
+        demand: what stores are told of demand: `moments`, its mean and standard deviation, or `past`, the last periods
+            and the calendar.
     """
 
     max_grad_norm = 1.0
@@ -60,7 +61,7 @@ class GNN(Learned):
         )
         self.lead = task.numbers([lead for _, _, lead in edges])[:, None]
         self.incoming, self.outgoing = (self.mixing([edge[end] for edge in edges]).to(task.device) for end in (1, 0))
-        self.features = network.slots + 2 + (WINDOW if demand == "past" else 2)
+        self.features = network.slots + 2 + (WINDOW + task.columns if demand == "past" else 2)
         nets = {
             "initial_node": self.features,
             "initial_edge": 2 * width + 1,
@@ -96,7 +97,8 @@ class GNN(Learned):
         n, batch = self.network.stores, moment.stock.shape[:2]
         holding = self.task.simulator.holding[:, None].expand(*batch, -1, -1)
         if self.demand == "past":
-            demand = moment.past
+            calendar = moment.traces.calendar[moment.period].expand(*batch, n, -1)
+            demand = torch.cat([moment.past, calendar], -1)
         else:
             demand = torch.stack([self.task.mean, self.task.std], -1).expand(*batch, -1, -1)
         of_stores = torch.cat([moment.traces.underage.unsqueeze(-1), demand], -1)

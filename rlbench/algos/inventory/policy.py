@@ -102,3 +102,12 @@ def shared_out(desired: Tensor, on_hand: Tensor, all_of_it: bool = False) -> Ten
     total = desired.sum(-1)
     share = on_hand / total.clamp(min=1e-9)
     return desired * (share if all_of_it else share.clamp(max=1.0)).unsqueeze(-1)
+
+
+def met(desired: Tensor, moment: Moment, network: Network) -> Tensor:
+    """Orders for what is desired along each link, `[S, B, links]`: in proportion, where a supplier has less."""
+    parts, order = [desired[..., network.imports]], list(network.imports)
+    for supplier, links in network.suppliers.items():
+        parts.append(shared_out(desired[..., links], moment.on_hand[..., supplier], not network.keeps))
+        order += links
+    return by_link(parts, order)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlbench.algos.inventory.policy import Policy
+from rlbench.algos.inventory.policy import Policy, met
 from rlbench.envs.inventory.network import Moment
 from rlbench.envs.inventory.task import InventoryTask
 from rlbench.nets.optim import Params
@@ -90,3 +90,46 @@ class EchelonStock(Policy):
         levels = self.levels(params)[place].flatten().tolist()
         rows = "".join(f"{stage},{level:.6g}\n" for stage, level in enumerate(levels))
         return {"levels.csv": f"stage,echelon_stock\n{rows}"}
+
+
+class StockCover(Policy):
+    """Every location orders up to so many periods of recent demand, as planners of retail do; for any network.
+
+    A store's recent demand is its mean over the periods looked back on, a supplier's the sum over all stores; what a
+    location has is all that is there or on its way to it. What is missing is split over its sources; a supplier that
+    has less than is asked of it ships in proportion. Learned are the periods, and how the missing is split.
+
+    Args:
+        task: the problem.
+    """
+
+    def __init__(self, task: InventoryTask) -> None:
+        super().__init__(task)
+        targets = [link.target for link in self.network.links]
+        self.target = torch.tensor(targets, device=task.device)
+        self.rivals = (self.target[:, None] == self.target).float()
+        """Which links lead to the same location."""
+
+    def init(self, streams: SeedStreams) -> Params:
+        return {
+            "periods": 5 + streams.uniform(1, self.network.locations),
+            "shares": streams.uniform(1, len(self.network.links)),
+        }
+
+    def raw(self, params: Params, moment: Moment) -> Tensor:
+        """What every location misses, split over its links."""
+        n = self.network.stores
+        recent = moment.past.mean(-1)
+        all_stores = recent.sum(-1, keepdim=True).expand(-1, -1, self.network.locations - n)
+        levels = F.softplus(params["periods"]) * torch.cat([recent, all_stores], -1)
+        missing = F.relu(levels - moment.stock.sum(-1))
+        weights = params["shares"].exp()
+        return missing[..., self.target] * (weights / (weights @ self.rivals))
+
+    def orders(self, raw: Tensor, moment: Moment) -> Tensor:
+        return met(raw, moment, self.network)
+
+    def files(self, params: Params, place: int) -> dict[str, str]:
+        periods = F.softplus(params["periods"])[place].flatten().tolist()
+        rows = "".join(f"{location},{each:.6g}\n" for location, each in enumerate(periods))
+        return {"levels.csv": f"location,periods\n{rows}"}

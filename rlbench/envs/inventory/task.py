@@ -123,7 +123,7 @@ def begun(env: Inventory, mean: Tensor, demand: Tensor, calendar: Tensor, stream
 
     Args:
         env: the problem.
-        mean: mean demand of each store, `[n]`: each slot begins with a share of it, uniform in [0, 1).
+        mean: mean demand of each store, `[n]`: each slot begins with a share of it (`Inventory.first_stock`).
         demand: `[S, B, n, WINDOW + T]`.
         calendar: `[T, c]`.
         streams: for the draws.
@@ -131,7 +131,7 @@ def begun(env: Inventory, mean: Tensor, demand: Tensor, calendar: Tensor, stream
     count = demand.shape[1]
     low, high = (torch.tensor(each, device=mean.device) for each in env.underage_range)
     underage = low + (high - low) * streams.uniform(count, env.n)
-    stock = mean[:, None] * streams.uniform(count, env.n, env.network.slots)
+    stock = env.first_stock * mean[:, None] * streams.uniform(count, env.n, env.network.slots)
     used = torch.zeros(env.network.locations, env.network.slots, device=mean.device)
     used.view(-1)[env.network.used] = 1.0
     return Traces(demand, stock * used[: env.n], underage, calendar)
