@@ -104,7 +104,7 @@ def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> 
     assert found.keys() == expected.keys()
     apart = [(found[name] - value).abs() / value.abs().clamp(min=1.0) for name, value in expected.items()]
     known = [
-        torch.where(found[name].isnan() & value.isnan(), 0.0, each).max()
+        torch.where(found[name].isnan() & value.isnan(), 0.0, each).max().cpu()
         for each, (name, value) in zip(apart, expected.items(), strict=True)
     ]
     return float(torch.stack(known).max())
