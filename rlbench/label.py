@@ -143,6 +143,11 @@ def loaded(oracle: RunDir, env: Control) -> SoftActorCritic:
         raise UsageError(
             f"oracle={oracle.id} was trained in {task.env.id}, and the data are of env={env.name} ({env.id})"
         )
+    if algorithm.reward_shift:
+        raise UsageError(
+            f"oracle={oracle.id} has values of shifted rewards (algo.reward_shift={algorithm.reward_shift:g}), and the "
+            "data's are as they are: train one without"
+        )
     return algorithm
 
 

@@ -136,3 +136,9 @@ def test_from_a_run_of_sac_to_a_policy(tmp_path: Path, monkeypatch: pytest.Monke
     to.unlink()
     assert cli.main(["data", "label", *words]) == 0
     assert "no oracle=RUN: the only label is partial_return, which is no regret" in capsys.readouterr().out
+    shifted = [*sac, "algo.reward_shift=-1", *small]
+    assert cli.main(shifted) == 0
+    assert (
+        cli.main(["data", "label", f"oracle={config.run_id(config.compose(shifted))}", *words[:-1], "other.npz"]) == 2
+    )
+    assert "has values of shifted rewards (algo.reward_shift=-1)" in capsys.readouterr().err
