@@ -87,6 +87,21 @@ def test_parameters_are_those_of_the_authors() -> None:
     assert {lead for (w, store), lead in leads.items() if w == 1 and store in (1, 4)} == {1}
     assert [link.price for link in ten.links[-2:]] == [0.5, 1.5]
     assert problem("inv_serial").network.levels == 4
+    shops = problem("inv_retail").network
+    supplied = {w - 21: {link.target for link in shops.links if link.source == w} for w in (21, 22, 23)}
+    without = {0: {3, 14}, 1: {5, 10, 11, 12, 13}, 2: {11}}
+    assert supplied == {w: set(range(21)) - missing for w, missing in without.items()}
+    assert [(link.lead, link.price) for link in shops.links[-3:]] == [(3, 0.5), (3, 1.5), (3, 0.7)]
+
+
+def test_products_of_a_shop_have_prices_of_their_own_and_begin_with_nothing() -> None:
+    _, task = built("algo=stock_cover", "env.train.traces=512")
+    traces = next(task.traces("train"))
+    assert float(traces.stock.abs().max()) == 0
+    prices = traces.underage[0]
+    assert (float(prices.min()), float(prices.max())) == (pytest.approx(6.3, abs=0.01), pytest.approx(11.7, abs=0.01))
+    assert float(prices.std(0).min()) > 1.4  # (11.7 - 6.3) / sqrt(12) = 1.56
+    assert float(prices.std(1).min()) > 0.8
 
 
 def test_demand_has_the_moments_that_it_should() -> None:
