@@ -67,6 +67,14 @@ def test_the_season_is_known_where_the_first_week_is(table: Path) -> None:
     assert to_christmas(date(2013, 12, 19).toordinal()) == 364 / 7
 
 
+def test_purposes_begin_where_they_are_told_to(table: Path) -> None:
+    """What is ignored of a trace may have been trained on."""
+    _, task = built(*words(table, "dataset.starts=[0,18,27]"))
+    for purpose, first in (("train", 0), ("dev", 18), ("test", 27)):
+        traces = next(task.traces(purpose))  # type: ignore[arg-type]
+        np.testing.assert_allclose(traces.demand[0, 0, 0, 0], first / 100, atol=1e-6)
+
+
 def test_returned_goods_are_no_demand(tmp_path: Path) -> None:
     torch.save(torch.full((8, 1, 60), -3.0), tmp_path / "returns.pt")
     _, task = built(*words(tmp_path / "returns.pt", "algo=just_in_time"))
@@ -82,6 +90,9 @@ def test_returned_goods_are_no_demand(tmp_path: Path) -> None:
         (np.ones(60), [], "it has 1 dimensions"),
         (np.full((4, 60), np.nan), [], "not finite"),
         (np.ones((4, 60)), ["dataset.first_week=week7"], "is no date"),
+        (np.ones((4, 60)), ["dataset.starts=[0,20]"], "wanted are three periods"),
+        (np.ones((4, 60)), ["dataset.starts=[0,20,40]"], "it has 60 periods, 66 are needed"),
+        (np.ones((4, 60)), ["dataset.starts=[0,17,30]"], "begins before the periods for train end\nlet it start at 18"),
     ],
 )
 def test_what_is_no_such_table_is_refused(tmp_path: Path, array: Any, more: list[str], said: str) -> None:
@@ -114,12 +125,14 @@ def test_exact_solutions_are_not_for_recorded_demand(table: Path) -> None:
 
 @pytest.mark.skipif(not SHARED.exists(), reason="weekly sales of 21 stores may not be passed on; they are not here")
 def test_weekly_sales_of_21_stores() -> None:
-    """HDPO earns more on the last weeks, which it has not seen, than before it has learned."""
-    few = ["env.train.traces=64", "env.dev.traces=64", "env.test.traces=64", "algo.batch_size=32", "algo.dev_every=5"]
-    weeks = ["env.train.periods=60", "env.dev.periods=30", "env.test.periods=30", "dataset.first_week=2013-01-07"]
-    algorithm, task = built("algo=hdpo_data_driven", "env=inv_retail", f"dataset=demand:{SHARED}", *few, *weeks)
+    """Stock cover earns on the last weeks, which it has not seen, more than before it has learned."""
+    words = ["env=inv_retail", f"dataset=demand:{SHARED}", "dataset.first_week=2013-01-01", "algo.dev_every=5"]
+    algorithm, task = built("algo=stock_cover", *words)
     assert task.data is not None
     assert task.data.values.shape == (288, 21, 171)
+    for purpose, first, last in (("train", 0, 111), ("dev", 88, 141), ("test", 118, 171)):
+        traces = next(task.traces(purpose))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(traces.demand[0].numpy(), task.data.values[..., first:last])
     before = float(task.cost(algorithm.act, "test"))
     algorithm.train(10)
-    assert float(task.cost(algorithm.act, "test")) < before
+    assert float(task.cost(algorithm.act, "test")) < before < 0

@@ -125,7 +125,7 @@ class GNN(Learned):
         parts, order = [desired[..., self.network.imports]], list(self.network.imports)
         for supplier, links in self.network.suppliers.items():
             leaving = [*links, *([self.loops[supplier]] if supplier in self.loops else [])]
-            shipped = shared_out(desired[..., leaving], moment.on_hand[..., supplier], not self.network.keeps)
+            shipped = shared_out(desired[..., leaving], moment.supply(supplier), not self.network.keeps)
             parts.append(shipped[..., : len(links)])
             order += links
         return by_link(parts, order)

@@ -108,6 +108,6 @@ def met(desired: Tensor, moment: Moment, network: Network) -> Tensor:
     """Orders for what is desired along each link, `[S, B, links]`: in proportion, where a supplier has less."""
     parts, order = [desired[..., network.imports]], list(network.imports)
     for supplier, links in network.suppliers.items():
-        parts.append(shared_out(desired[..., links], moment.on_hand[..., supplier], not network.keeps))
+        parts.append(shared_out(desired[..., links], moment.supply(supplier), not network.keeps))
         order += links
     return by_link(parts, order)

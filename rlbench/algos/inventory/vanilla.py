@@ -47,7 +47,7 @@ class Vanilla(Learned):
                 share = F.pad(wanted, (0, 1), value=1.0).softmax(-1)[..., :-1]
             else:
                 share = wanted.softmax(-1)
-            parts.append(share * moment.on_hand[..., supplier, None])
+            parts.append(share * moment.supply(supplier).unsqueeze(-1))
             order += links
         for link in self.network.imports:
             wanted = raw[..., link : link + 1]

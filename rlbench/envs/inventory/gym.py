@@ -58,7 +58,7 @@ class InventoryEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         orders = (np.clip(action, -1.0, 1.0) + 1) / 2 * self.most
         on_hand = self.stock[0, 0, :, 0].numpy()
         for supplier, links in network.suppliers.items():
-            share = on_hand[supplier] / max(orders[links].sum(), 1e-9)
+            share = max(on_hand[supplier], 0.0) / max(orders[links].sum(), 1e-9)
             orders[links] *= min(1.0, share) if network.keeps else share
         demand = self.traces.demand[..., WINDOW + self.period]
         ordered = torch.from_numpy(orders.astype(np.float32))[None, None]

@@ -153,6 +153,10 @@ class Moment(NamedTuple):
         """`[S, B, locations]`."""
         return self.stock[..., 0]
 
+    def supply(self, supplier: int) -> Tensor:
+        """What a supplier can ship, `[S, B]`: rounding may have left it a hair less than nothing."""
+        return self.stock[..., supplier, 0].clamp(min=0)
+
 
 class Simulator:
     """The recursion of a network's stock.

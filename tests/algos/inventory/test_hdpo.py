@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -107,6 +108,36 @@ def test_graph_network_of_a_chain_has_a_round_for_each_echelon() -> None:
         built("algo=hdpo_gnn", f"env={env}", *TINY)[0].policy.rounds for env in ("inv_serial", "inv_one_warehouse")
     ]
     assert rounds == [3, 1]
+
+
+def test_stock_cover_fills_up_and_splits_what_is_missing() -> None:
+    algorithm, task = built("algo=stock_cover", "env.train.traces=4")
+    policy, network, traces = algorithm.policy, task.network, algorithm.epochs.next()
+    params = {"periods": torch.full((1, 1, 24), 3.0), "shares": torch.zeros(1, 1, len(network.links))}
+    periods, stock = math.log1p(math.exp(3.0)), task.simulator.start(traces)
+    stock[..., 21:, 0] = 1e6
+    moment = Moment(stock, traces, 0)
+    orders, recent = policy(params, moment), moment.past.mean(-1)
+    for place, link in enumerate(network.links[:-3]):
+        sources = sum(other.target == link.target for other in network.links)
+        torch.testing.assert_close(orders[..., place], periods * recent[..., link.target] / sources)
+    assert float(orders[..., -3:].max()) == 0
+    stock[..., 21:, 0] = 7.0
+    short = policy(params, moment)
+    for w in range(3):
+        links = network.suppliers[21 + w]
+        torch.testing.assert_close(short[..., links].sum(-1), torch.full((1, 4), 7.0))
+        wanted = (periods * recent.sum(-1) - 7).clamp(min=0)
+        torch.testing.assert_close(short[..., network.imports[w]], wanted)
+
+
+def test_graph_network_is_told_the_season_with_past_demand() -> None:
+    algorithm, task = built("algo=hdpo_gnn", "env=inv_retail", "algo.policy.demand=past", "env.train.traces=4")
+    policy, traces = algorithm.policy, algorithm.epochs.next()
+    features = policy.node_features(Moment(task.simulator.start(traces), traces, 7))
+    assert features.shape[-1] == policy.features
+    assert torch.equal(features[..., :21, -1], traces.calendar[7].expand(1, 4, 21))
+    assert float(features[..., 21:, -1].abs().max()) == 0
 
 
 def test_base_stock_learns_the_level_in_closed_form() -> None:
