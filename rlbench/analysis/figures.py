@@ -199,7 +199,6 @@ def frontier(comparison: Comparison, across: Comparison) -> Figure:
     Raises:
         UsageError: no seed has both.
     """
-    looks = Looks(comparison.arms)
     both = across.evaluations.rename({"value": "x"}).join(comparison.evaluations, on=["run", "seed", "step"])
     paths = both.sort("step").partition_by("run", "seed")
     points: dict[str, dict[str, list[tuple[float, float]]]] = {}
@@ -210,11 +209,12 @@ def frontier(comparison: Comparison, across: Comparison) -> Figure:
             points.setdefault(task, {})[arm] = shared
     if not points:
         raise UsageError(f"no seed has a score of both {across.metric} and {comparison.metric}")
+    looks = Looks([arm for arm in comparison.arms if any(arm in of for of in points.values())])
     figure, panels = grid(len(points), height=2.3 + LINE * len(looks.arms) if len(points) == 1 else None)
     for axes, task in zip(panels, sorted(points), strict=True):
         for path in paths:
             place = comparison.where[path["run"][0]]
-            if place.task == task:
+            if place.task == task and place.arm in points[task]:
                 axes.plot(path["x"], path["value"], color=looks.colour[place.arm], linewidth=0.6, alpha=0.5)
         for arm, seeds in points[task].items():
             x, y = np.array(seeds).T

@@ -67,12 +67,14 @@ def test_rankings_close_more_of_the_gap_than_pairs_of_as_many_responses(
 
 @pytest.mark.slow
 def test_preferred_ft_finds_the_winners_and_not_the_optimum(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its target is known: for this seed, its gap closure is 0.41 and its divergence from the reference 0.07."""
-    algorithm, task, metrics = trained(cache, monkeypatch, "algo=preferred_ft")
+    """Its target is known: for these seeds, it closes 0.35 to 0.41 of the gap, and is 0.08 from the reference."""
+    algorithm, task, metrics = trained(cache, monkeypatch, "algo=preferred_ft", "seeds=5")
     target = winners(task.logp_reference, task.reward)
-    assert mean(task.judged(target)["eval/gap_closure"]) == pytest.approx(0.41, abs=0.05)
+    assert mean(task.judged(target)["eval/gap_closure"][0]) == pytest.approx(0.41, abs=0.05)
     found = task.language.table(algorithm.policy)
-    assert mean(exact.divergence(found, target)) < 0.06  # the reference's is 0.08
+    divergence = exact.divergence(found, target)
+    assert bool((divergence < 0.05).all())
+    assert bool((divergence < 0.6 * exact.divergence(task.logp_reference, target)).all())
     assert 0.25 < mean(metrics["eval/gap_closure"]) < 0.5
 
 
