@@ -1,5 +1,7 @@
 """Cloning of the best episodes as a baseline of preference learning: its network, and its dropout."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from tests.algos.helpers import build, descend, exact_and_independent, minibatch
 
 DATA = synthetic()
 DIMS = DATA.observation_dim, DATA.action_dim
-SMALL = {"hidden_dims": [32, 16], "batch_size": 32}
+SMALL: dict[str, Any] = {"hidden_dims": [32, 16], "batch_size": 32}
 
 
 def test_matches_reference() -> None:
