@@ -17,10 +17,9 @@ SMALL: dict[str, Any] = {"hidden_dims": [32, 16], "batch_size": 32}
 def test_matches_reference() -> None:
     algorithm = build("percent_bc", DATA, (0, 5), dropout=0.0, **SMALL)
     actors = [reference(algorithm.params["actor"], k) for k in range(2)]
-    for actor in actors:  # orthogonal, with gain 1 and no bias
-        first = actor[0]
-        torch.testing.assert_close(first.weight.T @ first.weight, torch.eye(first.in_features))
-        assert not first.bias.any()
+    first = algorithm.params["actor"]["0.weight"]  # orthogonal, with gain 1 and no bias
+    torch.testing.assert_close(first @ first.mT, torch.eye(first.shape[1]).expand(2, -1, -1))
+    assert not algorithm.params["actor"]["0.bias"].any()
     algorithm.train(40)
     for k, seed in enumerate((0, 5)):
         draws = minibatches(DATA, seed, 32, best_rows(DATA, 0.1))
