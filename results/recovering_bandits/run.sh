@@ -19,6 +19,9 @@ compared 32000 env=recovering_bandit_step
 compared 32000 env=recovering_bandit_patience
 $rlbench -m algo=optimal_schedule env=recovering_bandit,recovering_bandit_step,recovering_bandit_patience steps=32000 eval.every=32000 seeds=5
 
+# What learns in the control form of the same problem.
+$rlbench algo=ppo env=recovering_bandit_control steps=200000 eval.every=10000 eval.episodes=5 seeds=5
+
 # N = 1000, K = 200, D = 30: the full length, some twenty minutes, and a fiftieth of it.
 $rlbench experiment=recovering_bandit_full
 $rlbench experiment=recovering_bandit_full steps=20000 eval.every=2000
