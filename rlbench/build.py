@@ -123,5 +123,20 @@ def build_trained(directory: RunDir, **settings: Any) -> tuple[Algorithm, Task]:
         if state is None:
             raise RunError(f"{directory.path} has no checkpoint yet")
         algorithm, task = build(cfg, stop, progress, progress.say)
-    algorithm.load_state_dict(state["algorithm"])
+    restore(algorithm, state)
     return algorithm, task
+
+
+def restore(algorithm: Algorithm, checkpoint: dict[str, Any]) -> None:
+    """Give an algorithm the state that a checkpoint has of it.
+
+    Raises:
+        RunError: it lacks something that the algorithm saves now: another version of rlbench wrote it.
+    """
+    try:
+        algorithm.load_state_dict(checkpoint["algorithm"])
+    except KeyError as error:
+        raise RunError(
+            f"the checkpoint lacks {error}, which this version of rlbench saves: another one wrote it (meta.json says "
+            "which)\ngo on with that, or start anew with rerun=true"
+        ) from error

@@ -312,12 +312,14 @@ class Training:
         return bool(wanted)
 
     def restore(self) -> None:
+        from rlbench.build import restore
+
         size = self.directory.size()
         state = self.checkpoints.load(fits=lambda saved: saved["size"] <= size)
         if state is None:
             self.directory.truncate(0)
             return
-        self.algorithm.load_state_dict(state["algorithm"])
+        restore(self.algorithm, state)
         self.step, self.unreported, self.before = state["step"], state["unreported"], state["seconds"]
         self.directory.truncate(state["size"])
         self.score = self.directory.score()

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from rlbench.build import restore
 from rlbench.checkpoint import Checkpoints
 from rlbench.errors import RunError
+from tests.algos.helpers import build, synthetic
 
 
 def state(step: int) -> dict[str, object]:
@@ -91,3 +93,12 @@ def test_state_that_does_not_fit_is_passed_over(tmp_path: Path) -> None:
     assert found is not None
     assert found["step"] == 1
     assert "does not fit" in said[0]
+
+
+def test_a_checkpoint_of_another_version_is_named() -> None:
+    algorithm = build("bc", synthetic(), hidden_dims=[8])
+    saved = algorithm.state_dict()
+    restore(algorithm, {"algorithm": saved})
+    del saved["parts"]
+    with pytest.raises(RunError, match=r"lacks 'parts', which this version of rlbench saves[\s\S]*rerun=true"):
+        restore(algorithm, {"algorithm": saved})

@@ -12,17 +12,14 @@ $rlbench -m algo=serene,ns,random_search env.radius=0.1 steps=20000 seeds=10
 $rlbench -m algo=stax,taxons env.radius=0.1 steps=20000 seeds=3 hardware=gpu
 $rlbench algo=stax algo.max_epochs=0 env.radius=0.1 steps=20000 seeds=3 hardware=gpu
 $rlbench -m algo=serene,ns,random_search env=point2d_goals steps=20000 seeds=10
-$rlbench algo=stax env=point2d_goals steps=20000 seeds=3 hardware=gpu
 
 # Variants.
 $rlbench -m algo=serene algo.emitter=fitness,novelty,cma_es steps=20000 seeds=10
 $rlbench algo=serene algo.archiving=best steps=20000 seeds=10
-$rlbench algo=stax algo.survival=pareto env.radius=0.1 steps=20000 seeds=3 hardware=gpu
 
 # The learned space: with the authors' batches and epochs, in the arm and, with more episodes, in the room.
 $rlbench -m algo=stax env=redundant_arm steps=10000 seed="range(3)" hardware=gpu
 $rlbench -m algo=stax algo.batch_size=128 algo.max_epochs=100 env.radius=0.1 steps=50000 seed="range(3)" hardware=gpu
-for env in redundant_arm point2d_goals_final; do python results/stax/capacity.py $env 1000 cuda; done
 python results/stax/latent.py "$runs"/redundant_arm-online/* "$runs"/point2d_goals_final-online/*
 
 # What learns from steps, and searches with as many episodes: 50 steps are one.
