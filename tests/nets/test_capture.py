@@ -167,9 +167,8 @@ def test_losses_are_the_eager_ones_in_other_families(name: str, device: str, com
 
 @pytest.mark.usefixtures("double_precision")
 @in_each_mode
-@pytest.mark.parametrize(
-    "name", [*(pytest.param(name, marks=pytest.mark.long) for name in ("cpl", "piql", "sac")), "moorl_pixels"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["cpl", "piql", "sac", "moorl_pixels"])
 def test_losses_are_the_eager_ones_from_pictures(name: str, device: str, compiled: bool, tmp_path: Path) -> None:
     """Of a data set, and met while the graph is used; in single precision CPL's losses part by rounding after 60."""
     small = ["env.size=15", "algo.batch_size=8", "algo.hidden_dims=[16]", "steps=200", "seeds=2"]

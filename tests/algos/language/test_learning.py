@@ -67,8 +67,8 @@ def test_rankings_close_more_of_the_gap_than_pairs_of_as_many_responses(
 
 @pytest.mark.slow
 def test_preferred_ft_finds_the_winners_and_not_the_optimum(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its target is known: for these seeds, it closes 0.35 to 0.41 of the gap, and is 0.08 from the reference."""
-    algorithm, task, metrics = trained(cache, monkeypatch, "algo=preferred_ft", "seeds=5")
+    """Its target is known: it closes 0.41 and 0.40 of the gap of these seeds, and is 0.08 from the reference."""
+    algorithm, task, metrics = trained(cache, monkeypatch, "algo=preferred_ft", "seeds=2")
     target = winners(task.logp_reference, task.reward)
     assert mean(task.judged(target)["eval/gap_closure"][0]) == pytest.approx(0.41, abs=0.05)
     found = task.language.table(algorithm.policy)
