@@ -320,27 +320,7 @@ class Warehouses(Inventory):
 class Retail(Warehouses):
     """Stores that sell products of which each trace is one: it has prices of its own, and begins with empty shelves.
 
-    Args:
-        name: the word after `env=`.
-        train: what policies are trained on; all its periods count in the loss.
-        dev: what the best parameters are chosen on.
-        test: what the policy is judged by.
-        stores: how many.
-        demand_law: `normal` or `seasonal` (weekly sales, see `Seasonal`).
-        mean: least and largest mean demand of a store.
-        cv: least and largest standard deviation, as a share of the mean.
-        correlation: of the demand of any two stores.
-        clipped: whether negative demand becomes 0.
-        holding: least and largest cost of a unit on hand at a store.
-        underage: least and largest cost of a unit short (or price of one sold), in each store of each trace.
-        lead_times: for every warehouse a list of lead times to each store, 0 where it does not supply it; or one list
-            [least, largest] between which those of a single warehouse are drawn.
-        warehouse_lead_times: from outside, for every warehouse.
-        warehouse_holding: cost of a unit on hand, for every warehouse.
-        warehouse_prices: of a unit ordered from outside, for every warehouse.
-        keeps: whether warehouses can hold stock; else they ship all they have (transshipment).
-        lost: whether demand that is not served is lost.
-        profit: whether sales earn, instead of shortage costing.
+    Otherwise as `Warehouses`: `underage` is drawn for each store of each trace.
     """
 
     @property
