@@ -1,10 +1,10 @@
 """The measurements of `results/speed.md`: races against plain loops, seeds together, curves; and its tables.
 
-    python -m benchmarks.speed races [RACE...]    into results/speed/races.json
+    python -m benchmarks.speed races [RACE...]    into results/speed/races.json, or another --file
     python -m benchmarks.speed profile [RACE...]  which operations an update spends its time in
     python -m benchmarks.speed seeds              into results/speed/seeds.json
     python -m benchmarks.speed curves             into results/speed/curves.json and curves.pdf, .png
-    python -m benchmarks.speed table              the tables, as Markdown
+    python -m benchmarks.speed table              the tables of such a file, as Markdown
 
 Everything runs on one core; rates are steps a second of the processor, so that what else runs on the machine counts
 little. Run `rlbench data make` first where data sets are not in the cache.
@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.race import race
-from rlbench.nets.matmul import processor
 from rlbench.tracking import meta
 
 RESULTS = Path("results/speed")
@@ -53,12 +52,11 @@ def command(side: str, algo: str, seconds: float, *overrides: str) -> list[str]:
 
 def here() -> dict[str, Any]:
     """Machine and versions of a measurement."""
-    return meta.describe()["machine"] | {"processor": processor(), "versions": meta.versions()}
+    return meta.describe()["machine"] | {"versions": meta.versions()}
 
 
-def races(names: Sequence[str], rounds: int, seconds: float) -> None:
+def races(names: Sequence[str], rounds: int, seconds: float, path: Path) -> None:
     """Plain loop, eager, compiled, bare matrix products and peers, in turns; a race is named after its algorithm."""
-    path = RESULTS / "races.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for name in names or RACES:
         words, algo = RACES[name], name.split()[0]
@@ -180,9 +178,9 @@ def draw(found: dict[str, Any]) -> None:
         figure.savefig(RESULTS / f"curves.{suffix}", dpi=150)
 
 
-def table() -> None:
+def table(path: Path) -> None:
     """The races, as Markdown."""
-    found = json.loads((RESULTS / "races.json").read_text())
+    found = json.loads(path.read_text())
     sides = ["plain", *PEERS, "eager", "compiled"]
     rates = " | ".join(f"{side} /s" for side in sides)
     print(f"| | {rates} | eager : plain | compiled : plain | share of the limit |")
@@ -215,13 +213,14 @@ def main() -> None:
     parser.add_argument("races", nargs="*", metavar="RACE", help=", ".join(RACES))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a turn")
+    parser.add_argument("--file", type=Path, default=RESULTS / "races.json", help="of races: one for each machine")
     given = parser.parse_args()
     if given.what == "races":
-        races(given.races, given.rounds, given.seconds)
+        races(given.races, given.rounds, given.seconds, given.file)
     elif given.what == "profile":
         profile(given.races, given.seconds)
     elif given.what == "table":
-        table()
+        table(given.file)
     else:
         {"seeds": seeds, "curves": curves}[given.what](given.rounds, given.seconds)
 

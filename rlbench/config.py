@@ -253,7 +253,8 @@ def cells_of(
         there = "; ".join(f"{group}={','.join(dict.fromkeys(swept[group]))}" for group in asked)
         raise UsageError(f"no run of {experiment} is like that\nit has {there}")
     if not multirun:
-        raise UsageError(f"{experiment} is a sweep of {len(cells)} runs\nadd -m to start them")
+        runs = "1 run" if len(cells) == 1 else f"{len(cells)} runs"
+        raise UsageError(f"{experiment} is a sweep of {runs}\nadd -m to start it")
     return cells
 
 

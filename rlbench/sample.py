@@ -7,11 +7,12 @@ continuations of them by a language model, and of each p(positive) by a classifi
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import torch
@@ -84,8 +85,8 @@ def sample(asked: Asked, to: Path, device: torch.device, progress: Progress | No
     partial = to.with_name(f".{to.name}.partial")
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        found = begun(partial, asked)
-        with partial.open("a", encoding="utf-8") as file:
+        with partial.open("a+", encoding="utf-8") as file:
+            found = begun(file, partial, asked)
             for start in range(len(found), len(prompts), asked.batch):
                 if progress is not None:
                     progress(f"sampling {to.name}", start, len(prompts))
@@ -173,16 +174,24 @@ def continuations(policy: hf.HFPolicy, prompts: Sequence[str], asked: Asked, rng
     return written
 
 
-def begun(partial: Path, asked: Asked) -> list[dict[str, Any]]:
-    """The rows that an earlier call left, in whole batches; of a first call, none.
+def begun(file: TextIO, partial: Path, asked: Asked) -> list[dict[str, Any]]:
+    """The rows that an earlier call left, in whole batches; of a first call, none. The file is this call's alone now.
 
     Raises:
-        UsageError: they are another call's.
+        UsageError: they are another call's, or one that still works.
     """
-    header, *left = partial.read_text(encoding="utf-8").split("\n") if partial.exists() else [json.dumps(asdict(asked))]
-    if header != json.dumps(asdict(asked)):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UsageError(f"{partial}: another process is sampling into it\nname another place with --to") from error
+    file.seek(0)
+    header, _, rest = file.read().partition("\n")
+    ours = json.dumps(asdict(asked))
+    if not header:
+        file.write(ours + "\n")
+    elif header != ours:
         raise UsageError(f"{partial} holds what other words sampled\nremove it, or name another place with --to")
-    whole = left[:-1]  # behind the last line end there is nothing, or what a writer left that was killed
+    whole = rest.split("\n")[:-1]  # behind the last line end there is nothing, or what a writer left that was killed
     whole = whole[: len(whole) // asked.batch * asked.batch]
-    write_atomically(partial, "".join(line + "\n" for line in [header, *whole]))
+    file.truncate(sum(len(line) + 1 for line in [ours, *whole]))  # JSON as we write it is ASCII
     return [json.loads(line) for line in whole]

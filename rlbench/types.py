@@ -26,6 +26,7 @@ class Range:
 
 
 Fraction = Annotated[float, Range(0, 1)]
+BelowOne = Annotated[float, Range(0, 1, open_high=True)]
 NonNegative = Annotated[float, Range(0)]
 Positive = Annotated[float, Range(0, open_low=True)]
 Count = Annotated[int, Range(1)]

@@ -121,6 +121,7 @@ def test_two_experiments_are_run_one_after_the_other() -> None:
     [
         (["experiment=cocoa_d4rl"], False, ["experiment=cocoa_d4rl is a sweep of 408 runs", "add -m"]),
         (["experiment=cocoa_d4rl", "base=iql", "seed=0"], False, ["is a sweep of 9 runs"]),
+        (["experiment=cocoa_d4rl", "base=iql", "seed=0", "dataset=d4rl/hopper-medium-v2"], False, ["sweep of 1 run\n"]),
         (["experiment=cocoa_d4rl", "dataset=medium"], True, ["it has dataset=d4rl/halfcheetah-random-v2,"]),
         (["experiment=cocoa_d4rl", "algo=bc", "base=iql"], True, ["it has algo=bc,cql,", "base=cql,iql,mopo,mobile"]),
         (["experiment=cocoa_d4r"], True, ["did you mean experiment=cocoa_d4rl?"]),

@@ -1,5 +1,6 @@
 """Continued beginnings of reviews: by small models with random weights and a tokenizer of their own, made here."""
 
+import fcntl
 import json
 import sys
 from pathlib import Path
@@ -128,6 +129,10 @@ def test_sampling_goes_on_where_it_was_stopped(place: Path, tmp_path: Path) -> N
     partial.write_text(content + content.splitlines()[3] + "\n" + content.splitlines()[4][:20])  # killed in a batch
     with pytest.raises(UsageError, match="holds what other words sampled"):
         sample.sample(asked(place, seed=1), stopped, CPU)
+    with partial.open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)  # as another process of these words holds it
+        with pytest.raises(UsageError, match="another process is sampling into it"):
+            sample.sample(asked(place), stopped, CPU)
     began: list[int] = []
     sample.sample(asked(place), stopped, CPU, lambda _, done, __: began.append(done))
     assert began == [16, 24]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
 from functools import cache
-from pathlib import Path
 
 import torch
 
+from rlbench import cpu
 from rlbench.files import write_atomically
 from rlbench.paths import cache_root
 
@@ -22,7 +21,7 @@ def choose_matmul_backend(size: int = 256, device: str = "cpu") -> str:
     """Set PyTorch's float32 matmul precision for this process and name the choice.
 
     MKL takes its AVX2 path on AMD processors; precision "medium" hands the product to oneDNN, which uses AVX-512. By
-    its documentation it may round to bfloat16 (on processors with AMX it would), so the switch is kept only where it
+    its documentation it may round to bfloat16 (on processors with AMX it does), so the switch is kept only where it
     is numerically float32 and faster. The choice is kept in the cache folder: the same run twice on a machine is the
     same to the bit. On a GPU "medium" would mean TensorFloat-32, with the digits of float16: float32 stays what it is.
 
@@ -39,7 +38,7 @@ def _remembered(size: int) -> str:
     """The choice of an earlier process on such a machine, or this one's."""
     path = cache_root() / "matmul.json"
     known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    machine = f"{processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+    machine = f"{cpu.model()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
     if known.get(machine) not in ("highest", "medium"):
         known[machine] = _probed(size)
         try:
@@ -48,15 +47,6 @@ def _remembered(size: int) -> str:
         except OSError:
             return known[machine]  # a cache that cannot be written costs a probe a run
     return known[machine]
-
-
-def processor() -> str:
-    """What distinguishes this machine's processor; its name alone may stand for several."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().split("\n\n")[0].splitlines() if info.exists() else []
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    known = [fields[key] for key in ("model name", "cpu family", "model") if key in fields]
-    return " ".join(known) or platform.processor() or platform.machine()
 
 
 def _probed(size: int) -> str:

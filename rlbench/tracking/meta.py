@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import rlbench
+from rlbench import cpu
 
 PACKAGES = "torch", "numpy", "mujoco", "gymnasium"
 
@@ -30,7 +31,7 @@ def describe() -> dict[str, Any]:
     return {
         "versions": dict(versions()),
         "git": dict(git()),
-        "machine": {"host": socket.gethostname(), "system": platform.platform(), "cpu": cpu(), "cores": cores()},
+        "machine": {"host": socket.gethostname(), "system": platform.platform(), "cpu": cpu.model(), "cores": cores()},
         "command": sys.argv,
         "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
@@ -45,16 +46,6 @@ def versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             found[package] = None
     return found
-
-
-def cpu() -> str:
-    """The processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 @cache

@@ -20,7 +20,7 @@ from torch import Tensor
 from rlbench.algos.preference.contrast import agreement, contrastive_loss, ranking_loss
 from rlbench.algos.preference.learner import AfterCloning, Pairs
 from rlbench.task import ControlTask
-from rlbench.types import Count, Fraction, NonNegative, NonNegativeInt, Positive
+from rlbench.types import BelowOne, Count, Fraction, NonNegative, NonNegativeInt, Positive
 
 
 class CPL(AfterCloning):
@@ -46,7 +46,7 @@ class CPL(AfterCloning):
         task: ControlTask,
         *,
         hidden_dims: list[int],
-        dropout: Fraction,
+        dropout: BelowOne,
         learning_rate: Positive,
         batch_size: Count,
         bc_steps: NonNegativeInt,

@@ -19,7 +19,7 @@ from rlbench.data.sampling import Batch
 from rlbench.errors import UsageError
 from rlbench.nets.optim import Adam, Params, gradients
 from rlbench.task import ControlTask
-from rlbench.types import Count, Fraction, NonNegative, NonNegativeInt, Positive
+from rlbench.types import BelowOne, Count, Fraction, NonNegative, NonNegativeInt, Positive
 
 
 class PIQL(ImplicitQ, FromComparisons):
@@ -44,7 +44,7 @@ class PIQL(ImplicitQ, FromComparisons):
         task: ControlTask,
         *,
         hidden_dims: list[int],
-        dropout: Fraction,
+        dropout: BelowOne,
         learning_rate: Positive,
         batch_size: Count,
         reward_steps: NonNegativeInt,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rlbench.algos.preference.learner import AfterCloning, Pairs
 from rlbench.task import ControlTask
-from rlbench.types import Count, Fraction, NonNegativeInt, Positive
+from rlbench.types import BelowOne, Count, NonNegativeInt, Positive
 
 
 class PrefSFT(AfterCloning):
@@ -31,7 +31,7 @@ class PrefSFT(AfterCloning):
         task: ControlTask,
         *,
         hidden_dims: list[int],
-        dropout: Fraction,
+        dropout: BelowOne,
         learning_rate: Positive,
         batch_size: Count,
         bc_steps: NonNegativeInt,
