@@ -104,8 +104,8 @@ def processor(device: str) -> torch.device:
     return torch.device(device)
 
 
-def build_trained(directory: RunDir, **settings: Any) -> tuple[Algorithm, Task]:
-    """A run's algorithm as its newest checkpoint has it, and its task.
+def build_trained(directory: RunDir, **settings: Any) -> tuple[Algorithm, Task, int]:
+    """A run's algorithm as its newest checkpoint has it, its task, and the step of that checkpoint.
 
     Args:
         directory: the run.
@@ -124,7 +124,7 @@ def build_trained(directory: RunDir, **settings: Any) -> tuple[Algorithm, Task]:
             raise RunError(f"{directory.path} has no checkpoint yet")
         algorithm, task = build(cfg, stop, progress, progress.say)
     restore(algorithm, state)
-    return algorithm, task
+    return algorithm, task, state["step"]
 
 
 def restore(algorithm: Algorithm, checkpoint: dict[str, Any]) -> None:

@@ -57,7 +57,7 @@ def collect(
     from rlbench.policies import policy, require_policy, torchscript
 
     export.refuse_taken(to)
-    algorithm, task = build_trained(directory, **{"hardware.device": "cpu"})
+    algorithm, task, step = build_trained(directory, **{"hardware.device": "cpu"})
     algo = OmegaConf.create(directory.config()).algo.name
     require_policy(algorithm, directory.path)
     if not isinstance(task.env, Control):
@@ -70,7 +70,7 @@ def collect(
         raise UsageError(f"views={views.name} are not of env={task.env.name}, which {directory.path} acts in")
     asked: dict[str, Any] = {
         "run": directory.path.name,
-        "step": (directory.status() or {}).get("step"),
+        "step": step,
         "steps": steps,
         "noise": noise,
         "seed": seed,

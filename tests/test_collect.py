@@ -1,5 +1,6 @@
 """`rlbench data make policy=RUN`: what is recorded of a trained run."""
 
+import json
 import os
 import signal
 import subprocess
@@ -62,6 +63,18 @@ def test_the_policies_of_a_run_act_in_equal_parts(run: str, tmp_path: Path) -> N
     for place, part in enumerate((slice(0, half), slice(half, None))):
         np.testing.assert_allclose(data.action[part], actions(run, place, data.observation[part], tmp_path), atol=1e-5)
     assert not list(tmp_path.glob(".*partial"))
+
+
+def test_the_step_is_that_of_the_policy(run: str, tmp_path: Path) -> None:
+    """Of the newest checkpoint; the status of a run that goes on, or was killed, is further."""
+    status = Path(run.partition("=")[2], "status.json")
+    before = status.read_text()
+    status.write_text(json.dumps({**json.loads(before), "step": 1000}))
+    try:
+        assert verb.main(["make", run, "steps=50", "--to", str(tmp_path / "made.hdf5")]) == 0
+    finally:
+        status.write_text(before)
+    assert "after 20 steps" in read(tmp_path / "made.hdf5").card["about"]
 
 
 def test_noise_has_the_width_that_was_asked_for(run: str, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ with a row for each seed that does reach it.
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,8 +23,7 @@ EPISODES = 100
 def rows(folder: Path) -> list[str]:
     """A row for each seed that reaches the goal."""
     algo = config.load(folder / "config.yaml").algo
-    both: tuple[Any, Any] = build_trained(RunDir.open(folder), **{"hardware.device": "cpu"})
-    policy, task = both
+    policy, task, _ = cast(tuple[Any, Any, int], build_trained(RunDir.open(folder), **{"hardware.device": "cpu"}))
     lengths, env = shortest(), task.env.make()
     _, steps, success = rollout(
         task.env, lambda s: policy.action(policy.actor_params, task.features(s)), task.seeds, EPISODES

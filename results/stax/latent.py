@@ -34,7 +34,7 @@ def played(env: Any, views: int, policies: int = POLICIES) -> Episodes:
 def rows(folder: Path) -> list[str]:
     """A row of the table for each seed of a run; none if it is never to be trained."""
     directory = RunDir.open(folder)
-    trained, task = build_trained(directory)
+    trained, task, _ = build_trained(directory)
     fresh, _ = build(config.load(folder / "config.yaml"))
     stax: Any = trained
     if not stax.space.max_epochs:

@@ -268,7 +268,7 @@ class SoftActorCritic(ControlAlgorithm):
     def alpha(self) -> Tensor:
         """Temperature, `[S, 1, 1]`."""
         alpha = self.params["alpha"]["log_alpha"].exp()
-        return alpha if self.alpha_max is None else alpha.clamp(0.0, self.alpha_max)
+        return alpha.clamp(max=self.alpha_max) if self.learn_alpha and self.alpha_max is not None else alpha
 
     def action(self, params: Params, features: Tensor) -> Tensor:
         return self.policy.mode(self.acting(params, features))

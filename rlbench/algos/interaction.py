@@ -13,6 +13,7 @@ from rlbench.algos.twin_delayed import TwinDelayed
 from rlbench.data.frames import Ring
 from rlbench.data.sampling import ReplayBuffer
 from rlbench.envs.training import TrainingEnvs
+from rlbench.errors import UsageError
 from rlbench.nets.pictures import PictureNetworks
 from rlbench.task import ControlTask
 from rlbench.types import Count, NonNegativeInt
@@ -29,8 +30,17 @@ class Online(ControlAlgorithm):
             buffer_size: transitions kept, the newest.
             start_steps: first steps, with uniformly random actions and no update.
             reward_shift: added to every reward that is learned from.
+
+        Raises:
+            UsageError: actions of the environment go beyond [-1, 1].
         """
         task = self.task
+        reach = max(float(np.abs(bound).max()) for bound in task.env.action_bounds())
+        if 1 < reach < np.inf:
+            raise UsageError(
+                f"env={task.env.name}: its actions reach {reach:g}, but this algorithm's policies act in [-1, 1]\n"
+                "take an environment that scales its actions (gymnasium.wrappers.RescaleAction), or algo=ppo"
+            )
         self.batch_size = batch_size
         self.start_steps = start_steps
         self.reward_shift = reward_shift

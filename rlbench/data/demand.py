@@ -44,6 +44,12 @@ class DemandTable:
     card: dict[str, Any]
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What all that is fitted to this demand depends on."""
+        weeks = None if self.weeks is None else self.weeks.tolist()
+        return {"sha256": self.fingerprint, "split": self.split, "starts": self.starts, "weeks": weeks}
+
+    @property
     def columns(self) -> int:
         """How many numbers the calendar has for a period."""
         return 0 if self.weeks is None else 1

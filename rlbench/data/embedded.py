@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from importlib.metadata import version
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from rlbench.data import store
 from rlbench.data.behaviour import Behaviour
 from rlbench.data.recorder import record
 from rlbench.data.transitions import Transitions
-from rlbench.errors import RunError
+from rlbench.errors import RunError, UsageError
 from rlbench.types import Count
 
 if TYPE_CHECKING:
@@ -53,6 +54,17 @@ class Embedded:
         self.behaviour = Behaviour.of(env.name)
         self.id = f"rlbench/{env.name}/{level}"
         self.mix = self.behaviour.mix(level)
+        if min(self.quotas(size)) == 0:
+            least = next(n for n in count(size + 1) if min(self.quotas(n)) > 0)
+            raise UsageError(
+                f"dataset.size={size} has no row for some of the {len(self.mix)} policies of dataset={level}: "
+                f"at least {least} is wanted"
+            )
+
+    def quotas(self, size: int) -> list[int]:
+        """Rows of each policy."""
+        ends = [round(size * share) for share in np.cumsum(list(self.mix.values()))]
+        return np.diff([0, *ends]).tolist()
 
     def identity(self) -> dict[str, Any]:
         """What determines the content, but for the simulator's version."""
@@ -78,11 +90,10 @@ class Embedded:
 
     def make(self, versions: dict[str, str], progress: store.Progress | None) -> Transitions:
         paths = [self.behaviour.path(name) for name in self.mix]
-        ends = [round(self.size * share) for share in np.cumsum(list(self.mix.values()))]
-        quotas = np.diff([0, *ends]).tolist()
+        quotas = self.quotas(self.size)
         wanted = list(zip(paths, quotas, strict=True))
         recorded = record(self.env, wanted, [GENERATOR], f"recording {self.id}", progress)
-        table = join(recorded, ends)
+        table = join(recorded, np.cumsum(quotas).tolist())
         observation_dim, action_dim = self.env.dims()
         for name, rows in zip(self.mix, recorded, strict=True):
             self.check(name, Transitions(rows, observation_dim, action_dim))

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import html
 import json
+import math
 import os
 import re
 from abc import ABC, abstractmethod
@@ -199,15 +200,28 @@ class PrefFile(Source):
         responses = row.get("responses")
         if not isinstance(responses, list) or not ("pairs" in row or "scores" in row):
             raise self.bad(f"{where} has neither chosen and rejected, nor ranked, nor responses with pairs or scores")
-        places = range(len(responses))
+        texts = [str(response) for response in responses]
         if "pairs" in row:
-            pairs = [tuple(pair) for pair in row["pairs"]]
-            if not all(len(pair) == 2 and pair[0] in places and pair[1] in places for pair in pairs):
-                raise self.bad(f"{where}: pairs are to be places of responses, 0 to {len(responses) - 1}")
-            return responses, pairs
-        if len(row["scores"]) != len(responses):
-            raise self.bad(f"{where} has {len(responses)} responses and {len(row['scores'])} scores")
-        return responses, scored_pairs(row["scores"])
+            pairs, places = row["pairs"], range(len(texts))
+            if not isinstance(pairs, list) or not all(is_pair(pair, places) for pair in pairs):
+                raise self.bad(f"{where}: pairs are to be lists of two places of responses, 0 to {len(texts) - 1}")
+            return texts, [tuple(pair) for pair in pairs]
+        scores = row["scores"]
+        if not isinstance(scores, list) or not all(is_score(score) for score in scores):
+            raise self.bad(f"{where}: scores are to be a list of numbers")
+        if len(scores) != len(texts):
+            raise self.bad(f"{where} has {len(texts)} responses and {len(scores)} scores")
+        return texts, scored_pairs(scores)
+
+
+def is_pair(pair: Any, places: range) -> bool:
+    """Whether these are two of the places."""
+    return isinstance(pair, list) and len(pair) == 2 and all(type(place) is int and place in places for place in pair)
+
+
+def is_score(score: Any) -> bool:
+    """Whether this is a number that another can be compared with."""
+    return isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
 
 
 class ImdbSentiment(PrefFile):

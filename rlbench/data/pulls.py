@@ -77,10 +77,11 @@ class Pulls:
             UsageError: the file is no such table, or does not fit the environment.
         """
         arm, idle, reward = self.columns()
-        arms = int(arm.max()) + 1 if self.env.arms_known is None else self.env.arms_known
+        most = np.inf if self.env.arms_known is None else self.env.arms_known
+        limit = ">= 0" if self.env.arms_known is None else f"from 0 to {most - 1}"
         for wrong, what in (
-            ((arm % 1 != 0) | (arm < 0) | (arm >= arms), f"arm is to be a whole number from 0 to {arms - 1}"),
-            ((idle % 1 != 0) | (idle < 1), "idle is to be a whole number >= 1"),
+            (~(whole(arm) & (arm >= 0) & (arm < most)), f"arm is to be a whole number {limit}"),
+            (~(whole(idle) & (idle >= 1)), "idle is to be a whole number >= 1"),
             (~((reward >= 0) & (reward <= 1)), "reward is to lie in [0, 1]"),
         ):
             if wrong.any():
@@ -89,6 +90,7 @@ class Pulls:
                     f"{name} {each[row]:g}" for name, each in zip(COLUMNS, (arm, idle, reward), strict=True)
                 )
                 raise self.bad(f"row {row + 1} has {found}: {what}")
+        arms = int(arm.max()) + 1 if self.env.arms_known is None else self.env.arms_known
         count, total = np.zeros((2, arms, self.env.D))
         cell = arm.astype(np.int64), np.minimum(idle, self.env.D).astype(np.int64) - 1
         np.add.at(count, cell, 1.0)
@@ -120,6 +122,11 @@ class Pulls:
 
     def bad(self, what: str) -> UsageError:
         return UsageError(f"dataset=pulls:{self.path}: {what}")
+
+
+def whole(numbers: np.ndarray) -> np.ndarray:
+    """Which numbers have nothing behind the point."""
+    return np.isfinite(numbers) & (np.floor(numbers) == numbers)
 
 
 def isotonic(total: np.ndarray, weight: np.ndarray) -> np.ndarray:

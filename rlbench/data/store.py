@@ -11,7 +11,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +71,20 @@ def has(name: str) -> bool:
     return (paths.cache_root() / "data" / name / "card.json").is_file()
 
 
-def _locked(folder: Path) -> FileLock:
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder.with_name(folder.name + ".lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.with_name(folder.name + ".lock"))
         lock.acquire()
     except OSError as error:
         raise RunError(
             f"cannot write the dataset cache {folder.parent} ({error.strerror}): set RLBENCH_CACHE to another place"
         ) from error
-    return lock
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write(folder: Path, data: Transitions) -> None:

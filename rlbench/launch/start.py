@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, cast
 
 from rlbench.errors import RunError, UsageError
-from rlbench.launch.packing import holder, mended, moved, plan
+from rlbench.launch.packing import apart, holder, mended, moved, plan
 from rlbench.launch.sweep import Planned, Sweep, default_name
 from rlbench.tracking.rundir import RunDir, alone
 
@@ -89,6 +89,7 @@ def sweep(words: Sequence[str], cells: Sequence[Planned], name: str | None) -> i
     workers = place(hardware["where"]).workers(hardware)
     anew = cells[0].config["rerun"]
     if anew:
+        check_company(cells)
         cells = [set_aside(cell) for cell in cells]
     made = Sweep.create(name or default_name(cells), words, cells, lambda: plan(cells, hardware["pack"], workers))
     if anew:
@@ -138,6 +139,19 @@ def proceed(sweep: Sweep) -> int:
     at = place(hardware["where"])
     sweep.revise(lambda runs: mended(runs, hardware["pack"], at.workers(hardware)))
     return at.start(sweep)
+
+
+def check_company(cells: Sequence[Planned]) -> None:
+    """Raise `UsageError` where starting these anew would take results of other seeds away, trained in the same run."""
+    asked = {each.path for cell in cells for each in apart(cell)}
+    for cell in cells:
+        run = holder(cell)
+        others = [] if run is None else [each.config["seed"] for each in apart(run) if each.path not in asked]
+        if run is not None and others:
+            raise UsageError(
+                f"rerun=true: seed={cell.config['seed']} was trained together with seed={','.join(map(str, others))} "
+                f"({run.directory})\nask for all of them, or leave out -m, which makes one seed anew beside them"
+            )
 
 
 def set_aside(cell: Planned) -> Planned:

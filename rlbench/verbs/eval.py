@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         raise RunError(f"--keep is for finished runs: `rlbench resume {directory.id}` goes on with this one")
     from rlbench.build import build_trained
 
-    algorithm, task = build_trained(directory, **{"eval.episodes": given.episodes})
+    algorithm, task, _ = build_trained(directory, **{"eval.episodes": given.episodes})
     if given.seed is not None and given.seed not in task.seeds:
         raise UsageError(f"--seed {given.seed}: this run has the seeds {', '.join(map(str, task.seeds))}")
     if given.video is not None:

@@ -254,6 +254,8 @@ def test_anchors_of_the_ablations(cache: Path) -> None:
         for each in s
     ]
     torch.testing.assert_close(closest(s[None])[0, :, 2:], torch.stack(best))
+    alone = cocoa(cache, "iql", "algo.anchor_mode=closest_delta", seeds=(7,)).task.features
+    assert torch.equal(alone.candidates, closest.candidates)  # whichever seeds it is trained with
 
 
 def test_without_a_horizon_the_difference_is_zero(cache: Path) -> None:

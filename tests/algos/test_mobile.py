@@ -4,9 +4,11 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from rlbench.data.sampling import Batch
+from rlbench.errors import UsageError
 from tests.algos.modelled import ROLLOUTS, TINY, build, composed, linear_model
 
 
@@ -80,3 +82,18 @@ def test_a_seed_does_not_depend_on_the_seeds_beside_it(tmp_path: Path) -> None:
     for group, params in alone.params.items():
         for name, value in params.items():
             torch.testing.assert_close(both.params[group][name][-len(value) :], value, rtol=1e-3, atol=1e-4)
+
+
+def test_one_model_disagrees_with_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"algo\.dynamics\.elites=1"):
+        mobile(tmp_path, (0,), "algo.dynamics.elites=1")
+
+
+@pytest.mark.parametrize("alpha", [2.0, 0.3])
+def test_a_fixed_temperature_is_what_it_is_fixed_to(tmp_path: Path, alpha: float) -> None:
+    """A learned one is at most 1."""
+    fixed = mobile(tmp_path, (0,), f"algo.alpha={alpha}")
+    assert float(fixed.alpha) == pytest.approx(alpha)
+    learned = mobile(tmp_path)
+    learned.params["alpha"]["log_alpha"].fill_(1.0)
+    assert float(learned.alpha) == 1

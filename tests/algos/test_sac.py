@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from rlbench.envs.control import Control
+from rlbench.errors import UsageError
 from rlbench.nets.policy import TanhGaussian
 from tests.algos.acting import Episodes
 from tests.algos.helpers import Columns, build, descend, exact_and_independent
@@ -84,3 +86,9 @@ def test_learns_the_best_policy() -> None:
 
 def test_exact_and_independent() -> None:
     exact_and_independent("sac", POINT, (23, 18), hidden_dims=[16], batch_size=8, start_steps=15, target_every=3)
+
+
+def test_actions_beyond_what_a_policy_can_do_are_refused() -> None:
+    """gymnasium's inverted pendulum takes forces up to 3."""
+    with pytest.raises(UsageError, match=r"env=balance: its actions reach 3, .* \[-1, 1\]"):
+        build("sac", Control("balance", "InvertedPendulum-v5"))

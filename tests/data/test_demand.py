@@ -81,6 +81,17 @@ def test_returned_goods_are_no_demand(tmp_path: Path) -> None:
     assert float(next(task.traces("test")).demand.max()) == 0
 
 
+def test_forecasts_are_of_what_was_trained_on(table: Path) -> None:
+    """Other periods or another calendar: another forecaster, not that of the cache."""
+    small = ["algo=transformed_newsvendor", "algo.policy.forecast_epochs=1", "algo.policy.forecast_hidden_dims=[4]"]
+    changes = (["dataset.starts=[0,18,27]"], ["dataset.starts=[2,20,29]"], ["dataset.first_week=2013-01-07"],
+               ["dataset.first_week=2013-03-04"], ["dataset.first_week=2013-01-07"])  # fmt: skip
+    found = [built(*words(table, *small, *each))[0].policy.forecaster.params for each in changes]
+    assert not torch.equal(found[0]["0.weight"], found[1]["0.weight"])
+    assert not torch.equal(found[2]["0.weight"], found[3]["0.weight"])
+    assert torch.equal(found[2]["0.weight"], found[4]["0.weight"])
+
+
 @pytest.mark.parametrize(
     ("array", "more", "said"),
     [

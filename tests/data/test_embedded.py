@@ -127,3 +127,12 @@ def test_unknown_environments_and_levels_are_refused() -> None:
         Embedded(Control("ant", "Ant-v4"), "medium", 10)
     with pytest.raises(UsageError, match="dataset=best"):
         Embedded(control(), "best", 10)
+
+
+def test_a_policy_without_a_row_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"dataset.size=1 has no row for some of the \d policies") as said:
+        Embedded(control(), "medium_expert", 1)
+    least = int(str(said.value).split("at least ")[1].split()[0])
+    assert len(Embedded(control(), "medium_expert", least).load()) == least
+    with pytest.raises(UsageError):
+        Embedded(control(), "medium_expert", least - 1)

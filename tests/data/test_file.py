@@ -251,6 +251,20 @@ def test_actions_are_clipped_where_asked_for(tmp_path: Path) -> None:
     assert load(path, clip_actions=True).action.max() == 1
 
 
+def test_actions_beyond_what_a_policy_can_do_are_refused(tmp_path: Path) -> None:
+    """Within the bounds of gymnasium's inverted pendulum, which takes forces up to 3."""
+    env = Control("balance", "InvertedPendulum-v5")
+    rows = {**six_rows(), "observations": np.zeros((6, 4)), "next_observations": np.zeros((6, 4))}
+    for force, fits in ((2.0, False), (0.9, True)):
+        path = save(tmp_path / f"{force}.hdf5", {**rows, "actions": np.full((6, 1), force)})
+        dataset = FileDataset(env, str(path), **OPTIONS)
+        if fits:
+            assert dataset.load().action.max() == np.float32(force)
+        else:
+            with pytest.raises(UsageError, match=r"actions reach 2 in env=balance, but policies act in \[-1, 1\]"):
+                dataset.load()
+
+
 def test_what_is_no_hdf5_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         load(tmp_path / "none.hdf5")

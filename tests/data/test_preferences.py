@@ -56,7 +56,10 @@ def test_rankings_of_more_than_two(tmp_path: Path) -> None:
     [
         ({"chosen": "a", "rejected": "b"}, "row 2 has no prompt"),
         ({"prompt": "p", "chosen": "a"}, "row 2 has neither chosen and rejected"),
-        ({"prompt": "p", "responses": ["a", "b"], "pairs": [[0, 2]]}, "row 2: pairs are to be places of responses"),
+        ({"prompt": "p", "responses": ["a", "b"], "pairs": [[0, 2]]}, "row 2: pairs are to be lists of two places"),
+        ({"prompt": "p", "responses": ["a", "b"], "pairs": [0, 1]}, "row 2: pairs are to be lists of two places"),
+        ({"prompt": "p", "responses": ["a", "b"], "scores": 3}, "row 2: scores are to be a list of numbers"),
+        ({"prompt": "p", "responses": ["a", "b"], "scores": ["1", None]}, "row 2: scores are to be a list of numbers"),
         ({"prompt": "p", "ranked": ["a"]}, "row 2: ranked is to be a list of at least two responses"),
         ({"prompt": "p", "ranked": ["a", "b", "c"]}, "row 2 compares 3 responses, and rows before it 2"),
         ({"prompt": "p", "responses": ["a", "b"], "scores": [1]}, "row 2 has 2 responses and 1 scores"),

@@ -60,6 +60,8 @@ def test_identity_is_the_content(tmp_path: Path) -> None:
     [
         ([(0, 1, 1)], "arm,rest,reward", "does not name idle"),
         ([(0, 1, 1), (3, 1, 1)], "arm,idle,reward", "row 2 has arm 3, idle 1, reward 1: arm is to be a whole number"),
+        ([(0, 1, 1), ("nan", 1, 1)], "arm,idle,reward", "row 2 has arm nan, idle 1, reward 1: arm is to be a whole"),
+        ([(0, "inf", 1)], "arm,idle,reward", "idle is to be a whole number >= 1"),
         ([(0, 0, 1)], "arm,idle,reward", "idle is to be a whole number >= 1"),
         ([(0, 1, 1.5)], "arm,idle,reward", "reward is to lie in [0, 1]"),
         ([(0, 1, "nan")], "arm,idle,reward", "reward is to lie in [0, 1]"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from rlbench import paths
 from rlbench.data import store
@@ -118,6 +119,14 @@ def slow_fetch(log: Path) -> None:
         return rows()
 
     store.fetch("a", make)
+
+
+def test_the_lock_is_let_go_as_soon_as_the_data_are_there() -> None:
+    """While the caller still holds what it was given."""
+    kept = store.fetch("a", rows)
+    lock = FileLock(paths.cache_root() / "data" / "a.lock", timeout=0)
+    with lock:
+        assert len(kept) == 50
 
 
 def test_two_processes_do_not_make_the_same(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from rlbench import cli
 from rlbench.build import processor
 from rlbench.errors import UsageError
 from rlbench.launch import local
+from rlbench.launch.packing import packed
 from rlbench.launch.states import State, states
 from rlbench.launch.sweep import sweeps
 from tests.launch.cases import LONG, SHORT, cells, mortal, rows, witnesses
@@ -402,3 +403,17 @@ def test_what_a_configuration_names_is_imported_beforehand() -> None:
 def test_the_longest_run_goes_first() -> None:
     found = cells(*SHORT, "steps=10,30,20")
     assert [run.config["steps"] for run in sorted(found, key=local.length, reverse=True)] == [30, 20, 10]
+
+
+@pytest.mark.usefixtures("results")
+def test_rerun_takes_no_results_away_that_nobody_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """Seeds 0 to 3 trained together: a new seed 2 would take the others' results with it."""
+    pack = packed(cells(*SHORT, "seed=range(0,4)"), 4, 1)[0]
+    pack.directory.mkdir(parents=True)
+    (pack.directory / "status.json").write_text(json.dumps({"state": "finished", "seeds": 4}))
+    capsys.readouterr()
+    assert cli.main(["-m", *SHORT, "seed=2", *ALONE, "rerun=true"]) == 2
+    said = capsys.readouterr().err
+    assert "seed=2 was trained together with seed=0,1,3" in said
+    assert str(pack.directory) in said
+    assert pack.finished()

@@ -106,6 +106,8 @@ class ClarkScarf(EchelonStock):
         env, network = task.env, self.network
         fits = isinstance(env.demand, Normal) and not network.lost and task.data is None
         self.want(fits, "a chain with backlogs and normal demand: env=inv_serial")
+        assert isinstance(env.demand, Normal)
+        self.want(min(env.demand.std) > 0, "demand that varies")
         low, high = env.underage_range
         self.want(low == high, "one underage cost for all traces")
         leads = [link.lead for link in network.links]

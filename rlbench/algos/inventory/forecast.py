@@ -53,8 +53,7 @@ class Forecaster:
         self.net = MLP(WINDOW + task.columns, training.hidden_dims, LEVELS, activation="elu")
         key = {
             "env": asdict(task.env),
-            "data": None if task.data is None else task.data.fingerprint,
-            "split": None if task.data is None else task.data.split,
+            "data": None if task.data is None else task.data.identity,
             "calendar": task.columns,
             "seeds": list(task.seeds),
             **asdict(training),

@@ -23,6 +23,7 @@ from rlbench.algos.inventory.epochs import Epochs
 from rlbench.algos.inventory.policy import Policy
 from rlbench.envs.inventory.network import Moment
 from rlbench.envs.inventory.task import InventoryTask
+from rlbench.errors import UsageError
 from rlbench.nets.optim import Adam, Params, assign, clone, gradients
 from rlbench.types import Count, Positive
 
@@ -37,6 +38,9 @@ class Trained:
         learning_rate: Adam's.
         dev_every: steps between two looks at the dev traces.
         patience: steps without a better policy after which a seed's training is over.
+
+    Raises:
+        UsageError: patience would end before the first look.
     """
 
     def __init__(
@@ -49,6 +53,11 @@ class Trained:
         dev_every: Count,
         patience: Count,
     ) -> None:
+        if patience < dev_every:
+            raise UsageError(
+                f"algo.patience={patience} would end training before the first look at the dev traces: "
+                f"at least algo.dev_every={dev_every} is wanted"
+            )
         self.task, self.dev_every, self.patience = task, dev_every, patience
         self.policy = policy(task)
         self.epochs = Epochs(task, batch_size)

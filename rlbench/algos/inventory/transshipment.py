@@ -49,6 +49,7 @@ class MyopicAllocation(Policy):
         what = "one hub that keeps nothing, with stores alike in lead time and costs: env=inv_transshipment"
         self.want(fits and isinstance(env.demand, Normal) and task.data is None, what)
         assert isinstance(env.demand, Normal)
+        self.want(min(env.demand.std) > 0, "demand that varies")
         (store_lead,), hub_lead = leads, network.links[n].lead
         holding, underage, correlation = network.holding[0], low[0], env.demand.correlation
         z = NormalDist().inv_cdf(underage / (underage + holding))

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from rlbench.algos.language.by_examples import EVALUATED, ByExamples, Means
 from rlbench.algos.language.reward_bt import scored
+from rlbench.errors import UsageError
 from rlbench.language.policy import TextPolicy, TextScorer
 from rlbench.language.ranking import ranking_loss
 from rlbench.language.task import LanguageTask, Score
@@ -114,6 +115,8 @@ class RlhfPPO(ByExamples):
             order=self.order,
             price=self.price,
         )
+        if minibatches > self.batches.batch_size:
+            raise UsageError(f"algo.minibatches={minibatches}: a batch has {self.batches.batch_size} samples")
 
     def update(self, index: Tensor) -> dict[str, Tensor]:
         text, facts = self.sampled(index)
@@ -121,7 +124,7 @@ class RlhfPPO(ByExamples):
         losses = Means()
         for _ in range(self.epochs):
             order = self.order.permutation(index.shape[1])
-            for places in order.chunk(self.minibatches, 1):
+            for places in order.tensor_split(self.minibatches, 1):
                 share = 1 / (self.epochs * self.minibatches)
                 self.actor_tuner.step(self.actor_losses(text, facts, places, losses, share))
                 self.critic_tuner.step(self.critic_losses(text, facts, places, losses, share))

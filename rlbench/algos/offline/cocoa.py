@@ -98,7 +98,8 @@ class COCOA:
         elif anchor_mode == "random":
             features = RandomAnchors(states)
         elif anchor_mode == "closest_delta":
-            picked = states[SeedStreams(task.seeds[:1], "anchors", task.device).integers(len(states), 3, CANDIDATES)[0]]
+            # The same for all seeds, so that none depends on those it is trained with.
+            picked = states[SeedStreams((0,), "anchors", task.device).integers(len(states), 3, CANDIDATES)[0]]
             features = ClosestAnchors(picked[0], picked[1] - picked[2])
         else:
             models = dynamics(task)

@@ -18,6 +18,7 @@ from rlbench.algos.actor_critic import least
 from rlbench.algos.offline.dynamics import Dynamics
 from rlbench.algos.offline.model_based import ModelBased
 from rlbench.data.sampling import Batch
+from rlbench.errors import UsageError
 from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegative, Positive
 
@@ -72,9 +73,12 @@ class MOBILE(ModelBased):
         rollout_starts: Count,
         rollout_sets: Count,
     ) -> None:
+        models = dynamics(task)
+        if models.settings["elites"] < 2:
+            raise UsageError("algo.dynamics.elites=1: what models disagree on takes at least two")
         super().__init__(
             task,
-            dynamics=dynamics(task),
+            dynamics=models,
             reward_penalty=0.0,
             batch_size=batch_size,
             real_fraction=real_fraction,

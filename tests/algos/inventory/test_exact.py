@@ -125,6 +125,8 @@ def test_what_arrives_at_the_hub_goes_to_the_lowest_stores() -> None:
         (["algo=base_stock", "env=inv_transshipment"], "env=inv_one_store"),
         (["algo=echelon_stock", "env=inv_one_warehouse"], "env=inv_serial"),
         (["algo=just_in_time", "env=inv_retail"], "env=inv_one_store_seasonal"),
+        (["algo=clark_scarf", "env.std=0"], "demand that varies"),
+        (["algo=federgruen_zipkin", "env.cv=[0,0]"], "demand that varies"),
         (["algo=hdpo", "env.dev.ignored=100"], "dev ignores 100 of 100"),
         (["algo=clark_scarf", "env.holding=[1.0]"], "4 lead times and 1 holding costs"),
         (["algo=hdpo", "env=inv_one_warehouse", "env.lead_times=[[2,0,2,2,2]]"], "no warehouse supplies store 1"),

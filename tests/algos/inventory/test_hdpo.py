@@ -12,6 +12,7 @@ from torch import Tensor
 from rlbench import config
 from rlbench.algos.inventory.newsvendor import Newsvendor
 from rlbench.envs.inventory.network import Moment, Traces
+from rlbench.errors import UsageError
 from rlbench.nets.optim import Params, gradients
 from tests.algos.inventory.cases import built, train
 
@@ -232,3 +233,8 @@ def test_plain_network_nears_the_optimum_of_a_store() -> None:
     learned = train(built("algo=hdpo", *words)[0], 600)["eval/cost"][0]
     best = train(built("algo=newsvendor")[0], 1)["eval/cost"][0]
     assert best < learned < 1.03 * best
+
+
+def test_patience_lasts_to_the_first_look() -> None:
+    with pytest.raises(UsageError, match=r"algo.patience=10 .* at least algo.dev_every=25"):
+        built("algo=hdpo", "env=inv_one_store", *TINY, "algo.dev_every=25", "algo.patience=10")

@@ -1,6 +1,8 @@
 """PPO's parts: advantages against sums written out, the price of divergence, and the reward of a sample."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ import torch
 from rlbench import config
 from rlbench.algos.language.rlhf_ppo import RlhfPPO, advantages, whitened
 from rlbench.build import build
+from rlbench.errors import UsageError
 
 SMALL = [
     "algo=rlhf_ppo", "tracking=disabled", "env.T=3", "env.V=4", "dataset.pairs=600", "dataset.sft_size=2000",
@@ -75,3 +78,23 @@ def test_the_learned_reward_is_standardised_and_knows_the_true_one(
     assert float(score.mean()) == pytest.approx(0, abs=1e-4)
     assert float(score.std()) == pytest.approx(1, abs=1e-3)
     assert float(torch.corrcoef(torch.stack([score, truth]))[0, 1]) > 0.5
+
+
+def test_every_minibatch_is_there_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six samples in four minibatches: as many updates a pass, and what is reported is the mean of their losses."""
+    few = ["algo.reward=ground_truth", "algo.batch_size=6", "algo.minibatches=4", "algo.epochs=1"]
+    algorithm = built(tmp_path, monkeypatch, *few)
+    losses: list[float] = []
+    inner = algorithm.critic_losses
+
+    def heard(*given: Any) -> Iterator[torch.Tensor]:
+        for loss in inner(*given):
+            losses.append(float(loss.detach()))
+            yield loss
+
+    monkeypatch.setattr(algorithm, "critic_losses", heard)
+    metrics = algorithm.train(6)
+    assert len(losses) == 4
+    assert float(metrics["train/critic_loss"]) == pytest.approx(sum(losses) / 4, rel=1e-5)
+    with pytest.raises(UsageError, match=r"algo\.minibatches=8: a batch has 6 samples"):
+        built(tmp_path, monkeypatch, "algo.reward=ground_truth", "algo.batch_size=6", "algo.minibatches=8")
