@@ -555,13 +555,14 @@ def validated(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
         content = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     except OmegaConfBaseException as error:
         raise UsageError(str(error).splitlines()[0]) from error
+    check_fit(content, choices)
     settings = {key: value for key, value in content.items() if key not in NODES}
     for group in ("hardware", "search"):
         settings.get(group, {}).pop("about", None)
     checked = signatures.coerce(settings, signatures.signature(SETTINGS))
     for group in NODES:
         checked[group] = checked_node(content[group], (group,))
-    check_fit(checked, choices)
+    check_processes(checked)
     return checked
 
 
@@ -660,11 +661,9 @@ def check_base(algo: dict[str, Any], choices: Choices) -> None:
 
 def check_fit(content: dict[str, Any], choices: Choices) -> None:
     """The algorithm (and its base) get the environment and data that they need, the data those of its environment."""
-    if (count := content["hardware"]["processes"]) > 1 and not content["algo"]["about"].get("shares_work"):
-        hint = "hardware=local works on several runs at a time, seeds= trains several seeds in one"
-        raise UsageError(f"algo={content['algo']['name']} does not share its work: hardware.processes={count}\n{hint}")
     env, dataset = content["env"]["name"], content["dataset"]
-    data = "none" if dataset["about"].get("is") == "none" else dataset["level"]
+    options = (name for name in choices.options("dataset") if choices.about("dataset", name) == dataset["about"])
+    data = next(options, dataset["level"])
     for role, node in (("algo", content["algo"]), ("base", content["algo"].get("base"))):
         needs = node["about"].get("needs", {}) if node else {}
         for group, name, need, given in (
@@ -684,6 +683,13 @@ def check_fit(content: dict[str, Any], choices: Choices) -> None:
     if env not in envs:
         hint = these_fit(choices, "dataset", [dataset["about"].get("is")], env)
         raise UsageError(f"dataset={data} exists for env={', '.join(envs)}, not for env={env}\n{hint}")
+
+
+def check_processes(content: dict[str, Any]) -> None:
+    """Only an algorithm that shares its work has several processes."""
+    if (count := content["hardware"]["processes"]) > 1 and not content["algo"]["about"].get("shares_work"):
+        hint = "hardware=local works on several runs at a time, seeds= trains several seeds in one"
+        raise UsageError(f"algo={content['algo']['name']} does not share its work: hardware.processes={count}\n{hint}")
 
 
 def these_fit(choices: Choices, group: str, kinds: Sequence[str], env: str) -> str:
@@ -715,7 +721,7 @@ def explained(wrong: MismatchError, cfg: DictConfig, where: str) -> UsageError:
     if key == "dataset.path" and wrong.value == "???":
         return UsageError(f"dataset={cfg.dataset.level} needs the file: dataset={cfg.dataset.level}:PATH")
     if wrong.value == "???":
-        return UsageError(f"{prefix}{key} is missing: {key}=VALUE, {words}")
+        return UsageError(f"{prefix}{key} is missing: give {key}=VALUE ({words})")
     value = json.dumps(wrong.value) if wrong.value is None or isinstance(wrong.value, bool) else wrong.value
     literals = [str(each) for each in signatures.literals(wrong.kind)]
     near = closest(str(value), literals)

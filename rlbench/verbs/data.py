@@ -135,7 +135,7 @@ def show_list(as_json: bool) -> int:
         return 0
     print("embedded: env=X dataset=Y (recorded on first use)")
     for row in embedded:
-        score = f"score {row['score']:.1f}, {len(row['policies'])} policies"
+        score = f"score {round(row['score'], 1) + 0.0:.1f}, {len(row['policies'])} policies"  # no -0.0
         print(f"  {row['env']:12} {row['level']:14} {score}")
     print(f"cached in {paths.cache_root() / 'data'}:")
     for entry in cached:

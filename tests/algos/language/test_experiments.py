@@ -85,7 +85,7 @@ def test_sentiment_at_full_size_is_the_papers_22_runs_and_best_of_n() -> None:
             "algo=ipo needs preferences, and dataset=enum_rankings is rankings\nthese fit: dataset=enum_pairs",
         ),
         (["algo=iql", "env=lm_enum"], "algo=iql needs control, and env=lm_enum is language"),
-        (["algo=dpo", "env=text", "dataset=pref_hh"], "env.model is missing"),
+        (["algo=dpo", "env=text", "dataset=pref_hh"], "env.model is missing: give env.model=VALUE"),
         (["algo=dpo", "env=text_tiny", "dataset=pref_file"], "dataset=pref_file:PATH"),
     ],
 )
