@@ -128,7 +128,7 @@ def test_words_for_segments() -> None:
     assert cfg.dataset.path == str(Path("some/a.npz").absolute())
     assert (cfg.algo.hidden_dims, cfg.algo.alpha, cfg.steps) == ([512, 512], 0.1, 500_000)
     for words, said in (
-        (["algo=cpl", "env=reacher"], "dataset=exact exists for env=maxent_tab, lqr_pref, not for env=reacher"),
+        (["algo=cpl", "env=reacher"], "dataset=pref_exact exists for env=maxent_tab, lqr_pref, not for env=reacher"),
         (["algo=cpl", "dataset=medium"], "these fit: dataset=pref_exact, dataset=pref_segments:PATH"),
         (
             ["algo=bc", "dataset=pref_exact", "env=maxent_tab"],
