@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import pdist  # type: ignore[import-untyped]
+from scipy.stats import spearmanr  # type: ignore[import-untyped]
 from torch import nn
 
 from rlbench.algos.evolution.autoencoder import Autoencoder
@@ -94,6 +96,26 @@ def test_the_error_of_pictures_falls_to_less_than_a_fifth() -> None:
     before = autoencoder(pictures[:20])[1].mean()
     autoencoder.fit(pictures[20:], 12)
     assert autoencoder(pictures[:20])[1].mean() <= before / 5
+
+
+@pytest.mark.slow
+def test_the_learned_space_is_one_of_outcomes() -> None:
+    """In the arm: rank correlation of distances between codes and between ends, of policies it was not trained on."""
+    arm = problem("redundant_arm")
+
+    def played(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        genomes = np.random.default_rng(seed).standard_normal((count, arm.controller.genes))
+        episodes = arm.episodes(genomes.clip(-arm.controller.LIMIT, arm.controller.LIMIT), 1)
+        return episodes.views[:, 0], episodes.outcome
+
+    def agreement(autoencoder: Autoencoder) -> float:
+        return spearmanr(pdist(autoencoder(pictures)[0]), pdist(ends)).statistic
+
+    pictures, ends = played(1, 300)
+    autoencoder = Autoencoder(0, 10, 1e-3, 32, CPU)
+    untrained = agreement(autoencoder)
+    autoencoder.fit(played(0, 400)[0], 50)
+    assert agreement(autoencoder) >= 0.6 > untrained
 
 
 def test_training_ends_after_four_rises_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
