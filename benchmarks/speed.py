@@ -1,10 +1,12 @@
 """The measurements of `results/speed.md`: races against plain loops, seeds together, curves; and its tables.
 
-    python -m benchmarks.speed races [RACE...]    into results/speed/races.json, or another --file
+    python -m benchmarks.speed races [RACE...]    into results/speed/races.json
     python -m benchmarks.speed profile [RACE...]  which operations an update spends its time in
     python -m benchmarks.speed seeds              into results/speed/seeds.json
     python -m benchmarks.speed curves             into results/speed/curves.json and curves.pdf, .png
-    python -m benchmarks.speed table              the tables of such a file, as Markdown
+    python -m benchmarks.speed table              the tables, as Markdown
+
+With `--machine NAME` the files of races and seeds are another machine's: races_NAME.json.
 
 Everything runs on one core; rates are steps a second of the processor, so that what else runs on the machine counts
 little. Run `rlbench data make` first where data sets are not in the cache.
@@ -101,7 +103,7 @@ def profile(names: Sequence[str], seconds: float) -> None:
         print(f"{name}: " + ", ".join(f"{key.removeprefix('aten::')} {spent[key] / total:.1%}" for key in most))
 
 
-def seeds(rounds: int, seconds: float) -> None:
+def seeds(rounds: int, seconds: float, path: Path) -> None:
     """Eight seeds as two processes of four, at the same time, against one seed alone: seed-updates."""
     found: dict[str, Any] = {}
     for algo in ("td3_bc", "iql"):
@@ -112,7 +114,7 @@ def seeds(rounds: int, seconds: float) -> None:
             standings = race({"one": [one], "two processes of four": [four, four]}, rounds)
             ratio = 4 * standings["two processes of four"]["ratio"]
             found[f"{algo} {width}"] = {"ratio": ratio, "standings": standings, "machine": here()}
-            write(RESULTS / "seeds.json", found)
+            write(path, found)
             print(f"{algo} hidden {width}: {ratio:.2f} times one seed", flush=True)
 
 
@@ -213,16 +215,19 @@ def main() -> None:
     parser.add_argument("races", nargs="*", metavar="RACE", help=", ".join(RACES))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a turn")
-    parser.add_argument("--file", type=Path, default=RESULTS / "races.json", help="of races: one for each machine")
+    parser.add_argument("--machine", metavar="NAME", help="whose files these are")
     given = parser.parse_args()
+    suffix = f"_{given.machine}.json" if given.machine else ".json"
     if given.what == "races":
-        races(given.races, given.rounds, given.seconds, given.file)
+        races(given.races, given.rounds, given.seconds, RESULTS / f"races{suffix}")
     elif given.what == "profile":
         profile(given.races, given.seconds)
     elif given.what == "table":
-        table(given.file)
+        table(RESULTS / f"races{suffix}")
+    elif given.what == "seeds":
+        seeds(given.rounds, given.seconds, RESULTS / f"seeds{suffix}")
     else:
-        {"seeds": seeds, "curves": curves}[given.what](given.rounds, given.seconds)
+        curves(given.rounds, given.seconds)
 
 
 if __name__ == "__main__":

@@ -662,19 +662,18 @@ def check_base(algo: dict[str, Any], choices: Choices) -> None:
 def check_fit(content: dict[str, Any], choices: Choices) -> None:
     """The algorithm (and its base) get the environment and data that they need, the data those of its environment."""
     env, dataset = content["env"]["name"], content["dataset"]
-    options = (name for name in choices.options("dataset") if choices.about("dataset", name) == dataset["about"])
-    data = next(options, dataset["level"])
     for role, node in (("algo", content["algo"]), ("base", content["algo"].get("base"))):
         needs = node["about"].get("needs", {}) if node else {}
-        for group, name, need, given in (
-            ("env", env, needs.get("env"), content["env"]["about"].get("is")),
-            ("dataset", data, needs.get("data"), dataset["about"].get("is")),
+        for group, need, given in (
+            ("env", needs.get("env"), content["env"]["about"].get("is")),
+            ("dataset", needs.get("data"), dataset["about"].get("is")),
         ):
             wanted = [] if need is None else need if isinstance(need, list) else [need]
             if wanted and given not in wanted:
                 what = "collects its own data" if wanted == ["none"] else f"needs {' or '.join(wanted)}"
                 has = "has no data" if given == "none" else f"is {given}"
                 hint = these_fit(choices, group, wanted, env)
+                name = env if group == "env" else word_for(dataset, choices)
                 raise UsageError(f"{role}={node['name']} {what}, and {group}={name} {has}\n{hint}")
     if content["env"]["about"].get("own_data") and content["env"]["id"] != dataset.get("id"):
         id = content["env"]["id"]
@@ -682,7 +681,14 @@ def check_fit(content: dict[str, Any], choices: Choices) -> None:
     envs = dataset["about"].get("envs", [env])
     if env not in envs:
         hint = these_fit(choices, "dataset", [dataset["about"].get("is")], env)
+        data = word_for(dataset, choices)
         raise UsageError(f"dataset={data} exists for env={', '.join(envs)}, not for env={env}\n{hint}")
+
+
+def word_for(dataset: dict[str, Any], choices: Choices) -> str:
+    """What a data set is chosen by; looks into every choice's file, so only a message asks."""
+    options = (name for name in choices.options("dataset") if choices.about("dataset", name) == dataset["about"])
+    return next(options, dataset["level"])
 
 
 def check_processes(content: dict[str, Any]) -> None:

@@ -35,12 +35,6 @@ class Online(ControlAlgorithm):
             UsageError: actions of the environment go beyond [-1, 1].
         """
         task = self.task
-        reach = max(float(np.abs(bound).max()) for bound in task.env.action_bounds())
-        if 1 < reach < np.inf:
-            raise UsageError(
-                f"env={task.env.name}: its actions reach {reach:g}, but this algorithm's policies act in [-1, 1]\n"
-                "take an environment that scales its actions (gymnasium.wrappers.RescaleAction), or algo=ppo"
-            )
         self.batch_size = batch_size
         self.start_steps = start_steps
         self.reward_shift = reward_shift
@@ -48,6 +42,11 @@ class Online(ControlAlgorithm):
         width, capacity = 2 * self.dims[0] + self.dims[1] + 2, min(buffer_size, task.steps)
         self.parts["buffer"] = self.buffer = self.make_buffer(capacity, width)
         self.parts["envs"] = self.envs = TrainingEnvs(task.env, task.seeds, task.record)
+        if 1 < (reach := self.envs.reach) < np.inf:
+            raise UsageError(
+                f"env={task.env.name}: its actions reach {reach:g}, but this algorithm's policies act in [-1, 1]\n"
+                "take an environment that scales its actions (gymnasium.wrappers.RescaleAction), or algo=ppo"
+            )
         if isinstance(networks := task.networks, PictureNetworks):
             frames = Ring(len(task.seeds), capacity, networks.frame_shape, self.dims[0], task.device)
             self.parts["frames"] = self.frames = frames

@@ -215,9 +215,9 @@ class Reader:
                 f"actions leave the bounds of env={self.env.name} by up to {beyond[row]:.3g} (row {row}): "
                 "scale them, or clip them as the simulator does with dataset.clip_actions=true"
             )
-        if np.abs(action).max() > 1 + ACTION_SLACK:
+        if (reach := np.abs(action).max()) > 1 + ACTION_SLACK:
             raise self.bad(
-                f"actions reach {np.abs(action).max():.3g} in env={self.env.name}, but policies act in [-1, 1]: take "
+                f"actions reach {reach:.3g} in env={self.env.name}, but policies act in [-1, 1]: take "
                 "an environment that scales its actions (gymnasium.wrappers.RescaleAction), and scale these alike"
             )
 

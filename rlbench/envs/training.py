@@ -53,6 +53,12 @@ class TrainingEnvs:
         self.successes = np.full(len(seeds), np.nan)
         """Finished episodes that ended in success, NaN as long as the simulator says nothing about it."""
 
+    @property
+    def reach(self) -> float:
+        """The largest number that an action may hold, up or down."""
+        box: Any = self.envs[0].action_space
+        return float(max(np.abs(box.low).max(), np.abs(box.high).max()))
+
     def _reset(self, i: int) -> np.ndarray:
         self.actions[i] = []
         observation, _ = self.envs[i].reset(seed=episode_seed(self.seeds[i], self.episodes[i]))

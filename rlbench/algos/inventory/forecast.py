@@ -54,7 +54,6 @@ class Forecaster:
         key = {
             "env": asdict(task.env),
             "data": None if task.data is None else task.data.identity,
-            "calendar": task.columns,
             "seeds": list(task.seeds),
             **asdict(training),
         }

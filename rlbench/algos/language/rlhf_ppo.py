@@ -58,6 +58,9 @@ class RlhfPPO(ByExamples):
         reward_epochs: passes over the comparisons in which the reward model is fitted.
         reward_batch_size: comparisons in a minibatch of it.
         reward_learning_rate: its step size.
+
+    Raises:
+        UsageError: a batch has fewer samples than minibatches.
     """
 
     def __init__(

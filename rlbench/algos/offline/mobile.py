@@ -47,6 +47,9 @@ class MOBILE(ModelBased):
         rollout_every: updates between two sets of rollouts.
         rollout_starts: rollouts in a set.
         rollout_sets: sets kept, the newest.
+
+    Raises:
+        UsageError: there are fewer than two elites.
     """
 
     def __init__(
