@@ -355,11 +355,13 @@ def test_a_thousand_runs_in_time(tmp_path: Path) -> None:
     results.refresh()
     first = time.process_time() - began
     assert (results.runs.height, results.metrics.height) == (1000, 100_000)
-    for path in results.runs["path"][::20]:
-        append(RunDir(Path(path)), (10**8, 0, 1.0))
-    began = time.process_time()
-    assert len(results.refresh()) == 50
-    again = time.process_time() - began
-    assert results.metrics.height == 100_050
+    again = []
+    for turn in range(3):  # the least of them: a neighbour's work slows the processor itself
+        for path in results.runs["path"][::20]:
+            append(RunDir(Path(path)), (10**8 + turn, 0, 1.0))
+        began = time.process_time()
+        assert len(results.refresh()) == 50
+        again.append(time.process_time() - began)
+    assert results.metrics.height == 100_150
     assert first < 1.5
-    assert again < 0.4
+    assert min(again) < 0.4
