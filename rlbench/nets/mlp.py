@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 NARROW = 16
 """Products with fewer columns are up to five times faster with the columns, not the rows, contiguous in memory."""
-CACHED = 2048
-"""Rows of some hundred numbers that stay in a core's cache from one operation to the next."""
+CACHED, ROWS = 1024, 256
+"""Rows of some hundred numbers that stay in a core's cache from one operation to the next; at least so many of each
+member, for products of fewer take longer."""
 BLOCK, BLOCKS, SHORT = 64, 512, 400
 """A GPU computes a product in blocks of the output. Where there are few, most of it idles through a long sum: on an
 H200, gradients of weights 2 x [256, 256] from 7,936 rows take 171 us, and 52 us as 16 sums of 496 rows each. Sums over
@@ -94,14 +96,15 @@ def last_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if x.is_cuda and weight.shape[-1] == 1:
         return column(x, weight, bias)  # compiled, one pass over x as it is
     parts = x.split(x.shape[1] if x.is_cuda else max(1, CACHED // x.shape[0]), dim=1)
-    return torch.cat([linear(part.to(weight.dtype), weight, bias) for part in parts], dim=1)
+    return joined([linear(part.to(weight.dtype), weight, bias) for part in parts])
 
 
 class ReluStack(torch.autograd.Function):
     """Linear, ReLU, ..., Linear as one node of autograd: what is not needed is not kept, what can be is overwritten.
 
     Takes the stacked input, then weight and bias of each layer. If the input is bfloat16 and the parameters float32,
-    activations and products are bfloat16 (summed in float32), the output and all gradients float32.
+    activations and products are bfloat16 (summed in float32), the output and all gradients float32. On a CPU, many rows
+    go through all layers, and back, in parts that stay in the cache.
     """
 
     @staticmethod
@@ -114,33 +117,58 @@ class ReluStack(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *layers: Tensor) -> Tensor:
-        *inputs, output = ReluStack.compute(x, *layers)
-        ctx.save_for_backward(*inputs, *layers)
-        return output
+        parts = [ReluStack.compute(part, *layers) for part in in_parts(x)]
+        ctx.save_for_backward(x, *layers, *(step for part in parts for step in part[1:-1]))
+        return joined([part[-1] for part in parts])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        depth = len(ctx.needs_input_grad) // 2
-        inputs, layers = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
+        needed, saved = ctx.needs_input_grad, ctx.saved_tensors
+        x, layers, hidden = saved[0], saved[1 : len(needed)], saved[len(needed) :]
         if torch.is_grad_enabled():  # to be differentiated again: what was overwritten is needed after all
-            return twice_differentiable(ctx.needs_input_grad, grad, inputs[0], layers)
-        grads: list[Tensor | None] = [None] * (1 + 2 * depth)
-        for i in reversed(range(depth)):
+            return twice_differentiable(needed, grad, x, layers)
+        parts, depth = in_parts(x), len(needed) // 2
+        grads: list[list[Tensor | None]] = []
+        for i, (part, rows) in enumerate(zip(parts, grad.split(parts[0].shape[1], dim=1), strict=True)):
+            inputs = [part, *hidden[i * (depth - 1) : (i + 1) * (depth - 1)]]
+            grads.append(ReluStack.gradients(needed, rows, inputs, layers))
+        of_x, *of_layers = zip(*grads, strict=True)
+        sums = [None if each[0] is None else reduce(Tensor.add_, each) for each in of_layers]
+        return (joined(of_x) if needed[0] else None, *sums)
+
+    @staticmethod
+    def gradients(
+        needed: Sequence[bool], grad: Tensor, inputs: Sequence[Tensor], layers: Sequence[Tensor]
+    ) -> list[Tensor | None]:
+        """Of the input and of every weight and bias, as far as they are needed, from these rows."""
+        grads: list[Tensor | None] = [None] * len(needed)
+        for i in reversed(range(len(inputs))):
             x, weight = inputs[i], layers[2 * i]
-            if ctx.needs_input_grad[2 + 2 * i]:
+            if needed[2 + 2 * i]:
                 grads[2 + 2 * i] = grad.sum(1, keepdim=True)
             if mixed := x.dtype != weight.dtype:  # autograd turns what is returned into the type of what it belongs to
                 grad, weight = grad.to(x.dtype), weight.to(x.dtype)
-            if ctx.needs_input_grad[1 + 2 * i]:
+            if needed[1 + 2 * i]:
                 grads[1 + 2 * i] = weight_gradient(x, grad)
-            if i == 0 and not ctx.needs_input_grad[0]:
+            if i == 0 and not needed[0]:
                 break
             grad = grad * weight.mT if weight.shape[-1] == 1 and not mixed else torch.bmm(grad, weight.mT)
             if i > 0:
                 torch.ops.aten.threshold_backward.grad_input(grad, x, 0, grad_input=grad)
             else:
                 grads[0] = grad
-        return tuple(grads)
+        return grads
+
+
+def in_parts(x: Tensor) -> list[Tensor] | tuple[Tensor, ...]:
+    """`[N, B, d]` in pieces of its rows that stay in a core's cache; as a whole on a GPU, and in bfloat16."""
+    rows = max(ROWS, CACHED // x.shape[0])
+    return x.split(rows, dim=1) if x.dtype == torch.float32 and not x.is_cuda else [x]
+
+
+def joined(parts: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+    """The whole of such pieces."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def twice_differentiable(
@@ -253,6 +281,11 @@ class MLP:
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
         """The output for input that is stacked already, `[S * members, B, in]`."""
+        if not torch.is_grad_enabled():
+            return joined([self._forward(params, part) for part in in_parts(x)])
+        return self._forward(params, x)
+
+    def _forward(self, params: Params, x: Tensor) -> Tensor:
         if self.is_relu_stack:
             x = self._factor(x)
             layers = [params[name] for layer in self.layers for name in layer]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlbench.nets.mlp import MLP, linear, weight_gradient
+from rlbench.nets.mlp import MLP, in_parts, linear, weight_gradient
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
 
@@ -19,22 +19,30 @@ def plain(net: MLP, params: Params, x: Tensor) -> Tensor:
     return linear(x, params[weight], params[bias])
 
 
-def problem(out_dim: int) -> tuple[MLP, Params, Tensor]:
+MANY = 700
+"""More rows than go through the layers in one part, and no multiple of those."""
+
+
+def problem(out_dim: int, rows: int = 40) -> tuple[MLP, Params, Tensor]:
     net = MLP(5, [32, 24], out_dim, members=3)
     params = {name: value.requires_grad_() for name, value in net.init(SeedStreams((0, 1), "parameters")).items()}
-    x = torch.randn(6, 40, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    x = torch.randn(6, rows, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
     return net, params, x
 
 
+@pytest.mark.parametrize("rows", [40, MANY])
 @pytest.mark.parametrize("out_dim", [1, 3, 20])
 @pytest.mark.parametrize("needed", ["all", "weights", "input"])
-def test_gradients_are_those_of_the_plain_layers(out_dim: int, needed: str) -> None:
-    net, params, x = problem(out_dim)
+def test_gradients_are_those_of_the_plain_layers(out_dim: int, needed: str, rows: int) -> None:
+    net, params, x = problem(out_dim, rows)
+    assert len(in_parts(x)) == (3 if rows == MANY else 1)
     wanted = {"all": [x, *params.values()], "weights": list(params.values()), "input": [x]}[needed]
     for value in {x, *params.values()} - set(wanted):
         value.requires_grad_(False)
     found = torch.autograd.grad(net.forward(params, x).square().sum(), wanted)
     expected = torch.autograd.grad(plain(net, params, x).square().sum(), wanted)
+    with torch.no_grad():
+        torch.testing.assert_close(net.forward(params, x), plain(net, params, x), rtol=1e-5, atol=1e-6)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
@@ -52,9 +60,10 @@ def test_weight_gradient_of_many_rows_is_the_sum_of_its_parts(
     assert (weight_gradient(x, grad) - exact).abs().max() < tolerance * exact.abs().max()
 
 
-def test_second_derivatives_are_those_of_the_plain_layers() -> None:
+@pytest.mark.parametrize("rows", [40, MANY])
+def test_second_derivatives_are_those_of_the_plain_layers(rows: int) -> None:
     """What EDAC needs: the weights' gradient of a function of the input's gradient."""
-    net, params, x = problem(1)
+    net, params, x = problem(1, rows)
     results = []
     for output in (net.forward(params, x), plain(net, params, x)):
         (gradient,) = torch.autograd.grad(output.sum(), x, create_graph=True)
@@ -64,8 +73,9 @@ def test_second_derivatives_are_those_of_the_plain_layers() -> None:
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_nothing_that_was_given_is_overwritten() -> None:
-    net, params, x = problem(2)
+@pytest.mark.parametrize("rows", [40, MANY])
+def test_nothing_that_was_given_is_overwritten(rows: int) -> None:
+    net, params, x = problem(2, rows)
     before = [value.detach().clone() for value in (x, *params.values())]
     net.forward(params, x).sum().backward()
     for value, saved in zip((x, *params.values()), before, strict=True):
