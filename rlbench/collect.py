@@ -13,6 +13,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from rlbench.data import export, recorder
+from rlbench.data.provenance import which
 from rlbench.data.store import Progress
 from rlbench.data.transitions import Transitions
 from rlbench.errors import RunError, UsageError
@@ -94,6 +95,7 @@ def collect(
         "id": to.name,
         "about": f"recorded from run {directory.path.name} ({algo}) after {asked['step']} steps",
         "env": task.env.id,
+        "which": which(task.env.kwargs),
         "policy": asked,
         "versions": {package: version(package) for package in ("gymnasium", "mujoco", "numpy")},
     }

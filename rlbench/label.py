@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlbench.data.npz import BROKEN
+from rlbench.data.provenance import which
 from rlbench.data.transitions import Transitions
 from rlbench.errors import RunError, UsageError
 
@@ -139,9 +140,10 @@ def loaded(oracle: RunDir, env: Control) -> SoftActorCritic:
     algorithm, task, _ = build_trained(oracle, **{"hardware.device": "cpu"})
     if not isinstance(algorithm, SoftActorCritic):
         raise UsageError(f"oracle={oracle.id} has no soft actor-critic\ntrain one: rlbench algo=sac env={env.name}")
-    if task.env.id != env.id:
+    if (task.env.id, which(task.env.kwargs)) != (env.id, which(env.kwargs)):
         raise UsageError(
-            f"oracle={oracle.id} was trained in {task.env.id}, and the data are of env={env.name} ({env.id})"
+            f"oracle={oracle.id} was trained in env={task.env.name} ({task.env.id}), and the data are of "
+            f"env={env.name} ({env.id})"
         )
     if algorithm.reward_shift:
         raise UsageError(

@@ -98,6 +98,7 @@ def test_a_file_of_ones_own_is_taken_as_it_stands(path: str) -> None:
     [
         (["env=hopper"], ["no algorithm given", "iql"]),
         (["algo=iql", "algo.gamma=abc"], ["algo.gamma=abc", "number in [0, 1]"]),
+        (["algo=cpl", "env=maxent_tab", "env.gamma=1"], ["env.gamma=1", "number in [0, 1)"]),
         (["algo=iql", "algo.gamma=1.01"], ["algo.gamma=1.01", "number in [0, 1]"]),
         (["algo=iql", "algo.batch_size=0"], ["whole number >= 1"]),
         (["algo=iql", "algo.batch_size=1.5"], ["whole number >= 1"]),

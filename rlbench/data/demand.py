@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
+from pickle import PickleError
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from rlbench.envs.inventory.problems import Inventory, Split
 
 PURPOSES = "train", "dev", "test"
+UNREADABLE = OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, RuntimeError, PickleError
+"""What numpy and torch raise where a file holds something else."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ class DemandFile:
                 found = torch.load(self.path, weights_only=True)
                 return np.asarray(found.numpy(), dtype=np.float64)
             return np.asarray(np.load(self.path, allow_pickle=False), dtype=np.float64)
-        except (OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        except UNREADABLE as error:
             raise self.bad(" ".join(str(error).split()) or "it is no array") from error
 
     def bad(self, what: str) -> UsageError:

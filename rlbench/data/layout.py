@@ -122,7 +122,7 @@ class Reader:
         Raises:
             UsageError: they are not what they should be.
         """
-        refuse_other_task(self.name, card.get("env"), self.env)
+        refuse_other_task(self.name, card, self.env)
         frames = self.numbered(arrays) if self.pictured else None
         self.check(arrays)
         columns, notes = self.columns(arrays)

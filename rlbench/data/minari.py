@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlbench.data import sources
-from rlbench.data.provenance import choices_of, judge, one_line, told
+from rlbench.data.provenance import choices_of, judge, one_line, told, which
 from rlbench.errors import RunError, UsageError
 from rlbench.spelling import closest
 
@@ -314,7 +314,7 @@ class Folder:
                 "algorithm": metadata.get("algorithm_name"),
                 "code": metadata.get("code_permalink"),
                 "licence": metadata.get("license") or metadata.get("licence"),
-                "env": recorded_in(metadata),
+                **recorded_in(metadata),
                 "versions": {match[1].lower(): match[2] for match in matches if match}
                 | {"minari": metadata.get("minari_version")},
                 "reference": {"min": metadata.get("ref_min_score"), "max": metadata.get("ref_max_score")},
@@ -415,10 +415,13 @@ def harmless(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float)
 
 
-def recorded_in(metadata: dict[str, Any]) -> str | None:
-    """Gymnasium's id of the environment that the data were recorded in."""
+def recorded_in(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The environment that the data were recorded in, for the card: gymnasium's id, and which of its tasks."""
     spec = parsed(metadata.get("env_spec"))
-    return spec.get("id") if isinstance(spec, dict) else None
+    if not isinstance(spec, dict):
+        return {}
+    kwargs = spec.get("kwargs")
+    return {"env": spec.get("id"), "which": which(kwargs) if isinstance(kwargs, dict) else {}}
 
 
 class Minari:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 NEW_DYNAMICS = "3.5"
 """The MuJoCo version whose contacts behave otherwise than those before."""
+CHOOSING = ("domain", "task", "tasks", "layout", "reward")
+"""Settings that say which task it is, of several that share an id."""
 TEXTS = ("about", "author", "algorithm", "code", "licence", "env")
 
 
@@ -29,6 +31,9 @@ def told(card: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {
         name: one_line(card[name]) for name in TEXTS if isinstance(card.get(name), str) and card[name].strip()
     }
+    which = card.get("which")
+    if isinstance(which, dict):
+        facts["which"] = {name: one_line(str(which[name])) for name in CHOOSING if name in which}
     versions = card.get("versions")
     if isinstance(versions, dict):
         facts["versions"] = {one_line(name): one_line(each) for name, each in versions.items() if isinstance(each, str)}
@@ -59,6 +64,11 @@ def task(id: str) -> str:
     return VERSION.sub("", id.rpartition(":")[2])
 
 
+def which(kwargs: dict[str, Any]) -> dict[str, str]:
+    """Which task it is, of those that share an id, out of what `gymnasium.make` is given."""
+    return {name: str(kwargs[name]) for name in CHOOSING if name in kwargs}
+
+
 def choices_of(recorded: str) -> dict[str, dict[str, Any]]:
     """rlbench's own environments of the same task: what their files say, by name."""
     contents = {word: read(path) for word, path in Choices().files["env"].items()}
@@ -75,18 +85,28 @@ def judge(env: Control, card: dict[str, Any]) -> Control:
     return replace(env, **named)
 
 
-def refuse_other_task(name: str, recorded: str | None, env: Control) -> None:
+def refuse_other_task(name: str, card: dict[str, Any], env: Control) -> None:
     """Refuse data of one of rlbench's environments where policies are judged in another of them.
 
     Args:
         name: what messages call the data.
-        recorded: gymnasium's id of the environment that they were recorded in, if known.
+        card: the data's; without the environment that they were recorded in they are taken.
         env: where policies are judged.
 
     Raises:
         UsageError: they are of another task.
     """
-    if recorded is None or task(recorded) == task(env.id):
+    recorded, told_which, here = card.get("env"), card.get("which", {}), which(env.kwargs)
+    if recorded is None:
+        return
+    if task(recorded) == task(env.id):
+        differs = {key: value for key, value in told_which.items() if here.get(key, value) != value}
+        if differs:
+            settings = ", ".join(f"{key}={value}" for key, value in differs.items())
+            raise UsageError(
+                f"{name}: it was recorded in {recorded} with {settings}, which is not env={env.name} "
+                f"({', '.join(f'{key}={here[key]}' for key in differs)})"
+            )
         return
     right = choices_of(recorded)
     if right and env.name in Choices().options("env"):

@@ -18,6 +18,7 @@ import gymnasium
 import numpy as np
 
 from rlbench.data import export, journal
+from rlbench.data.provenance import which
 from rlbench.data.transitions import Transitions
 from rlbench.errors import UsageError
 
@@ -46,6 +47,7 @@ class Recorder(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
         widths = [int(np.prod(space.shape)) for space in spaces if space.shape is not None]
         facts = {
             "env": env.spec.id if env.spec else type(env.unwrapped).__name__,
+            "which": which(env.spec.kwargs) if env.spec else {},
             "versions": {package: version(package) for package in ("gymnasium", "mujoco", "numpy")},
         }
         self.journal = journal.Journal(self.path.with_name(f"{self.path.name}.partial"), widths[0], widths[1], facts)

@@ -120,7 +120,7 @@ class PrefSegments:
             UsageError: the file is no such archive, or does not fit the environment or the mode.
         """
         arrays, labels, card = self.read()
-        refuse_other_task(f"dataset=pref_segments:{self.path}", card.get("env"), self.env)
+        refuse_other_task(f"dataset=pref_segments:{self.path}", card, self.env)
         self.check(arrays)
         label = self.of_mode(labels, len(arrays["obs"]))
         count = len(label) if self.capacity is None else min(self.capacity, len(label))

@@ -17,6 +17,8 @@ import mujoco
 import numpy as np
 from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
 
+from rlbench.errors import UsageError
+
 LAYOUTS = {
     "open": ["#######", "#     #", "#     #", "#     #", "#######"],
     "umaze": ["#####", "#   #", "### #", "#   #", "#####"],
@@ -46,14 +48,23 @@ class Maze(gymnasium.Env[np.ndarray, np.ndarray]):
     """A body in a maze: what both mazes share. Observations are positions, then velocities, `qpos` and `qvel`.
 
     Args:
-        spec: the bodies, walls and motors.
+        layout: which of `GOALS`' mazes.
         frame_skip: simulator steps in a step.
         render_mode: rgb_array, or None.
+
+    Raises:
+        UsageError: there is no such layout.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012  gymnasium's name and kind for it
 
-    def __init__(self, spec: mujoco.MjSpec, frame_skip: int, render_mode: str | None) -> None:
+    GOALS: ClassVar[dict[str, tuple[int, int]]]
+    """Row and column of the goal's cell in each layout that there is."""
+
+    def __init__(self, layout: str, frame_skip: int, render_mode: str | None) -> None:
+        if layout not in self.GOALS:
+            raise UsageError(f"layout={layout}: there is no such maze; there are {', '.join(self.GOALS)}")
+        spec = self.spec_of(layout)
         self.model = spec.compile()
         self.data = mujoco.MjData(self.model)
         self.frame_skip = frame_skip
@@ -64,6 +75,11 @@ class Maze(gymnasium.Env[np.ndarray, np.ndarray]):
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self.model.nu,), np.float32)
         self.goal = np.zeros(2)
         self.renderer: MujocoRenderer | None = None
+
+    @classmethod
+    def spec_of(cls, layout: str) -> mujoco.MjSpec:
+        """Body and walls."""
+        raise NotImplementedError
 
     def observation(self) -> np.ndarray:
         return np.concatenate([self.data.qpos, self.data.qvel])
@@ -102,7 +118,7 @@ class Maze2D(Maze):
         render_mode: rgb_array, or None.
     """
 
-    GOALS: ClassVar[dict[str, tuple[int, int]]] = {"open": (2, 3), "umaze": (1, 1), "medium": (6, 6), "large": (7, 9)}
+    GOALS: ClassVar = {"open": (2, 3), "umaze": (1, 1), "medium": (6, 6), "large": (7, 9)}
     OFFSET = 0.2
     """The ball's joints stand at 0 so far from the middle of a wall cell's neighbour: D4RL's own asymmetry."""
     MAX_SPEED = 5.0
@@ -110,7 +126,7 @@ class Maze2D(Maze):
     def __init__(
         self, layout: str, reward: Literal["sparse", "dense"] = "sparse", render_mode: str | None = None
     ) -> None:
-        super().__init__(self.spec_of(layout), frame_skip=1, render_mode=render_mode)
+        super().__init__(layout, frame_skip=1, render_mode=render_mode)
         self.free = np.array(cells(layout, " "), dtype=np.float64)
         self.goal = np.array(self.GOALS[layout], dtype=np.float64)
         self.dense = reward == "dense"
@@ -171,11 +187,11 @@ class AntMaze(Maze):
         render_mode: rgb_array, or None.
     """
 
-    GOALS: ClassVar[dict[str, tuple[int, int]]] = {"umaze": (3, 1), "medium": (6, 6), "large": (7, 9)}
+    GOALS: ClassVar = {"umaze": (3, 1), "medium": (6, 6), "large": (7, 9)}
     UNIT = 4.0
 
     def __init__(self, layout: str, render_mode: str | None = None) -> None:
-        super().__init__(self.spec_of(layout), frame_skip=5, render_mode=render_mode)
+        super().__init__(layout, frame_skip=5, render_mode=render_mode)
         i, j = self.GOALS[layout]
         self.goal_cell = np.array([j - 1, i - 1]) * self.UNIT
 

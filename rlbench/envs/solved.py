@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from rlbench.envs.problem import Problem, common
+from rlbench.types import BelowOne
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +42,7 @@ class Solved(Problem):
     actions: ClassVar[Literal["unbounded", "choices"]]
 
     name: str
-    gamma: float
+    gamma: BelowOne
 
     def dims(self) -> tuple[int, int]:
         """Widths of observation and action."""

@@ -116,6 +116,11 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.npy").write_text("arm,idle\n")
     with pytest.raises(UsageError, match=r"x\.npy"):
         built(*words(tmp_path / "x.npy"))
+    (tmp_path / "empty.npy").touch()
+    (tmp_path / "text.pt").write_text("arm,idle\n")
+    for name in ("empty.npy", "text.pt"):
+        with pytest.raises(UsageError, match=name):
+            built(*words(tmp_path / name))
     with pytest.raises(UsageError, match="does not exist"):
         built(*words(tmp_path / "y.npy"))
 

@@ -243,6 +243,20 @@ def check_recording(data: Transitions, seen: list[Any], episodes: int) -> None:
     assert data.finished.all()
 
 
+def test_a_recording_of_one_maze_is_none_of_another(tmp_path: Path) -> None:
+    with Recorder(control("maze2d_umaze").make(), tmp_path / "x.hdf5") as maze:
+        maze.reset(seed=0)
+        for _ in range(20):
+            maze.step(maze.action_space.sample())
+    for here in ("maze2d_umaze", "maze2d_large"):
+        data = FileDataset(control(here), str(tmp_path / "x.hdf5"), "keep", "stored", "keep", clip_actions=True)
+        if here == "maze2d_umaze":
+            assert len(data.load()) == 20
+        else:
+            with pytest.raises(UsageError, match="with layout=umaze, which is not env=maze2d_large"):
+                data.load()
+
+
 def test_a_recorder_writes_what_was_played(tmp_path: Path) -> None:
     with Recorder(gymnasium.make("Hopper-v4"), tmp_path / "x.hdf5") as env:
         seen, episodes = played_by_chance(env, 60)

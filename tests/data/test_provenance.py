@@ -33,11 +33,20 @@ def test_nothing_known_raises_no_doubt() -> None:
 def test_two_tasks_of_one_width_are_told_apart() -> None:
     cheetah, mine = Control("halfcheetah", "HalfCheetah-v4"), Control("mine", "Heavy-v0")
     with pytest.raises(UsageError, match=r"x: it was recorded in Walker2d-v5.* env=halfcheetah .*: env=walker2d$"):
-        refuse_other_task("x", "Walker2d-v5", cheetah)
+        refuse_other_task("x", {"env": "Walker2d-v5"}, cheetah)
     with pytest.raises(UsageError, match=r": env=antmaze_large or env=antmaze_medium or env=antmaze_umaze$"):
-        refuse_other_task("x", "rlbench.envs.mazes:AntMaze-v0", cheetah)
+        refuse_other_task("x", {"env": "rlbench.envs.mazes:AntMaze-v0"}, cheetah)
     for recorded, env in (("HalfCheetah-v5", cheetah), (None, cheetah), ("Other-v0", cheetah), ("Walker2d-v4", mine)):
-        refuse_other_task("x", recorded, env)
+        refuse_other_task("x", {"env": recorded}, env)
+
+
+def test_two_tasks_of_one_id_are_told_apart() -> None:
+    here = Control("maze2d_large", "rlbench.envs.mazes:Maze2D-v0", kwargs={"layout": "large", "max_episode_steps": 800})
+    said = r"x: it was recorded in Maze2D-v0 with layout=umaze, which is not env=maze2d_large \(layout=large\)"
+    with pytest.raises(UsageError, match=said):
+        refuse_other_task("x", {"env": "Maze2D-v0", "which": {"layout": "umaze"}}, here)
+    for which in ({"which": {"layout": "large"}}, {"which": {"reward": "sparse"}}, {}):
+        refuse_other_task("x", {"env": "Maze2D-v0", **which}, here)
 
 
 def test_of_a_card_out_of_a_file_only_short_texts_and_numbers_are_taken() -> None:
@@ -56,6 +65,7 @@ def test_of_a_card_out_of_a_file_only_short_texts_and_numbers_are_taken() -> Non
     assert len(facts["about"]) == 300
     assert facts["versions"] == {"mujoco": "3.4.0"}
     assert told({"reference": {"min": 1, "max": 5.0}}) == {"reference": {"min": 1.0, "max": 5.0}}
+    assert told({"which": {"layout": "open", "other": 1}}) == {"which": {"layout": "open"}}
     assert told(["a list"]) == {}
 
 

@@ -11,6 +11,7 @@ import pytest
 from rlbench import config
 from rlbench.envs.control import Control
 from rlbench.envs.mazes import LAYOUTS, AntMaze, Maze2D, cells
+from rlbench.errors import UsageError
 
 SIZES = {
     "hopper": (11, 3, 1000),
@@ -63,6 +64,11 @@ def test_a_seed_gives_the_same_episode(name: str) -> None:
 
     np.testing.assert_array_equal(episode(3), episode(3))
     assert np.abs(episode(3) - episode(4)).max() > 1e-3
+
+
+def test_a_maze_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UsageError, match="layout=open: there is no such maze; there are umaze, medium, large"):
+        AntMaze("open")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -179,6 +179,19 @@ def test_an_episode_is_a_trace() -> None:
     np.testing.assert_allclose(-np.array(rewards), capped[0, 0].numpy(), atol=1e-3)
 
 
+def test_a_hub_that_keeps_nothing_ships_though_nobody_orders() -> None:
+    env: Any = gymnasium.make("rlbench.envs.inventory.gym:Inventory-v0", problem="inv_transshipment").unwrapped
+    env.reset(seed=0)
+    hub, links = next((supplier, links) for supplier, links in env.problem.network.suppliers.items())
+    action = np.ones(env.action_space.shape)
+    action[links] = -1.0
+    for _ in range(8):
+        there = float(env.stock[0, 0, hub, 0])
+        orders = env.step(action)[-1]["orders"]
+        np.testing.assert_allclose(orders[links], there / len(orders[links]), rtol=1e-5)
+    assert there > 0
+
+
 def test_an_algorithm_of_continuous_control_learns_to_order() -> None:
     """In 80 episodes, PPO is far from orders at random (-5364) and not better than the optimum (-519)."""
     cpu.settle(1)

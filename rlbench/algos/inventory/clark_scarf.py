@@ -57,8 +57,7 @@ def solve(mean: float, std: float, leads: Sequence[int], holding: Sequence[float
     high = mean * periods + 8 * std * math.sqrt(periods)
     y = np.arange(math.floor(low / step), math.ceil(high / step) + 1) * step
     mass = repeated(one, leads[0] + 1)
-    left = y[:, None] - np.arange(len(mass)) * step
-    cost = np.where(left > 0, holding[0] * left, -underage * left) @ mass
+    cost = expected_below(np.where(y > 0, holding[0] * y, -underage * y), y, mass, underage)
     levels = []
     for lead, h in zip(leads[1:], holding[1:], strict=True):
         reduced = cost - h * y

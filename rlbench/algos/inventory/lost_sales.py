@@ -59,7 +59,8 @@ class LostSales:
 
     @property
     def most_on_hand(self) -> int:
-        """The base stock that is optimal with backlogs: with lost sales, no state above it is ever worth reaching."""
+        """The base stock that is optimal with backlogs: no order is worth it that goes beyond, with all that is on hand
+        or under way (Zipkin)."""
         return self.quantile(self.underage / (self.underage + self.holding), self.lead + 1)
 
     @property
@@ -75,14 +76,16 @@ class LostSales:
         now = (self.holding * left + self.underage * np.maximum(demand - on_hand, 0)) @ self.mass
         chances = np.zeros((X, X))  # of what is left of what was on hand
         np.add.at(chances, (np.broadcast_to(on_hand, left.shape), left), np.broadcast_to(self.mass, left.shape))
+        position = np.indices((X, *[Q] * L)).sum(0)  # with the new order
+        too_much = (position >= X) & (np.arange(Q) > 0)
         value = np.zeros((X, *[Q] * (L - 1)))
         while True:
             following = np.stack(
-                # What arrives next joins what is left. At the top of the grid it is cut off: never worth reaching.
+                # What arrives next joins what is left. What is cut off at the top was not ordered from within the grid.
                 [np.tensordot(chances, value[np.minimum(np.arange(X) + arriving, X - 1)], 1) for arriving in range(Q)],
                 axis=1,
             )  # [X, arriving, the later arrivals with the new order last]
-            totals = now.reshape(-1, *[1] * L) + following
+            totals = np.where(too_much, np.inf, now.reshape(-1, *[1] * L) + following)
             best = totals.min(-1)
             change = best - value
             low, high = change.min(), change.max()

@@ -70,6 +70,7 @@ class ClosedForm(BaseStock):
         fits = network.locations == 1 and not network.lost and isinstance(env.demand, Normal) and task.data is None
         self.want(fits, "one store with backlogs and normal demand: env=inv_one_store")
         low, high = env.underage_range
+        self.want(env.demand.std[0] > 0, "demand that varies")
         self.want(low == high, "one underage cost for all traces")
         newsvendor = Newsvendor(
             env.demand.mean[0], env.demand.std[0], network.links[0].lead, network.holding[0], low[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -44,13 +45,13 @@ def optimum(env: RecoveringBandit) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         UsageError: there are too many states.
     """
-    subsets = [set(arms) for size in range(env.K + 1) for arms in combinations(range(env.N), size)]
-    states = env.D**env.N
-    if states * len(subsets) > LARGEST:
-        size = f"D^N = {states:,} states and {len(subsets):,} actions"
+    states, actions = env.D**env.N, sum(math.comb(env.N, size) for size in range(env.K + 1))
+    if states * actions > LARGEST:
+        size = f"D^N = {states:,} states and {actions:,} actions"
         raise UsageError(
             f"env={env.name}: the exact optimum would take {size}\nalgo=ppp plans without them, and knows a bound"
         )
+    subsets = [set(arms) for size in range(env.K + 1) for arms in combinations(range(env.N), size)]
     powers = env.D ** np.arange(env.N)
     rest = np.arange(states)[None] // powers[:, None] % env.D  # [N, states], periods of rest less 1
     longer = np.minimum(rest + 1, env.D - 1)

@@ -58,6 +58,8 @@ class InventoryEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         orders = (np.clip(action, -1.0, 1.0) + 1) / 2 * self.most
         on_hand = self.stock[0, 0, :, 0].numpy()
         for supplier, links in network.suppliers.items():
+            if not network.keeps and not orders[links].any():
+                orders[links] = 1.0  # what cannot be kept is shipped, whoever asks for it
             share = max(on_hand[supplier], 0.0) / max(orders[links].sum(), 1e-9)
             orders[links] *= min(1.0, share) if network.keeps else share
         demand = self.traces.demand[..., WINDOW + self.period]

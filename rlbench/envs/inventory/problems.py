@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -49,6 +49,9 @@ class Inventory(Problem):
         dev: what the best parameters are chosen on.
         test: what the policy is judged by.
     """
+
+    RANGES: ClassVar[tuple[str, ...]] = ()
+    """The settings that are one number, or the least and the largest."""
 
     name: str
     train: Split
@@ -90,6 +93,10 @@ class Inventory(Problem):
             split: Split = getattr(self, name)
             if split.ignored >= split.periods:
                 raise self.bad(f"{name} ignores {split.ignored} of {split.periods} periods", "leave some to be judged")
+        for name in self.RANGES:
+            bounds: list[float] = getattr(self, name)
+            if not (1 <= len(bounds) <= 2 and bounds[0] <= bounds[-1]):
+                raise self.bad(f"{name} is {bounds}", "wanted are one number, or [least, largest]")
         _ = self.network
 
     def simulator(self) -> str:
@@ -124,6 +131,8 @@ class OneStore(Inventory):
         lost: whether demand that is not served is lost.
         profit: whether sales earn, instead of shortage costing.
     """
+
+    RANGES = ("underage",)
 
     demand_law: Literal["normal", "poisson", "seasonal"]
     mean: Positive
@@ -244,6 +253,8 @@ class Warehouses(Inventory):
         profit: whether sales earn, instead of shortage costing.
     """
 
+    RANGES = ("mean", "cv", "holding", "underage")
+
     stores: Count
     demand_law: Literal["normal", "seasonal"]
     mean: list[Positive]
@@ -295,6 +306,8 @@ class Warehouses(Inventory):
         """For every warehouse the lead time to each store, 0 for none."""
         if len(self.warehouse_holding) == 1 and len(self.lead_times[0]) == 2 != self.stores:
             low, high = self.lead_times[0]
+            if low > high:
+                raise self.bad(f"lead_times are {self.lead_times}", "wanted are [[least, largest]]")
             return [np.random.RandomState(41).randint(low, high + 1, self.stores).tolist()]
         if len({len(row) for row in self.lead_times}) > 1:
             raise self.bad("lead_times has lists of different lengths", f"each is to have {self.stores}")

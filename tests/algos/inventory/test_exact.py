@@ -59,6 +59,29 @@ def test_lost_sales_cost_what_zipkin_found(lead: int, underage: float) -> None:
     assert LostSales(5.0, lead, 1.0, underage).solve()[0] == pytest.approx(ZIPKIN[lead][int(underage)], abs=5.1e-3)
 
 
+class Wider(LostSales):
+    """The same problem, solved on a larger grid."""
+
+    @property
+    def most_on_hand(self) -> int:
+        return super().most_on_hand + 12
+
+
+@pytest.mark.parametrize(
+    ("mean", "lead", "underage"), [(0.3, 1, 39.0), (0.5, 1, 9.0), (0.2, 1, 9.0), (1.0, 1, 200.0), (0.05, 2, 39.0)]
+)
+def test_the_lost_sales_optimum_of_slow_movers_does_not_end_at_the_edge_of_its_grid(
+    mean: float, lead: int, underage: float
+) -> None:
+    cost, order = LostSales(mean, lead, 1.0, underage).solve()
+    wider_cost, wider_order = Wider(mean, lead, 1.0, underage).solve()
+    assert cost == pytest.approx(wider_cost, abs=1e-6)
+    position = np.indices(order.shape).sum(0)
+    reached = position <= len(order) - 1
+    assert (order[reached] == wider_order[: len(order)][reached]).all()
+    assert (order[position >= len(order) - 1] == 0).all()
+
+
 def test_a_play_of_the_lost_sales_optimum_costs_what_was_solved() -> None:
     algorithm, task = built("algo=lost_sales_vi", "env.lead_time=2", *MORE)
     metrics = train(algorithm, 1)
@@ -79,10 +102,11 @@ def test_clark_and_scarf(underage: float, cost: float) -> None:
 
 
 def test_a_chain_of_one_is_a_newsvendor() -> None:
-    """Normal demand that is hardly ever clipped."""
-    store, found = Newsvendor(10.0, 1.5, 3, 1.0, 9.0), solve(10.0, 1.5, [3], [1.0], 9.0)
-    assert found.levels[0] == pytest.approx(store.level, abs=0.03)
-    assert found.cost == pytest.approx(store.cost(store.level), rel=1e-3)
+    """Normal demand that is hardly ever clipped; a grid of 100,000 points where it hardly varies."""
+    for std in (1.5, 0.03):
+        store, found = Newsvendor(10.0, std, 3, 1.0, 9.0), solve(10.0, std, [3], [1.0], 9.0)
+        assert found.levels[0] == pytest.approx(store.level, abs=0.02 * std)
+        assert found.cost == pytest.approx(store.cost(store.level), rel=1e-3)
 
 
 def test_a_play_of_clark_and_scarf_costs_what_was_solved() -> None:
@@ -126,10 +150,14 @@ def test_what_arrives_at_the_hub_goes_to_the_lowest_stores() -> None:
         (["algo=echelon_stock", "env=inv_one_warehouse"], "env=inv_serial"),
         (["algo=just_in_time", "env=inv_retail"], "env=inv_one_store_seasonal"),
         (["algo=clark_scarf", "env.std=0"], "demand that varies"),
+        (["algo=newsvendor", "env.std=0"], "demand that varies"),
         (["algo=federgruen_zipkin", "env.cv=[0,0]"], "demand that varies"),
         (["algo=hdpo", "env.dev.ignored=100"], "dev ignores 100 of 100"),
         (["algo=clark_scarf", "env.holding=[1.0]"], "4 lead times and 1 holding costs"),
         (["algo=hdpo", "env=inv_one_warehouse", "env.lead_times=[[2,0,2,2,2]]"], "no warehouse supplies store 1"),
+        (["algo=hdpo", "env=inv_one_warehouse", "env.lead_times=[[3,2]]"], "[[least, largest]]"),
+        (["algo=hdpo", "env=inv_one_warehouse", "env.holding=[]"], "one number, or [least, largest]"),
+        (["algo=hdpo", "env=inv_one_store", "env.underage=[9,2]"], "one number, or [least, largest]"),
     ],
 )
 def test_what_does_not_fit_is_refused(words: list[str], said: str) -> None:

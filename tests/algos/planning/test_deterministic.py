@@ -75,6 +75,12 @@ def test_optimum_is_that_of_value_iteration(env: RecoveringBandit) -> None:
         assert env.long_run(optimum(env)[1]) == pytest.approx(0.825, abs=1e-12)
 
 
+def test_what_is_too_large_is_refused_before_it_is_enumerated() -> None:
+    """Seventy million million sets of arms would not fit."""
+    with pytest.raises(UsageError, match="algo=ppp plans without them"):
+        optimum(random(60, 15, 30, 0))
+
+
 def test_optimal_schedule_runs_as_computed() -> None:
     optimal = policy("optimal_schedule", random(4, 2, 5, 3), 4000, (0, 1, 2))
     assert optimal.due(np.arange(200)).sum(1).max() <= 2
