@@ -424,7 +424,7 @@ def test_export_needs_nothing_of_ours() -> None:
     assert main(["export", path.name]) == 0
     policy = torch.jit.load(path / "export" / "policy-seed1.pt")
     algorithm: Any = build_trained(RunDir(path))[0]
-    observation = torch.randn(1, 5, 2).expand(2, -1, -1)
+    observation = torch.randn(1, 1500, 2).expand(2, -1, -1)  # more than go through the layers at once
     expected = algorithm.action(algorithm.actor_params, algorithm.task.features(observation))
     assert torch.allclose(policy(observation[1]), expected[1], atol=1e-6)
     example = (path / "export" / "example.py").read_text()
@@ -449,7 +449,7 @@ def test_export_to_onnx() -> None:
     path = config.run_directory(cfg)
     assert main(["export", path.name, "--format", "onnx"]) == 0
     assert main(["export", path.name]) == 0
-    observation = torch.randn(9, 2)
+    observation = torch.randn(1500, 2)
     session = onnxruntime.InferenceSession(path / "export" / "policy-seed0.onnx")
     (action,) = session.run(None, {"observation": observation.numpy()})
     expected = torch.jit.load(path / "export" / "policy-seed0.pt")(observation)
