@@ -162,7 +162,7 @@ class ReluStack(torch.autograd.Function):
 
 def in_parts(x: Tensor) -> list[Tensor] | tuple[Tensor, ...]:
     """`[N, B, d]` in pieces of its rows that stay in a core's cache; as a whole on a GPU, and in bfloat16."""
-    exported = torch.jit.is_tracing()  # type: ignore[no-untyped-call]  # for any number of rows
+    exported = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # for any number of rows
     if x.is_cuda or x.dtype != torch.float32 or exported:
         return [x]
     return x.split(max(ROWS, CACHED // x.shape[0]), dim=1)
