@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -24,7 +24,6 @@ from rlbench.tracking.rundir import decimals
 TARGETS = {"eval/normalized_score": 100.0, "eval/success": 1.0}
 """Metrics that mean the same on every task, and the score that the optimality gap is measured from."""
 FEW = 5  # seeds below which a bootstrap's interval is clearly too narrow
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,8 @@ class Pair:
         needed: seeds a side that would tell such a difference.
         digits: decimals of scores that are shown.
         judged: whether high or low scores are good; else the first is no better, only higher.
+        tests: pairs for whose number `p` was raised.
+        floor: the least `p` that any scores of so many seeds would have.
     """
 
     arm: str
@@ -95,11 +96,13 @@ class Pair:
     needed: float
     digits: int = 2
     judged: bool = True
+    tests: int = 1
+    floor: float = 0.0
 
     @property
     def enough(self) -> bool:
         """Whether there is enough to tell the two apart."""
-        return self.p < SIGNIFICANT
+        return self.p < statistics.SIGNIFICANT
 
     def sentence(self) -> str:
         """The answer in words."""
@@ -122,10 +125,13 @@ class Pair:
             return ""
         if self.needed > 1000:
             return " (a difference of this size would take over 1,000 seeds each)"
-        # With fewer, no arrangement of the labels is rare enough; and those that there are have not sufficed, be it for
-        # the number of pairs.
-        least = max({1: 4, 2: 3}.get(self.tasks, 2), min(self.seeds[0], self.other_seeds[0]) + 1)
-        return f" (some {max(least, math.ceil(self.needed))} seeds each would tell a difference of this size)"
+        # With fewer, no arrangement of the labels is rare enough; and those that there are have not sufficed.
+        least = max(statistics.least_seeds(self.tasks, self.tests), min(self.seeds[0], self.other_seeds[0]) + 1)
+        most = max(least, math.ceil(self.needed))
+        among = f" among {self.tests} pairs" if self.tests > 1 else ""
+        if self.floor >= statistics.SIGNIFICANT:
+            return f" (so few seeds tell nothing{among}, whatever their scores: it takes some {most} each)"
+        return f" (some {most} seeds each would tell a difference of this size{among})"
 
 
 @dataclass
@@ -136,7 +142,8 @@ class Comparison:
         metric: what is compared.
         protocol: what counts as the score of a seed.
         way: which values of the metric are better.
-        arms: in the order of their means, best first (highest first where neither way is better).
+        arms: in the order of their means, best first (highest first where neither way is better); of their ranks where
+            tasks have scales of their own.
         tasks: in alphabetical order.
         cells: those that there are.
         aggregates: over `common` tasks; empty where no task is shared by all arms, or scales differ.
@@ -144,7 +151,7 @@ class Comparison:
         pairs: over the tasks that two arms share.
         task_pairs: on each single task.
         notes: what a reader has to know.
-        runs: the rows of the table of runs that were compared.
+        runs: the rows of the table of runs that were compared: those of a cell.
         evaluations: `run`, `seed`, `step`, `value` of all their evaluations.
         where: the arm and task of each of these runs.
     """
@@ -228,16 +235,25 @@ def compare(
     else:
         lengths = runs.select("run", pl.lit(at, pl.Int64).fill_null(pl.col("steps")).alias("steps"))
         scores = protocol.scores(evaluations, lengths, cost)
+        silent = runs["seeds"].sum() - scores.height
+        if silent > 0:
+            notes.append(f"seeds left out, for they have no {metric}{by_step(at)}: {silent}")
         cells = seed_cells(scores, where, protocol, seed, notes)
+        if not cells:
+            raise UsageError(nothing_left(results, runs, metric, protocol, at))
+    empty = sorted({(place.arm, place.task) for place in where.values()} - cells.keys())
+    if empty:
+        notes.append(f"left out, without a score: {', '.join(f'{arm} on {task}' for arm, task in empty)}")
+    where = {run: place for run, place in where.items() if (place.arm, place.task) in cells}
     comparison = Comparison(
         metric,
         protocol,
         better,
-        *ordered(cells, cost),
+        *ordered(cells, metric, cost),
         cells,
         notes=notes,
-        runs=runs,
-        evaluations=evaluations,
+        runs=runs.filter(pl.col("run").is_in(list(where))),
+        evaluations=evaluations.filter(pl.col("run").is_in(list(where))),
         where=where,
     )
     aggregate(comparison, seed)
@@ -301,6 +317,26 @@ def evaluated(results: Results, runs: pl.DataFrame, metric: str, at: int | None)
     return rows.filter(pl.col("run").is_in(runs["run"].implode()), pl.lit(True) if at is None else pl.col("step") <= at)
 
 
+def by_step(at: int | None) -> str:
+    return "" if at is None else f" by step {at:,}"
+
+
+def nothing_left(results: Results, runs: pl.DataFrame, metric: str, protocol: Protocol, at: int | None) -> str:
+    """Why no seed has a score, and what would give it one."""
+    ever = evaluated(results, runs, metric, None)
+    if not ever.height:
+        return f"none of these runs has {metric}\nleave --metric out: the one that all are judged by is taken"
+    rows = evaluated(results, runs, metric, at)
+    if not rows.height:
+        first = min(ever["step"].to_list())
+        return f"no run has {metric}{by_step(at)}\nthe first evaluation is at step {first:,}: --at {first}"
+    most = max(rows.group_by("run", "seed").len()["len"].to_list())
+    return (
+        f"no run has as many evaluations{by_step(at)} as {protocol} asks for: the most is {most}\n"
+        f"choose another: --protocol last{'' if most == 1 else most}"
+    )
+
+
 # -- cells -------------------------------------------------------------------------------------------------------------
 
 
@@ -357,15 +393,20 @@ def bandit_cells(
     return cells
 
 
-def ordered(cells: dict[tuple[str, str], Cell], cost: bool) -> tuple[list[str], list[str]]:
-    """Arms, the best first, by the mean over their tasks of the difference to the task's mean; tasks by name."""
+def ordered(cells: dict[tuple[str, str], Cell], metric: str, cost: bool) -> tuple[list[str], list[str]]:
+    """Arms, the best first, by the mean over their tasks of the difference to the task's mean; tasks by name.
+
+    Where tasks have scales of their own, the share of arms that come out below takes the place of the difference.
+    """
     tasks = sorted({task for _, task in cells})
-    middle = {task: np.mean([cell.mean.value for (_, t), cell in cells.items() if t == task]) for task in tasks}
-    lead = {
-        arm: np.mean([cell.mean.value - middle[task] for (a, task), cell in cells.items() if a == arm])
-        for arm in sorted({arm for arm, _ in cells})
-    }
-    return sorted(lead, key=lambda arm: lead[arm] if cost else -lead[arm]), tasks
+    lead: dict[str, list[float]] = {arm: [] for arm in sorted({arm for arm, _ in cells})}
+    for task in tasks:
+        here = {arm: cell.mean.value for (arm, t), cell in cells.items() if t == task}
+        values = np.array(list(here.values()))
+        scaled = share_scale(metric, tasks)
+        for arm, value in zip(here, values - values.mean() if scaled else ranks(values), strict=True):
+            lead[arm].append(value)
+    return sorted(lead, key=lambda arm: float(np.mean(lead[arm])) * (1 if cost else -1)), tasks
 
 
 # -- over tasks --------------------------------------------------------------------------------------------------------
@@ -405,27 +446,29 @@ def aggregate(comparison: Comparison, seed: int) -> None:
 
 def contrast(comparison: Comparison, seed: int) -> None:
     """Fill in the pairs."""
+    pairs, samples = [], []
     for first, second in combinations(comparison.arms, 2):
         shared = [t for t in comparison.tasks if (first, t) in comparison.cells and (second, t) in comparison.cells]
         if not shared:
             continue
         singles = [pair_of(comparison, first, second, [task], seed) for task in shared]
         comparison.task_pairs += singles
-        comparison.pairs.append(singles[0] if len(shared) == 1 else pair_of(comparison, first, second, shared, seed))
-    raised = statistics.holm([pair.p for pair in comparison.pairs])
-    comparison.pairs = [Pair(**{**vars(pair), "p": p}) for pair, p in zip(comparison.pairs, raised, strict=True)]
+        pairs.append(singles[0] if len(shared) == 1 else pair_of(comparison, first, second, shared, seed))
+        samples.append(tested(comparison, pairs[-1].arm, pairs[-1].other, shared))
+    tests = len(pairs)
+    raised = statistics.holm(statistics.permutation_tests(samples, seed=seed))
+    floors = statistics.holm([statistics.least_p(*scores) for scores in samples])
+    comparison.pairs = [
+        replace(pair, p=p, needed=statistics.seeds_needed(*scores, tests), tests=tests, floor=floor)
+        for pair, scores, p, floor in zip(pairs, samples, raised, floors, strict=True)
+    ]
 
 
 def pair_of(comparison: Comparison, first: str, second: str, tasks: Sequence[str], seed: int) -> Pair:
-    x, y = comparison.merits(first, tasks), comparison.merits(second, tasks)
-    scaled = len(tasks) == 1 or comparison.metric in TARGETS
-    if not scaled:  # ranks within a task have no scale
-        ranked = [ranks(a, b) for a, b in zip(x, y, strict=True)]
-        tested: tuple[Scores, Scores] = [a for a, _ in ranked], [b for _, b in ranked]
-    else:
-        tested = x, y
-    if float(statistics.difference(*tested)) < 0:
+    scores = tested(comparison, first, second, tasks)
+    if float(statistics.difference(*scores)) < 0:
         return pair_of(comparison, second, first, tasks, seed)
+    x, y = comparison.merits(first, tasks), comparison.merits(second, tasks)
     return Pair(
         first,
         second,
@@ -433,21 +476,43 @@ def pair_of(comparison: Comparison, first: str, second: str, tasks: Sequence[str
         len(tasks),
         sizes(x),
         sizes(y),
-        stated(statistics.difference, x, seed, y) if scaled else None,
+        stated(statistics.difference, x, seed, y) if share_scale(comparison.metric, tasks) else None,
         statistics.improvement_interval(x, y, seed=seed) if min(*sizes(x), *sizes(y)) > 1 else
         Interval(statistics.improvement(x, y), math.nan, math.nan),
-        statistics.permutation_test(*tested, seed=seed),
-        statistics.seeds_needed(*tested),
+        statistics.permutation_test(*scores, seed=seed),
+        statistics.seeds_needed(*scores),
         comparison.digits,
         comparison.way != "neither",
+        floor=statistics.least_p(*scores),
     )  # fmt: skip
 
 
-def ranks(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both samples as ranks among all their values, from 0 to 1; ties share theirs."""
-    pooled = np.concatenate([x, y])
-    found = statistics.wins(pooled, pooled).mean(1)
-    return found[: len(x)], found[len(x) :]
+def tested(comparison: Comparison, first: str, second: str, tasks: Sequence[str]) -> tuple[Scores, Scores]:
+    """What two arms are told apart by: their scores, or, where tasks have scales of their own, their ranks."""
+    x, y = comparison.merits(first, tasks), comparison.merits(second, tasks)
+    if share_scale(comparison.metric, tasks):
+        return x, y
+    ranked = [np.split(ranks(np.concatenate([a, b])), [len(a)]) for a, b in zip(x, y, strict=True)]
+    return [a for a, _ in ranked], [b for _, b in ranked]
+
+
+def share_scale(metric: str, tasks: Sequence[str]) -> bool:
+    """Whether scores of these tasks can be averaged: there is one, or the metric means the same on every task."""
+    return len(tasks) < 2 or metric in TARGETS
+
+
+def require_scale(metric: str, tasks: Sequence[str]) -> None:
+    """Raise `UsageError` where scores of these tasks cannot be averaged."""
+    if not share_scale(metric, tasks):
+        raise UsageError(
+            f"{metric} has a scale of its own on each task, and is not averaged over {len(tasks)} of them\n"
+            f"choose runs of one task, or a metric that means the same on every task: {', '.join(TARGETS)}"
+        )
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 0 to 1; ties share theirs."""
+    return statistics.wins(values, values).mean(1)
 
 
 def stated(statistic: Callable[..., np.ndarray], x: Scores, seed: int, *others: Scores) -> Interval:
@@ -463,9 +528,9 @@ def sizes(scores: Scores) -> tuple[int, int]:
     return min(map(len, scores)), max(map(len, scores))
 
 
-def span(count: tuple[int, int]) -> str:
+def span(count: tuple[int, int], to: str = " to ") -> str:
     """`8`, or `3 to 8`."""
-    return str(count[0]) if count[0] == count[1] else f"{count[0]} to {count[1]}"
+    return str(count[0]) if count[0] == count[1] else f"{count[0]}{to}{count[1]}"
 
 
 def ends(interval: Interval, digits: int = 2) -> str:

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from rlbench.analysis import statistics
-from rlbench.analysis.compare import Comparison
+from rlbench.analysis.compare import Comparison, require_scale
 from rlbench.analysis.curves import curves
 from rlbench.analysis.statistics import Interval
 from rlbench.errors import UsageError
@@ -241,10 +241,11 @@ def require_common(comparison: Comparison) -> list[str]:
     """The tasks over which this figure is drawn.
 
     Raises:
-        UsageError: no task is shared by all arms.
+        UsageError: no task is shared by all arms, or their scores cannot be averaged.
     """
     if not comparison.common:
         raise UsageError("this figure is drawn over the tasks that all algorithms share, and there is none")
+    require_scale(comparison.metric, comparison.common)
     return comparison.common
 
 

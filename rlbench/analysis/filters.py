@@ -81,8 +81,15 @@ def named(key: str, facts: Mapping[str, Any]) -> list[Any]:
 
 def is_value(found: Any, typed: str) -> bool:
     """Whether a value of a configuration is what was typed: `1e-3` for 0.001, `null`, `true`, `[256,256]`."""
-    try:
-        value = json.loads(typed)
-    except ValueError:
-        value = typed
+    value = parsed(typed)
+    if isinstance(found, str) and found.startswith("["):  # a list, as the table of runs holds it
+        found = parsed(found)
     return found == typed or (bool(found == value) and isinstance(found, bool) == isinstance(value, bool))
+
+
+def parsed(text: str) -> Any:
+    """What JSON text says; other text as it is."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -93,7 +93,7 @@ class Protocol:
         rules: dict[str, pl.Expr] = {
             "last": pl.when(value.len() >= self.amount).then(value.tail(self.amount).mean()),
             "best": value.min() if cost else value.max(),
-            "tail": value.filter(pl.col("step") > pl.col("steps") * (1 - self.amount / 100)).mean(),
+            "tail": value.filter(pl.col("step") * 100 > pl.col("steps") * (100 - self.amount)).mean(),
         }
         seeds = evaluations.join(lengths, on="run", maintain_order="left").group_by("run", "seed", maintain_order=True)
         return seeds.agg(rules[self.kind].alias("score"))

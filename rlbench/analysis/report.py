@@ -82,20 +82,24 @@ def settings(comparison: Comparison, runs: Sequence[dict[str, Any]]) -> dict[str
 
 
 def provenance(runs: Sequence[dict[str, Any]], metas: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
-    """What the results depend on beside their settings: each fact with all the values that the runs have."""
+    """What the results depend on beside their settings: each fact with all the values that the runs have.
+
+    A run that was resumed has the code, the machine and the versions of all its lives.
+    """
     facts: dict[str, set[str]] = {}
     for run, about in zip(runs, metas, strict=True):
-        machine = about.get("machine", {})
-        for name, value in {
-            "data": data_of(about),
-            "simulator": run["simulator"],
-            "code": code_of(about),
-            "machine": machine and f"{machine.get('host')}: {machine.get('cpu')}, {machine.get('cores')} cores",
-            "device": run["device"],
-            **about.get("versions", {}),
-        }.items():
-            if value:
-                facts.setdefault(name, set()).add(str(value))
+        for life in (about, *about.get("resumed", ())):
+            machine = life.get("machine", {})
+            for name, value in {
+                "data": data_of(about),
+                "simulator": run["simulator"],
+                "code": code_of(life),
+                "machine": machine and f"{machine.get('host')}: {machine.get('cpu')}, {machine.get('cores')} cores",
+                "device": run["device"],
+                **life.get("versions", {}),
+            }.items():
+                if value:
+                    facts.setdefault(name, set()).add(str(value))
     return {name: sorted(values) for name, values in facts.items()}
 
 

@@ -10,9 +10,12 @@ the Bootstrap", 1993; Jackson et al., "A Clean Slate for Offline Reinforcement L
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations, count
+from statistics import NormalDist
 
 import numpy as np
 
@@ -20,7 +23,11 @@ Scores = Sequence[np.ndarray]
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 PERMUTATIONS = 10_000
-POWER = 2.8016  # standard errors between 0 and a difference that a two-sided test at 5 % finds in 4 of 5 cases
+RESOLUTION = 100  # permutations for each of several tests: the least p-value is 0.01 after Holm's method
+RARE = 10  # shuffles as extreme as what was found after which a p-value is known well enough
+FLAT = 1e-6  # added to the variance of scores within [-1, 1]: where there is none, the bare difference is left
+SIGNIFICANT = 0.05
+POWER = 0.8  # share of cases in which a difference is found
 AT_ONCE = 4_000_000  # numbers held at once
 
 
@@ -180,28 +187,91 @@ def difference(x: Scores, y: Scores) -> np.ndarray:
 
 
 def permutation_test(x: Scores, y: Scores, permutations: int = PERMUTATIONS, seed: int = 0) -> float:
-    """Two-sided p-value of `difference` if the labels of the arms meant nothing: they are shuffled within each task.
+    """Two-sided p-value of `difference`, from shuffles of the arms' labels within each task.
 
-    Unlike a bootstrap's, its error of the first kind holds for few seeds too: with three a side on one task it cannot
-    fall below 0.1. See Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses", 2005.
+    The difference is divided by its standard error (the root of the sum over tasks and arms of the variances of the
+    means), which every shuffle has of its own. So the test errs as often as it says for any number of seeds where the
+    arms differ in nothing, and for many seeds also where the means are equal and the spreads are not; the bare
+    difference would tell 16 seeds from 4 that spread five times as far in a third of cases. With three seeds a side on
+    one task it cannot fall below 0.1. Where there are no more arrangements than `permutations`, all are looked at.
+
+    See Janssen, "Studentized Permutation Tests for Non-i.i.d. Hypotheses", 1997; Chung and Romano, "Exact and
+    Asymptotically Robust Permutation Tests", 2013. Of ranks, it is Zimmerman and Zumbo's test (1993).
     """
-    total, scale = np.zeros(permutations), 0.0
-    for task, (a, b) in enumerate(zip(x, y, strict=True)):
-        pooled = np.concatenate([a, b]).astype(float)
-        first = shuffles(len(a), len(b), permutations, seed, task) @ pooled
-        total += first / len(a) - (pooled.sum() - first) / len(b)
-        scale = max(scale, float(np.abs(pooled).max()))
-    found = abs(float(difference(x, y)))
-    extreme = np.count_nonzero(np.abs(total / len(x)) >= found - 1e-9 * scale)  # equal ones differ by rounding
-    return float((1 + extreme) / (1 + permutations))
+    return permutation_tests([(x, y)], permutations, seed)[0]
+
+
+def permutation_tests(
+    samples: Sequence[tuple[Scores, Scores]], permutations: int = PERMUTATIONS, seed: int = 0
+) -> list[float]:
+    """p-values of `permutation_test` for several pairs of arms that Holm's method raises together.
+
+    The more pairs, the smaller a p-value has to be: those that may be get more permutations.
+    """
+    most = max(permutations, RESOLUTION * len(samples))
+    extreme, seen = np.zeros((2, len(samples)))
+    going = list(range(len(samples)))
+    for turn in range(math.ceil(most / permutations)):
+        for place in going:
+            statistic = studentised(*samples[place], permutations, most, seed, turn)
+            found = statistic[0]  # equal ones differ by rounding
+            extreme[place] += np.count_nonzero(statistic >= found - 1e-5 * found - 1e-9) - 1
+            seen[place] += len(statistic) - 1
+        going = [place for place in going if extreme[place] < RARE and arrangements(*samples[place]) > most]
+    return ((1 + extreme) / (1 + seen)).tolist()
+
+
+def studentised(x: Scores, y: Scores, permutations: int, most: int, seed: int, turn: int) -> np.ndarray:
+    """Size of the difference over its standard error: as found, then after each of so many shuffles.
+
+    Where there are at most `most` arrangements, each stands once in place of the shuffles. One seed has no spread:
+    where a side has one, both are taken to spread alike.
+    """
+    centred = [np.concatenate(each) - np.mean(np.concatenate(each)) for each in zip(x, y, strict=True)]
+    scale = max(float(np.abs(each).max()) for each in centred) or 1.0
+    every = arrangements(x, y) <= most
+    gap = variance = np.zeros(1)
+    for task, (a, b, pooled) in enumerate(zip(x, y, centred, strict=True)):
+        m, n = len(a), len(b)
+        labels = all_labels(m, n) if every else shuffles(m, n, permutations, seed, task, turn)
+        scores = pooled / scale
+        total = labels @ scores
+        squares = labels @ scores**2
+        spread = squares - total**2 / m, scores @ scores - squares - total**2 / n  # sums of squared deviations
+        if min(m, n) > 1:
+            error = spread[0] / (m * (m - 1)) + spread[1] / (n * (n - 1))
+        else:
+            error = (spread[0] + spread[1]) / max(m + n - 2, 1) * (1 / m + 1 / n)
+        combined = np.add.outer if every else np.add  # arrangements of one task with all of another
+        gap = combined(gap, total / m + total / n).ravel()
+        variance = combined(variance, error).ravel()
+    return np.abs(gap) / np.sqrt(np.maximum(variance, 0) + FLAT)
+
+
+def arrangements(x: Scores, y: Scores) -> int:
+    """In how many ways the labels can lie."""
+    return math.prod(math.comb(len(a) + len(b), len(a)) for a, b in zip(x, y, strict=True))
 
 
 @lru_cache(maxsize=32)
-def shuffles(first: int, second: int, permutations: int, seed: int, stream: int) -> np.ndarray:
-    """`[permutations, first + second]`: 1 where a seed is labelled as the first arm's, 0 as the second's."""
+def all_labels(first: int, second: int) -> np.ndarray:
+    """`[arrangements, first + second]`: as `shuffles`, with every arrangement once."""
+    chosen = np.array(list(combinations(range(first + second), first)))
+    labels = np.zeros((len(chosen), first + second))
+    np.put_along_axis(labels, chosen, 1.0, axis=1)
+    return labels
+
+
+@lru_cache(maxsize=32)
+def shuffles(first: int, second: int, permutations: int, seed: int, *stream: int) -> np.ndarray:
+    """`[1 + permutations, first + second]`: 1 where a seed is labelled as the first arm's, 0 as the second's.
+
+    The first row has the labels as they are.
+    """
     labels = np.repeat([1.0, 0.0], [first, second])  # doubles, as what they are multiplied with
-    rng = np.random.default_rng([seed, stream])
-    return rng.permuted(np.broadcast_to(labels, (permutations, first + second)), axis=1)
+    rng = np.random.default_rng([seed, *stream])
+    shuffled = rng.permuted(np.broadcast_to(labels, (permutations, first + second)), axis=1)
+    return np.concatenate([labels[None], shuffled])
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -213,17 +283,36 @@ def holm(values: Sequence[float]) -> list[float]:
     return [float(each) for each in result]
 
 
-def seeds_needed(x: Scores, y: Scores) -> float:
+def least_p(x: Scores, y: Scores) -> float:
+    """Below this no scores of so many seeds bring `permutation_test`: only so many arrangements are there.
+
+    Where both sides have equally many seeds, an arrangement and its mirror image count alike.
+    """
+    mirrored = all(len(a) == len(b) for a, b in zip(x, y, strict=True))
+    return (2 if mirrored else 1) / arrangements(x, y)
+
+
+def least_seeds(tasks: int, tests: int = 1) -> int:
+    """Seeds a task and side below which no scores are told apart, with so many tests raised by Holm's method."""
+    return next(n for n in count(1) if 2 * tests / math.comb(2 * n, n) ** tasks < SIGNIFICANT)
+
+
+def seeds_needed(x: Scores, y: Scores, tests: int = 1) -> float:
     """Seeds a task and side with which a difference as large as the one found would be told in 4 of 5 cases.
 
     By the normal approximation with Guenther's correction for few (1981), from the variances found; NaN where a side
-    has one seed, infinite for no difference.
+    has one seed, infinite for no difference. Of several tests, it is for one that Holm's method raises the most.
     """
     if min(len(each) for each in (*x, *y)) < 2:
         return np.nan
+    limit = NormalDist().inv_cdf(1 - SIGNIFICANT / (2 * tests))  # standard errors
     spread = sum(np.var(a, ddof=1) + np.var(b, ddof=1) for a, b in zip(x, y, strict=True)) / len(x) ** 2
     found = float(difference(x, y))
-    return float(POWER**2 * spread / found**2 + 0.96 / len(x)) if found else np.inf
+    return (
+        float((limit + NormalDist().inv_cdf(POWER)) ** 2 * spread / found**2 + limit**2 / 4 / len(x))
+        if found
+        else np.inf
+    )
 
 
 # -- choosing among trained policies -----------------------------------------------------------------------------------

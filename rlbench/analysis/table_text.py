@@ -85,11 +85,7 @@ def markdown(rows: Sequence[Line]) -> str:
         line[-1] = f"`{line[-1]}`" if line[-1] else ""
     text = [row_of(COLUMNS), "|" + "---|" * len(COLUMNS), *(row_of(line) for line in body)]
     if means := list(averages(rows)):
-        text += [
-            "",
-            "| mean over tasks | source | tasks | published | here | difference |",
-            "|---|---|---|---|---|---|",
-        ]
+        text += ["", row_of(MEANS), "|" + "---|" * len(MEANS)]
         text += [
             row_of([arm, key, str(tasks), f"{published:.2f}", f"{ours:.2f}", f"{ours - published:+.2f}"])
             for arm, key, tasks, published, ours in means

@@ -88,6 +88,8 @@ def compared(given: argparse.Namespace) -> Comparison:
 
 def lines(comparison: Comparison) -> Iterator[list[str]]:
     """One number a line: task (* for all), arm, other arm, number of seeds, statistic, value, low, high."""
+    from rlbench.analysis.compare import span
+
     yield ["task", "arm", "other", "n", "statistic", "value", "low", "high"]
 
     def line(task: str, arm: str, other: str, n: str, name: str, found: Interval | float) -> list[str]:
@@ -106,10 +108,10 @@ def lines(comparison: Comparison) -> Iterator[list[str]]:
     for each in comparison.aggregates:
         for name, value in (("mean", each.mean), ("median", each.median), ("iqm", each.iqm), ("gap", each.gap)):
             if value is not None:
-                yield line("*", each.arm, "", span(each.seeds), name, value)
+                yield line("*", each.arm, "", span(each.seeds, "-"), name, value)
     single = ((pair.task or "", pair) for pair in comparison.task_pairs)
     for task, pair in [*single, *(("*", pair) for pair in comparison.pairs)]:
-        here = task, pair.arm, pair.other, f"{span(pair.seeds)}/{span(pair.other_seeds)}"
+        here = task, pair.arm, pair.other, f"{span(pair.seeds, '-')}/{span(pair.other_seeds, '-')}"
         if pair.difference is not None:
             yield line(*here, "difference", pair.difference)
         yield line(*here, "improvement", pair.improvement)
@@ -120,10 +122,6 @@ def in_order(comparison: Comparison) -> list[Cell]:
     """The cells task by task, the best arms first."""
     places = [(arm, task) for task in comparison.tasks for arm in comparison.arms]
     return [comparison.cells[place] for place in places if place in comparison.cells]
-
-
-def span(count: tuple[int, int]) -> str:
-    return str(count[0]) if count[0] == count[1] else f"{count[0]}-{count[1]}"
 
 
 def markdown(comparison: Comparison) -> Iterator[str]:
@@ -154,8 +152,10 @@ def markdown(comparison: Comparison) -> Iterator[str]:
 
 
 def seeds(cells: Sequence[Cell]) -> str:
+    from rlbench.analysis.compare import span
+
     counts = [len(cell.scores) for cell in cells]
-    return f"{span((min(counts), max(counts)))} seeds"
+    return f"{span((min(counts), max(counts)), '-')} seeds"
 
 
 def show(comparison: Comparison) -> None:
@@ -207,10 +207,10 @@ OVER_TASKS = "n", "mean [95 %]", "median of tasks [95 %]", "IQM [95 %]", "optima
 
 def over_tasks(each: Aggregate) -> list[str]:
     """An arm, and what is said of it over tasks."""
-    from rlbench.analysis.compare import ends
+    from rlbench.analysis.compare import ends, span
 
     intervals = each.mean, each.median, each.iqm, each.gap
-    return [each.arm, span(each.seeds), *("" if one is None else ends(one) for one in intervals)]
+    return [each.arm, span(each.seeds, "-"), *("" if one is None else ends(one) for one in intervals)]
 
 
 def cells_table(comparison: Comparison) -> Any:

@@ -5,49 +5,61 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from rlbench.analysis.filters import is_meant
+from rlbench.analysis.filters import Filter
 from rlbench.cli import Parser
 from rlbench.errors import RunError
 from rlbench.paths import results_root
 from rlbench.tracking.rundir import RunDir, Score, find_runs
 
 HELP = """\
-List every run under the results folder (RLBENCH_RESULTS moves it)."""
+List every run under the results folder (RLBENCH_RESULTS moves it), or those that fit every filter.
+
+  rlbench runs
+  rlbench runs hopper algo=iql,cql state=failed
+  rlbench runs algo.expectile=0.9 --json"""
 
 
 def main(argv: Sequence[str]) -> int:
     parser = Parser("runs", HELP)
-    parser.add_argument(
-        "words", nargs="*", metavar="WORD", help="only runs with all these words in their names or ids, e.g. hopper"
-    )
+    parser.add_argument("filters", nargs="*", metavar="FILTER", help="KEY=VALUE[,VALUE], or a word of a run's path")
     parser.add_argument("--json", action="store_true", help="one JSON list")
     given = parser.parse_args(argv)
 
-    def meant(path: Path) -> bool:
-        return all(is_meant(word, path) for word in given.words)
-
+    meant = Filter(given.filters)
     found = find_runs(results_root())
-    damaged = {str(path): reason for path, reason in found.damaged.items() if meant(path)}
-    entries = []
+    damaged = {path: reason for path, reason in found.damaged.items() if meant.may_fit(path)}
+    known, facts = {}, {}
     for run in found.runs:
-        if meant(run.path):
-            try:
-                entries.append(entry(run))
-            except RunError as error:
-                damaged[str(run.path)] = str(error)
+        try:
+            known[run.path] = entry(run)
+            facts[run.path] = filtered_by(run) if meant.values else {}
+        except RunError as error:
+            if meant.may_fit(run.path):
+                damaged[run.path] = str(error)
+    entries = [known[path] for path in meant.chosen(facts)]
     if given.json:
-        print(json.dumps({"runs": entries, "damaged": damaged}, indent=1))
+        print(json.dumps({"runs": entries, "damaged": {str(path): why for path, why in damaged.items()}}, indent=1))
         return 0
+    folder = results_root() / "runs"
     if entries:
         show(entries)
+    elif found.runs:
+        print(f"no run fits {' '.join(given.filters)}; there are {len(found.runs)} in {folder}")
     else:
-        print(f"no runs in {results_root() / 'runs'}")
+        print(f"no runs in {folder}")
     for path, reason in damaged.items():
         print(f"damaged: {path}: {reason}")
     return 0
+
+
+def filtered_by(run: RunDir) -> dict[str, Any]:
+    """What a filter may ask of a run: its row of the table of runs, and its configuration."""
+    from rlbench.analysis.results import Run, stored_config
+
+    config = stored_config(run)
+    return {**config, **Run(0, run, (), config, run.meta(), run.raw_status()).facts()}
 
 
 def entry(run: RunDir) -> dict[str, Any]:

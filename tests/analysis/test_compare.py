@@ -66,6 +66,16 @@ def test_protocols_by_hand(word: str, expected: float | None) -> None:
     assert scores.rows() == [(7, 0, expected), (7, 1, expected and 2 * expected)]
 
 
+@pytest.mark.parametrize("steps", [100, 100_000])
+def test_a_tail_has_its_share_of_the_evaluations(steps: int) -> None:
+    """Of 100 at equal distances, P for every P."""
+    every = steps // 100
+    table = pl.DataFrame({"run": 7, "seed": 0, "step": range(every, steps + 1, every), "value": np.arange(100.0)})
+    for share in range(1, 101):
+        scores = Protocol.of(f"tail{share}%").scores(table, pl.DataFrame({"run": [7], "steps": [steps]}))
+        assert scores["score"].item() == np.arange(100.0)[-share:].mean()
+
+
 @pytest.mark.parametrize("word", ["last", "last10", "tail5%", "best", "bandit50"])
 def test_a_protocol_is_called_by_its_word(word: str) -> None:
     assert str(Protocol.of(word)) == word
@@ -135,6 +145,41 @@ def test_runs_can_be_looked_at_as_they_were(tmp_path: Path) -> None:
     assert found.cells["iql", "hopper-medium"].seeds == {seed: everything[seed][9] for seed in (0, 1, 2, 3, 8)}
     tail = of(tmp_path, at=500, protocol="tail20%").cells["iql", "hopper-medium"]
     assert tail.seeds[8] == pytest.approx(np.mean(everything[8][8:10]))
+
+
+def test_an_arm_without_a_score_is_left_out_of_everything_and_named(tmp_path: Path) -> None:
+    written(tmp_path, "iql")
+    written(tmp_path, "bc", points=5)
+    synthetic.write(tmp_path, ["algo=cql", *SHORT, "seeds=2"], points=5)
+    for how, missing in (
+        ({"protocol": "last10"}, "fewer evaluations than last10 asks for: 6"),
+        ({"at": 150}, f"no {METRIC} by step 150: 6"),
+    ):
+        found = of(tmp_path, **how)
+        assert (found.arms, [*found.cells]) == (["iql"], [("iql", "hopper-medium")])
+        assert {place.arm for place in found.where.values()} == {"iql"}
+        assert set(found.runs["algo"]) == {"iql"}
+        assert set(found.evaluations["run"]) == set(found.runs["run"]) == set(found.where)
+        notes = "\n".join(found.notes)
+        assert f"seeds left out, for they have {missing}" in notes
+        assert "left out, without a score: bc on hopper-medium, cql on hopper-medium" in notes
+    assert not [note for note in of(tmp_path).notes if "left out" in note]
+
+
+def test_where_no_score_is_left_the_message_says_what_would_give_one(tmp_path: Path) -> None:
+    written(tmp_path, "iql")
+    with pytest.raises(
+        UsageError, match=rf"no run has {METRIC} by step 49\nthe first evaluation is at step 50: --at 50"
+    ):
+        of(tmp_path, at=49)
+    with pytest.raises(UsageError, match=r"as last30 asks for: the most is 20\nchoose another: --protocol last20"):
+        of(tmp_path, protocol="last30")
+    with pytest.raises(UsageError, match=r"evaluations by step 500 as last30 asks for: the most is 10"):
+        of(tmp_path, protocol="last30", at=500)
+    run = synthetic.write(tmp_path, ["algo=bc", *SHORT], done=0.5)
+    run.append([{"step": 501, "seed": 0, "eval/success": 1.0}])  # of a run that is not compared
+    with pytest.raises(UsageError, match=r"none of these runs has eval/success\nleave --metric out"):
+        of(tmp_path, metric="eval/success")
 
 
 def test_nothing_to_compare_is_one_message(tmp_path: Path) -> None:
@@ -243,7 +288,10 @@ def test_a_metric_that_not_all_have_is_not_chosen(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     run.metrics.write_text("".join(json.dumps({k: v for k, v in row.items() if k != METRIC}) + "\n" for row in lines))
     assert of(tmp_path).metric == "eval/return"
-    assert of(tmp_path, metric=METRIC).arms == ["iql"]
+    found = of(tmp_path, metric=METRIC)
+    assert found.arms == ["iql"]
+    assert f"seeds left out, for they have no {METRIC}: 1" in found.notes
+    assert "left out, without a score: bc on hopper-medium" in found.notes
     with pytest.raises(UsageError, match="no run has a metric eval/x\nthere are eval/"):
         of(tmp_path, metric="eval/x")
 
@@ -291,6 +339,15 @@ def test_returns_are_not_averaged_over_tasks(tmp_path: Path) -> None:
     assert "by" not in pair.sentence().partition(";")[0].split()
 
 
+def test_arms_are_in_the_order_of_their_ranks_where_tasks_have_scales_of_their_own(tmp_path: Path) -> None:
+    """One is the best on two tasks of three, and loses more points on the third than it gains on both."""
+    for dataset, iql, bc in (("medium", 3.0, 2.0), ("expert", 3.0, 2.0), ("mixed", 20.0, 90.0)):
+        written(tmp_path, "iql", f"dataset={dataset}", level=iql, spread=0.01)
+        written(tmp_path, "bc", f"dataset={dataset}", level=bc, spread=0.01)
+    assert of(tmp_path, metric="eval/return").arms == ["iql", "bc"]
+    assert of(tmp_path, metric=METRIC).arms == ["bc", "iql"]
+
+
 def sentence(x: list[np.ndarray], y: list[np.ndarray]) -> str:
     return Pair(
         "a", "b", "t" if len(x) == 1 else None, len(x), (len(x[0]),) * 2, (len(y[0]),) * 2,
@@ -329,6 +386,30 @@ def test_pairs_are_corrected_for_their_number(tmp_path: Path) -> None:
     found = of(tmp_path)
     alone = [statistics.permutation_test(found.scores(p.arm), found.scores(p.other)) for p in found.pairs]
     assert [pair.p for pair in found.pairs] == statistics.holm(alone)
+
+
+def test_many_pairs_alone_hide_no_verdict(tmp_path: Path) -> None:
+    """528 pairs: with 10,000 permutations each, p would be 0.053 at least."""
+    for arm in range(33):
+        written(tmp_path, "iql", f"algo.expectile={0.5 + arm / 100}", level=20.0 + 5 * arm, seeds=9, points=1, spread=1)
+    found = of(tmp_path)
+    assert len(found.pairs) == 528
+    assert all(pair.enough for pair in found.pairs)
+
+
+def test_where_seeds_are_too_few_for_the_pairs_the_sentence_says_so(tmp_path: Path) -> None:
+    """Five a side have 252 arrangements, of which two are the rarest: 2 / 252 times 10 is above 0.05."""
+    for arm in range(5):
+        written(tmp_path, "iql", f"algo.expectile={0.5 + arm / 10}", level=20.0 + 20 * arm, seeds=5, points=1, spread=1)
+    found = of(tmp_path)
+    assert all(pair.p == pair.floor == pytest.approx(20 / 252) for pair in found.pairs)
+    says = "not enough to tell (so few seeds tell nothing among 10 pairs, whatever their scores: it takes some 6 each)"
+    assert all(pair.sentence().endswith(says) for pair in found.pairs)
+    assert all(pair.enough for pair in found.task_pairs)
+    written(tmp_path, "bc", level=0.0, seeds=8, points=1, spread=1)  # its pairs are told, and leave the others fewer
+    found = of(tmp_path)
+    assert all(pair.enough == ("bc" in (pair.arm, pair.other)) for pair in found.pairs)
+    assert all(pair.floor == pytest.approx(20 / 252) for pair in found.pairs if not pair.enough)
 
 
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:

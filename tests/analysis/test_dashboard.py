@@ -133,10 +133,14 @@ def test_curves_are_drawn_over_seeds_and_by_any_key(folder: Path) -> None:
         browser.select_option("#choice-over", "tasks")
         browser.wait_for_function("document.querySelectorAll('.js-plotly-plot').length == 1")
         browser.select_option("#choice-metric", "train/loss")
-        browser.wait_for_function("document.querySelector('.js-plotly-plot').layout.yaxis.title.text == 'train/loss'")
-        browser.select_option("#choice-by", "algo.cql_weight")
         browser.wait_for_selector("#message:not([hidden])")
-        assert "no task" in browser.inner_text("#message")
+        assert "train/loss has a scale of its own on each task" in browser.inner_text("#message")
+        browser.select_option("#choice-over", "")
+        browser.wait_for_function("document.querySelector('.js-plotly-plot')?.layout.yaxis.title.text == 'train/loss'")
+        browser.select_option("#choice-over", "tasks")
+        browser.wait_for_selector("#message:not([hidden])")
+        browser.select_option("#choice-by", "algo.cql_weight")
+        browser.wait_for_function("document.querySelector('#message').innerText.includes('no task')")
         browser.select_option("#choice-over", "")
         browser.wait_for_function("document.querySelector('.legend')?.innerText.includes('cql_weight=10')")
 
@@ -312,6 +316,57 @@ def test_the_answer_is_made_anew_only_when_something_has_changed(folder: Path) -
     Experiment(folder, ["algo=bc"]).run(0)
     site.looked = 0.0
     assert len(json.loads(site.answer("/api/runs", {}))["content"]["runs"]) == 13
+
+
+@pytest.mark.parametrize("words", ["algo.hidden_dims=[256,256] algo=iql", "algo=iql algo.hidden_dims=[256, 256]"])
+def test_the_filter_finds_lists(folder: Path, words: str) -> None:
+    content = json.loads(Site(folder).answer("/api/runs", {"q": words}))["content"]
+    assert len(content["runs"]) == 2 * SEEDS
+
+
+def test_curves_of_what_has_a_scale_of_its_own_are_not_averaged(folder: Path) -> None:
+    site = Site(folder)
+    asked = {"metric": "eval/return", "over": "tasks"}
+    assert "scale of its own" in json.loads(site.answer("/api/curves", asked))["error"]
+    (curve, _) = json.loads(site.answer("/api/curves", {**asked, "q": "dataset=medium"}))["content"]["curves"]
+    assert len(curve["steps"]) == 20
+
+
+def test_a_run_that_has_gone_is_an_answer(folder: Path) -> None:
+    site = Site(folder)
+    path = next(folder.glob("runs/*/*/*"))
+    assert "content" in json.loads(site.answer("/api/run", {"id": path.name}))
+    assert not [key for key in site.answers if key[0] == "/api/run"]
+    (path / "config.yaml").unlink()
+    for question, query in (("/api/run", {"id": path.name}), ("/api/diff", {"ids": path.name})):
+        assert "config.yaml" in json.loads(site.answer(question, query))["error"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "said", "data"),
+    [
+        ("bytes=0-", 206, "bytes 0-9/10", b"0123456789"),
+        ("bytes=7-99", 206, "bytes 7-9/10", b"789"),
+        ("bytes=-3", 206, "bytes 7-9/10", b"789"),
+        ("bytes=-30", 206, "bytes 0-9/10", b"0123456789"),
+        ("bytes=10-", 416, "bytes */10", b""),
+        ("bytes=20-30", 416, "bytes */10", b""),
+        ("bytes=-0", 416, "bytes */10", b""),
+        ("bytes=0-1,4-5", 200, None, b"0123456789"),
+        ("bytes=5-2", 200, None, b"0123456789"),
+        ("bytes=-", 200, None, b"0123456789"),
+        ("lines=1-2", 200, None, b"0123456789"),
+    ],
+)
+def test_a_part_of_a_video(folder: Path, asked: str, status: int, said: str | None, data: bytes) -> None:
+    run = next(folder.glob("runs/*/*/*"))
+    (run / "hop.mp4").write_bytes(b"0123456789")
+    with served(folder) as (_, port):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", f"/file?id={run.name}&name=hop.mp4", headers={"Range": asked})
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers.get("Content-Range"), answer.read()) == (status, said, data)
+        connection.close()
 
 
 def test_a_run_shows_what_its_sweep_recorded_of_its_output(folder: Path) -> None:

@@ -129,6 +129,39 @@ def test_bad_words_end_with_one_message(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("kind", ["efficiency", "profile"])
+def test_what_has_a_scale_of_its_own_on_each_task_is_not_averaged(
+    kind: str, results_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RLBENCH_RESULTS", str(results_folder))
+    words = ["plot", kind, "--metric", "eval/return", "--out", str(tmp_path / "figure.svg")]
+    assert main(words) == 2
+    assert "eval/return has a scale of its own on each task" in capsys.readouterr().err
+    assert main([*words, "dataset=medium"]) == 0
+
+
+@pytest.mark.parametrize("kind", [*figures.KINDS, "frontier --x eval/length"])
+def test_an_arm_without_a_score_is_not_drawn(
+    kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """One is evaluated too seldom for the protocol, another on one task alone."""
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path))
+    for algo, data, points in (
+        *(("iql", data, 20) for data in ("medium", "expert")), ("td3_bc", "medium", 20), ("td3_bc", "expert", 5),
+        ("bc", "medium", 5),
+    ):  # fmt: skip
+        experiment = Experiment(tmp_path, [f"algo={algo}", f"dataset={data}"], points=points)
+        for seed in range(2):
+            experiment.run(seed)
+    out = tmp_path / "figure.svg"
+    assert main(["plot", *kind.split(), "--protocol", "last10", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "left out, without a score: bc on hopper-medium, td3_bc on hopper-expert" in said
+    text = out.read_text()
+    assert ">bc<" not in text
+    assert "td3_bc" in text
+
+
 def test_scores_may_be_read_by_their_order_of_magnitude(comparison: Comparison) -> None:
     figure = figures.learning_curves(comparison)
     before = [line.get_ydata() for axes in figure.axes for line in axes.lines]

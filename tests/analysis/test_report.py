@@ -85,6 +85,16 @@ def test_a_page_of_one_algorithm_has_no_figure_of_pairs(tmp_path: Path, monkeypa
     assert 'id="improvement"' not in out.read_text()
 
 
+def test_an_arm_without_a_score_is_named_and_has_no_place(results_folder: Path, tmp_path: Path) -> None:
+    write_many(results_folder, {("algo=bc", "dataset=medium"): 30.0}, range(2), points=5)
+    out = tmp_path / "report.html"
+    assert main(["report", str(out), "--protocol", "last10"]) == 0
+    text = out.read_text()
+    assert "left out, without a score: bc on hopper-medium" in text
+    assert '<td class="left">bc</td>' not in text
+    assert main(["report", str(out), "algo=bc", "--protocol", "last10"]) == 2
+
+
 @pytest.mark.slow
 def test_a_thousand_runs_stay_below_five_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "results"

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from rlbench import config
-from rlbench.analysis.filters import Filter
+from rlbench.analysis.filters import Filter, is_value
 from rlbench.analysis.results import Results, flat
 from rlbench.errors import UsageError
 from rlbench.tracking.rundir import RunDir
@@ -334,6 +334,15 @@ def test_ids_are_text_to_a_filter() -> None:
     assert Filter(["id=1234567890"]).fits(Path("a/b/c"), {"id": "1234567890"})
     assert Filter(["seed=1"]).fits(Path("a/b/c"), {"seed": 1})
     assert not Filter(["seed=1"]).fits(Path("a/b/c"), {"seed": True})
+
+
+@pytest.mark.parametrize("typed", ["[256,256]", "[256, 256]"])
+def test_lists_are_found_as_configurations_and_as_tables_hold_them(typed: str) -> None:
+    for found in ([256, 256], "[256, 256]"):
+        assert is_value(found, typed)
+        assert not is_value(found, "[256]")
+        assert not is_value(found, "256")
+    assert is_value("[draft", "[draft")
 
 
 def test_a_filter_that_no_run_can_fit_is_refused(tmp_path: Path) -> None:

@@ -130,15 +130,26 @@ def test_profile_band() -> None:
     assert ((low <= middle) & (middle <= high)).all()
 
 
-def exact_p(x: np.ndarray, y: np.ndarray) -> float:
+def splits(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Every arrangement of the labels."""
     pooled = np.concatenate([x, y])
-    found, hits, total = abs(x.mean() - y.mean()), 0, 0
-    for chosen in itertools.combinations(range(len(pooled)), len(x)):
-        first = pooled[list(chosen)]
-        rest = np.delete(pooled, chosen)
-        hits += abs(first.mean() - rest.mean()) >= found - 1e-12
-        total += 1
-    return hits / total
+    every = [list(chosen) for chosen in itertools.combinations(range(len(pooled)), len(x))]
+    return [(pooled[chosen], np.delete(pooled, chosen)) for chosen in every]
+
+
+def error(x: np.ndarray) -> float:
+    """Variance of a mean."""
+    return float(np.var(x, ddof=1)) / len(x)
+
+
+def welch(*tasks: tuple[np.ndarray, np.ndarray]) -> float:
+    gap = sum(a.mean() - b.mean() for a, b in tasks)
+    return float(abs(gap) / math.sqrt(sum(error(a) + error(b) for a, b in tasks)))
+
+
+def exact_p(x: np.ndarray, y: np.ndarray) -> float:
+    found = welch((x, y))
+    return float(np.mean([welch(split) >= found * (1 - 1e-6) for split in splits(x, y)]))
 
 
 @pytest.mark.parametrize("sizes", [(3, 3), (4, 4), (5, 3), (6, 6)])
@@ -150,6 +161,77 @@ def test_permutation_test_against_all_permutations(sizes: tuple[int, int]) -> No
     apart = st.permutation_test([x + 100], [y])
     assert apart == pytest.approx(exact_p(x + 100, y), abs=0.012)
     assert exact_p(x + 100, y) <= 2 / math.comb(sum(sizes), sizes[0])
+    assert st.least_p([x], [y]) == pytest.approx((2 if sizes[0] == sizes[1] else 1) / math.comb(sum(sizes), sizes[0]))
+
+
+def test_few_arrangements_are_all_looked_at() -> None:
+    """On one task and on two, and shuffled where there are more: 7 and 7 seeds have 3,432."""
+    rng = np.random.default_rng(1)
+    (a, b), (c, d), (e, f) = [(rng.normal(1, 1, m), rng.normal(0, 3, n)) for m, n in ((4, 5), (3, 2), (7, 7))]
+    assert st.permutation_test([a], [b]) == pytest.approx(exact_p(a, b), rel=1e-12)
+    found = welch((a, b), (c, d))
+    pairs = itertools.product(splits(a, b), splits(c, d))
+    expected = np.mean([welch(*each) >= found * (1 - 1e-6) for each in pairs])
+    assert st.permutation_test([a, c], [b, d]) == pytest.approx(expected, rel=1e-12)
+    assert st.permutation_test([e], [f], seed=1) == st.permutation_test([e], [f], seed=2)
+    some = st.permutation_test([e], [f], permutations=3000, seed=1)
+    assert some != st.permutation_test([e], [f], permutations=3000, seed=2)
+    assert some == pytest.approx(exact_p(e, f), abs=4 * math.sqrt(0.25 / 3000))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "spreads", "tasks", "most"),
+    [((16, 4), (1, 5), 1, 0.13), ((10, 4), (1, 3), 1, 0.13), ((8, 8), (1, 5), 1, 0.1), ((16, 4), (1, 5), 3, 0.09)],
+)
+def test_equal_means_of_unequal_spread_are_seldom_told_apart(
+    sizes: tuple[int, int], spreads: tuple[int, int], tasks: int, most: float
+) -> None:
+    """600 times. Of the bare difference, 35 %, 20 %, 7 % and 32 % are told, of its ranks 13 % and more."""
+    rng = np.random.default_rng(0)
+    told = 0
+    for key in range(600):
+        x, y = ([rng.normal(0, sd, n) for _ in range(tasks)] for sd, n in zip(spreads, sizes, strict=True))
+        told += st.permutation_test(x, y, permutations=400, seed=key % 8) < 0.05
+    assert told / 600 < most
+
+
+def test_seeds_that_do_not_spread_are_told_by_their_means() -> None:
+    apart = [np.full(4, 7.0)], [np.full(4, 7.5)]
+    assert st.permutation_test(*apart) == 2 / 70
+    assert st.permutation_test([np.full(4, 7.0)], [np.array([7.0, 7.0, 7.0, 8.0])]) == 1.0
+
+
+def test_one_seed_a_task_is_told_by_the_sign_of_its_differences() -> None:
+    """Where no side has a spread, the test is that of signs: 2 of the 2 ** 8 that there are."""
+    x = [np.array([10.0 * task + 1 + 0.1 * task]) for task in range(8)]
+    y = [np.array([10.0 * task]) for task in range(8)]
+    assert st.permutation_test(x, y) == 2 / 256
+    assert st.permutation_test(x[:1], y[:1]) == 1.0
+    assert st.permutation_test([np.array([9.0])], [np.arange(5.0)]) == 1 / 6
+
+
+def test_many_tests_get_as_many_permutations_as_they_take() -> None:
+    """With 10,000 each, the least that 561 tests come to is 561 / 10,001; all that are far apart are told all the same.
+
+    Those that are not get no more than before.
+    """
+    rng = np.random.default_rng(0)
+    family = [([rng.normal(0, 1, 12)], [rng.normal(9 * (k % 2), 1, 12)]) for k in range(561)]
+    raised = st.holm(st.permutation_tests(family))
+    assert all(p < 0.02 for p in raised[1::2])
+    assert min(raised[::2]) > 0.05
+    near = family[::2][:20]
+    assert st.permutation_tests(near) == [st.permutation_test(*each) for each in near]
+
+
+def test_no_scores_of_fewer_seeds_are_told_apart() -> None:
+    for tests, tasks in itertools.product((1, 6, 7, 528), (1, 2, 3)):
+        seeds = st.least_seeds(tasks, tests)
+        for n, enough in ((seeds, True), (seeds - 1, False)):
+            x = [np.arange(n) + 100.0] * tasks
+            y = [np.arange(float(n))] * tasks
+            assert (tests * st.least_p(x, y) < 0.05) == enough
+    assert [st.least_seeds(tasks) for tasks in (1, 2, 3)] == [4, 3, 2]
 
 
 def test_permutation_test_seldom_finds_what_is_not_there() -> None:
@@ -178,8 +260,11 @@ def test_holm_by_hand() -> None:
 
 def test_seeds_needed() -> None:
     x, y = [np.array([1.0, 2.0, 3.0])], [np.array([0.0, 1.0, 2.0])]
-    assert st.seeds_needed(x, y) == pytest.approx(2.8016**2 * 2 + 0.96)
-    assert st.seeds_needed(x * 4, y * 4) == pytest.approx((2.8016**2 * 2 + 0.96) / 4)  # of a task: four halve the error
+    alone = (1.959964 + 0.841621) ** 2 * 2 + 1.959964**2 / 4
+    assert st.seeds_needed(x, y) == pytest.approx(alone)
+    assert st.seeds_needed(x * 4, y * 4) == pytest.approx(alone / 4)  # of a task: four halve the error
+    among = (2.807034 + 0.841621) ** 2 * 2 + 2.807034**2 / 4  # 0.05 / 20 on either side
+    assert st.seeds_needed(x, y, tests=10) == pytest.approx(among)
     assert st.seeds_needed(x, x) == math.inf
     assert math.isnan(st.seeds_needed([np.array([1.0])], y))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -43,18 +44,18 @@ class Site:
         self.version = 0
         """Rises whenever something has changed."""
         self.answers: dict[tuple[str, str], tuple[int, bytes]] = {}
-        """The last answer to each question, and the version that it is true for."""
+        """The last answer to each question of the tables, and the version that it is true for."""
         self.routes: dict[str, Callable[[Query], Any]] = {
             "/api/version": lambda _: self.version,
-            "/api/runs": lambda q: views.runs(self.results, split(q, "q")),
+            "/api/runs": lambda q: views.runs(self.results, words_of(q)),
             "/api/curves": lambda q: views.learning_curves(
-                self.results, split(q, "q"), q["metric"], split(q, "by", ","), q.get("over") == "tasks"
+                self.results, words_of(q), q["metric"], listed(q, "by"), q.get("over") == "tasks"
             ),
             "/api/compare": lambda q: views.comparison(
-                self.results, split(q, "q"), q.get("protocol") or "last", q.get("metric") or None, split(q, "by", ",")
+                self.results, words_of(q), q.get("protocol") or "last", q.get("metric") or None, listed(q, "by")
             ),
             "/api/run": lambda q: views.run(self.results, q["id"]),
-            "/api/diff": lambda q: views.difference(self.results, split(q, "ids", ",")),
+            "/api/diff": lambda q: views.difference(self.results, listed(q, "ids")),
         }
 
     def answer(self, path: str, query: Query) -> bytes:
@@ -62,16 +63,19 @@ class Site:
         key = path, json.dumps(query, sort_keys=True)
         with self.lock:
             self.look()
-            if path != "/api/run" and key in self.answers and self.answers[key][0] == self.version:
+            if key in self.answers and self.answers[key][0] == self.version:
                 return self.answers[key][1]
             try:
                 content = {"version": self.version, "content": self.routes[path](query)}
             except (UsageError, RunError) as error:
                 content = {"version": self.version, "error": str(error)}
+            except OSError as error:  # a run may be deleted, or begin anew, between the look and the reading
+                content = {"version": self.version, "error": f"{error.filename} has gone"}
             data = json.dumps(defined(content), default=str).encode()
-            if len(self.answers) > 200:
-                self.answers.clear()
-            self.answers[key] = self.version, data
+            if path != "/api/run":  # which shows files that have no version
+                if len(self.answers) > 200:
+                    self.answers.clear()
+                self.answers[key] = self.version, data
             return data
 
     def look(self) -> None:
@@ -98,8 +102,29 @@ def states(results: Results) -> list[str]:
     return results.runs["state"].to_list()
 
 
-def split(query: Query, key: str, separator: str | None = None) -> list[str]:
-    return [word for word in query.get(key, "").split(separator) if word]
+def words_of(query: Query) -> list[str]:
+    """The words of the filter; a list in brackets is one, blanks and all."""
+    return re.findall(r"(?:\[[^]]*\]|\S)+", query.get("q", ""))
+
+
+def listed(query: Query, key: str) -> list[str]:
+    return [word for word in query.get(key, "").split(",") if word]
+
+
+def portion(header: str, size: int) -> range | None:
+    """The bytes that a Range header asks for (RFC 9110, 14.1.2), empty where there are none of these.
+
+    None stands for the whole: there is no header, or one that is not of one part.
+    """
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", header)
+    if match is None or not any(match.groups()):
+        return None
+    first, last = match.groups()
+    if not first:
+        return range(max(0, size - int(last)), size)
+    if last and int(last) < int(first):
+        return None
+    return range(int(first), min(int(last) + 1, size) if last else size)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -149,17 +174,17 @@ class Handler(BaseHTTPRequestHandler):
     def send_file(self, path: Path) -> None:
         """A video, in the part that the browser asks for."""
         size = path.stat().st_size
-        first, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
-        start = min(int(first or 0), size)
-        end = min(int(last or size - 1), size - 1)
+        part = portion(self.headers.get("Range", ""), size)
+        asked = range(size) if part is None else part
         with path.open("rb") as file:
-            file.seek(start)
-            data = file.read(end - start + 1)
-        self.send_response(206 if "Range" in self.headers else 200)
+            file.seek(asked.start)
+            data = file.read(len(asked))
+        self.send_response(200 if part is None else 206 if part else 416)
         self.send_header("Content-Type", mimetypes.guess_type(path.name)[0] or "application/octet-stream")
         self.send_header("Content-Length", str(len(data)))
         self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Range", f"bytes {start}-{end}/{size}")
+        if part is not None:
+            self.send_header("Content-Range", f"bytes {part[0]}-{part[-1]}/{size}" if part else f"bytes */{size}")
         self.end_headers()
         self.wfile.write(data)
 

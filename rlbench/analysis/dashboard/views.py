@@ -12,7 +12,7 @@ import polars as pl
 import yaml
 
 from rlbench.analysis import arms, figures, statistics
-from rlbench.analysis.compare import compare, evaluated
+from rlbench.analysis.compare import compare, evaluated, require_scale
 from rlbench.analysis.contents import contents, defined
 from rlbench.analysis.curves import curves, thinned
 from rlbench.analysis.filters import Filter
@@ -87,6 +87,8 @@ def learning_curves(results: Results, words: Sequence[str], metric: str, by: Seq
     found = curves(evaluations, where, statistics.iqm if over_tasks else statistics.mean, over_tasks=over_tasks)
     if not found:
         raise UsageError("no task is shared by all lines: nothing can be drawn over all tasks")
+    if over_tasks:
+        require_scale(metric, found[0].tasks)
     return {
         "curves": [
             {

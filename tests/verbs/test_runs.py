@@ -1,0 +1,75 @@
+"""`rlbench runs`: which runs are listed, and what is said where there are none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rlbench.cli import main
+from tests.analysis import synthetic
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Three runs: their names by their ids."""
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path))
+    words = {
+        "a": ["algo=bc", "steps=100"],
+        "b": ["algo=bc", "steps=100", "seed=1"],
+        "c": ["algo=iql", "dataset=expert", "algo.expectile=0.9"],
+    }
+    runs = {name: synthetic.write(tmp_path, each, points=2, done=1 - (name == "b") / 2) for name, each in words.items()}
+    return {run.id: name for name, run in runs.items()}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "abc"),
+        (["hopper-expert"], "c"),
+        (["algo=bc"], "ab"),
+        (["algo=bc,iql", "seed=0"], "ac"),
+        (["state=interrupted"], "b"),
+        (["algo.expectile=0.9"], "c"),
+        (["algo.hidden_dims=[256,256]", "dataset=medium"], "ab"),
+        (["env=hopper", "dataset=expert"], "c"),
+        (["nonsense"], ""),
+    ],
+)
+def test_filters_are_those_of_compare(
+    results: dict[str, str], words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["runs", "--json", *words]) == 0
+    found = json.loads(capsys.readouterr().out)["runs"]
+    assert "".join(sorted(results[each["id"]] for each in found)) == expected
+
+
+@pytest.mark.usefixtures("results")
+def test_where_none_fits_it_says_how_many_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", "nonsense", "algo=bc"]) == 0
+    assert f"no run fits nonsense algo=bc; there are 3 in {tmp_path / 'runs'}" in capsys.readouterr().out
+    assert main(["runs", "algo.expectil=0.9"]) == 2
+    assert "no run has a key 'algo.expectil'\ndid you mean algo.expectile" in capsys.readouterr().err
+
+
+def test_an_empty_folder_has_no_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path))
+    assert main(["runs", "algo=bc"]) == 0
+    assert f"no runs in {tmp_path / 'runs'}" in capsys.readouterr().out
+
+
+def test_a_damaged_run_is_named_where_it_may_fit(
+    results: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (broken,) = tmp_path.glob("runs/iql/*/*")
+    (broken / "config.yaml").write_text("- 1\n")
+    assert main(["runs", "--json", "seed=0"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [results[each["id"]] for each in said["runs"]] == ["a"]
+    assert list(said["damaged"]) == [str(broken)]
+    assert main(["runs", "--json", "seed=0", "algo=bc"]) == 0
+    assert json.loads(capsys.readouterr().out)["damaged"] == {}
