@@ -205,7 +205,8 @@ def launch(asked: Request) -> int:
     if asked.config_only:
         print(configurations(runs, asked), end="")
         return 0
-    if len(runs) == 1 and runs[0].config["hardware"]["where"] == "here" and "trial" not in runs[0].config:
+    alone = len(runs) == 1 and asked.name is None
+    if alone and runs[0].config["hardware"]["where"] == "here" and "trial" not in runs[0].config:
         return start.single(runs[0])
     return start.sweep(asked.overrides, runs, asked.name)
 

@@ -271,6 +271,15 @@ def test_a_failing_cell_stops_no_other(brittle: Path, tmp_path: Path) -> None:
     assert sorted(states) == ["failed", "failed", "finished", "finished"]
 
 
+@pytest.mark.parametrize("options", [["-m"], []])
+def test_a_sweep_of_one_run_has_the_name_that_it_was_given(brittle: Path, tmp_path: Path, options: list[str]) -> None:
+    words = ["--config-dir", str(brittle), "algo=brittle", "env=disc2d", "tracking=disabled"]
+    done = rlbench(*options, *words, "--name", "mine", RLBENCH_RESULTS=str(tmp_path / "results"))
+    assert done.returncode == 0, done.stderr
+    assert "mine: all 1 runs are finished" in done.stdout
+    assert (tmp_path / "results" / "sweeps" / "mine" / "runs.jsonl").read_text().count("\n") == 1
+
+
 def test_a_wrong_cell_stops_the_sweep_before_it_begins(brittle: Path, tmp_path: Path) -> None:
     words = ["-m", "--config-dir", str(brittle), "algo=brittle", "env=disc2d", "algo.fails=false,maybe"]
     done = rlbench(*words, RLBENCH_RESULTS=str(tmp_path / "results"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     import optuna
 
 DRAWS = 10  # by a sampler, until it is given up that finds only what was tried before
-DIGITS = 6  # of a drawn number: nobody wants to type more
+DIGITS = 6  # of a number drawn between two others: nobody wants to type more
 Values = dict[str, Any]
 Metrics = dict[str, list[float]]
 
@@ -288,12 +289,13 @@ class Search:
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         def distribution(dimension: Dimension) -> optuna.distributions.BaseDistribution:
-            low, high, step = dimension.low, dimension.high, dimension.step
+            # The end of a grid that was summed up is off it by rounding, and Optuna would leave it out.
+            low, high = rounded(dimension.low, dimension), rounded(dimension.high, dimension)
             if low is None or high is None:
                 return CategoricalDistribution(dimension.options)
             if isinstance(low, int) and isinstance(high, int):
-                return IntDistribution(low, high, log=dimension.log, step=int(step or 1))
-            return FloatDistribution(low, high, log=dimension.log, step=step)
+                return IntDistribution(low, high, log=dimension.log, step=int(dimension.step or 1))
+            return FloatDistribution(low, high, log=dimension.log, step=dimension.step)
 
         return {dimension.key: distribution(dimension) for dimension in self.space}
 
@@ -406,10 +408,13 @@ def points(dimension: Dimension) -> Iterable[Any]:
 
 
 def rounded(value: Any, dimension: Dimension) -> Any:
-    """A drawn number as short as a person would write it, within its bounds."""
-    if not isinstance(value, float) or dimension.low is None or dimension.high is None:
+    """A drawn number as a person would write it: short and within its bounds, or the one on its grid."""
+    low, high, step = dimension.low, dimension.high, dimension.step
+    if not isinstance(value, float) or low is None or high is None:
         return value
-    return min(max(float(f"{value:.{DIGITS}g}"), dimension.low), dimension.high)
+    if step is None:
+        return min(max(float(f"{value:.{DIGITS}g}"), low), high)
+    return float(f"{low + round((value - low) / step) * step:.{sys.float_info.dig}g}")
 
 
 def shown(runs: Sequence[Planned]) -> Iterator[str]:

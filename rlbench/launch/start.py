@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 from rlbench.errors import RunError, UsageError
-from rlbench.launch.packing import apart, holder, mended, moved, plan
+from rlbench.launch.packing import apart, holder, mended, moved, packed, plan
 from rlbench.launch.sweep import Planned, Sweep, default_name
 from rlbench.tracking.rundir import RunDir, alone
 
@@ -87,17 +88,55 @@ def sweep(words: Sequence[str], cells: Sequence[Planned], name: str | None) -> i
     if any(cell.config["hardware"] != hardware for cell in cells):
         raise UsageError("hardware= has one value in a sweep: start one sweep for each")
     workers = place(hardware["where"]).workers(hardware)
-    anew = cells[0].config["rerun"]
-    if anew:
-        check_company(cells)
-        cells = [set_aside(cell) for cell in cells]
-    made = Sweep.create(name or default_name(cells), words, cells, lambda: plan(cells, hardware["pack"], workers))
-    if anew:
-        for run in made.runs():
-            set_aside(run)
+    name = name or default_name(cells)
+    if cells[0].config["rerun"]:
+        made = begun_anew(words, cells, name, workers)
+    else:
+        made = Sweep.create(name, words, cells, lambda: plan(cells, hardware["pack"], workers))
+        check_moves(made, hardware)
     if made.hardware != hardware:
         move(made, words, cells[0])
     return proceed(made)
+
+
+def begun_anew(words: Sequence[str], cells: Sequence[Planned], name: str, workers: int) -> Sweep:
+    """The sweep of runs that start anew, with room made for them.
+
+    No result leaves its place before all is known that could be refused.
+
+    Args:
+        words: what the user typed.
+        cells: the runs that were asked for.
+        name: what the sweep is called.
+        workers: runs that are worked on at a time.
+
+    Raises:
+        UsageError: results of others would go with them, or the sweep cannot be called so.
+        RunError: some of it is at work.
+    """
+    hardware = cells[0].config["hardware"]
+    old = replaced(cells)
+    cells = [replace(cell, config={**cell.config, "rerun": False}) for cell in cells]
+    new = packed(cells, hardware["pack"], workers)
+    check_idle([*old, *new])
+    made = Sweep.create(name, words, cells, lambda: new)
+    check_moves(made, hardware)
+    with made.alone():
+        runs = {run.path: run for run in [*old, *made.runs()]}.values()
+        check_idle(runs)
+        for run in runs:
+            set_aside(run)
+    return made
+
+
+def check_moves(sweep: Sweep, hardware: Hardware) -> None:
+    """Raise `RunError` where a sweep is to go on elsewhere than where it began, and is still at work there."""
+    before = sweep.hardware["where"]
+    if sweep.hardware != hardware and any(job.state != "ended" for job in place(before).jobs(sweep).values()):
+        raise RunError(
+            f"the sweep {sweep.name} is queued or at work with other settings (hardware.where={before})\n"
+            f"`rlbench status {sweep.name}` shows how far it is, `rlbench cancel {sweep.name}` stops it there"
+        )
 
 
 def move(sweep: Sweep, words: Sequence[str], cell: Planned) -> None:
@@ -107,18 +146,10 @@ def move(sweep: Sweep, words: Sequence[str], cell: Planned) -> None:
         sweep: the sweep.
         words: what the user typed.
         cell: any of the runs that were asked for.
-
-    Raises:
-        RunError: it is still at work there.
     """
     hardware = cell.config["hardware"]
-    before, after = sweep.hardware["where"], hardware["where"]
-    if any(job.state != "ended" for job in place(before).jobs(sweep).values()):
-        raise RunError(
-            f"the sweep {sweep.name} is queued or at work with other settings (hardware.where={before})\n"
-            f"`rlbench status {sweep.name}` shows how far it is, `rlbench cancel {sweep.name}` stops it there"
-        )
-    workers, chosen = place(after).workers(hardware), [word for word in cell.words if is_of_hardware(word)]
+    workers = place(hardware["where"]).workers(hardware)
+    chosen = [word for word in cell.words if is_of_hardware(word)]
 
     def there(run: Planned) -> Planned:
         others = [word for word in run.words if not is_of_hardware(word)]
@@ -141,25 +172,45 @@ def proceed(sweep: Sweep) -> int:
     return at.start(sweep)
 
 
-def check_company(cells: Sequence[Planned]) -> None:
-    """Raise `UsageError` where starting these anew would take results of other seeds away, trained in the same run."""
+def replaced(cells: Sequence[Planned]) -> list[Planned]:
+    """The runs whose place is taken where these start anew.
+
+    Raises:
+        UsageError: results of other seeds would go with them, trained in the same run.
+    """
     asked = {each.path for cell in cells for each in apart(cell)}
-    for cell in cells:
-        run = holder(cell)
+    sizes: dict[Path, set[int]] = {}
+    found = [(cell, holder(cell, sizes)) for cell in cells]
+    for cell, run in found:
         others = [] if run is None else [each.config["seed"] for each in apart(run) if each.path not in asked]
         if run is not None and others:
             raise UsageError(
                 f"rerun=true: seed={cell.config['seed']} was trained together with seed={','.join(map(str, others))} "
                 f"({run.directory})\nask for all of them, or leave out -m, which makes one seed anew beside them"
             )
+    return [run or cell for cell, run in found]
 
 
-def set_aside(cell: Planned) -> Planned:
-    """A run that starts anew, in an empty place: in a queue it may be begun more than once."""
-    run = holder(cell) or cell
-    if run.directory.exists():
-        before = run.directory.with_name(f".{run.directory.name}.before")
-        with alone(run.directory):
-            shutil.rmtree(before, ignore_errors=True)
-            run.directory.rename(before)
-    return replace(cell, config={**cell.config, "rerun": False})
+def check_idle(runs: Iterable[Planned]) -> None:
+    """Raise `RunError` where one of these runs is at work."""
+    for run in runs:
+        if run.directory.exists():
+            with alone(run.directory):
+                pass
+
+
+def set_aside(run: Planned) -> None:
+    """Make an empty place for a run that starts anew: in a queue it may be begun more than once.
+
+    What was there is kept beside it until the next time, a finished run until another is finished in its place.
+    """
+    if not run.directory.exists():
+        return
+    before = run.directory.with_name(f".{run.directory.name}.before")
+    with alone(run.directory):
+        unneeded = RunDir(before).finished() and not run.finished()
+        aside = before.with_suffix(".old") if unneeded else before
+        shutil.rmtree(aside, ignore_errors=True)
+        run.directory.rename(aside)
+        if unneeded:
+            shutil.rmtree(aside)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.errors import RunError
-from rlbench.files import parse_yaml
 from rlbench.launch.start import Job, place
 from rlbench.launch.sweep import Planned, Sweep, is_seed
 from rlbench.tracking.rundir import RunDir, Score
@@ -55,7 +54,7 @@ class State:
             RunError: the directory is damaged.
         """
         run = RunDir.open(directory)
-        return cls.of(Planned(run.overrides(), parse_yaml(run.config()), str(directory)))
+        return cls.of(Planned(run.overrides(), run.content(), str(directory)))
 
     @property
     def step(self) -> int:

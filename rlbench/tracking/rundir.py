@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from rlbench.errors import RunError, UsageError
-from rlbench.files import write_atomically
+from rlbench.files import parse_yaml, write_atomically
 from rlbench.metrics import Ways, headline
 
 ID = re.compile(r"[0-9a-f]{10}")
@@ -43,11 +43,14 @@ class RunDir:
         """The directory of a run that begins, or begins again: what was recorded in it stays.
 
         Args:
-            path: where.
+            path: where. In a place beside it (`.<id>.new`, see `replace`) nothing stays: it is another attempt's, whose
+                process is gone, since whoever writes there is `alone`.
             config: the composed configuration, as YAML.
             overrides: the words it was composed from.
             meta: where the results come from; in a later life it joins the list `resumed` of the first one's.
         """
+        if path.name.startswith("."):
+            shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path)
         if (path / "meta.json").exists():
@@ -79,22 +82,48 @@ class RunDir:
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.path / name
-        try:
+        with readable(path):
             content = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path} cannot be read: {error}") from error
         if not isinstance(content, dict):
             raise RunError(f"{path} holds no JSON object")
         return content
 
     def config(self) -> str:
-        """The composed configuration, as YAML text."""
-        return (self.path / "config.yaml").read_text()
+        """The composed configuration, as YAML text.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        path = self.path / "config.yaml"
+        with readable(path):
+            return path.read_text()
+
+    def content(self) -> dict[str, Any]:
+        """The composed configuration.
+
+        Raises:
+            RunError: it cannot be read, or is none.
+        """
+        import yaml
+
+        text, path = self.config(), self.path / "config.yaml"
+        try:
+            content = parse_yaml(text)
+        except yaml.YAMLError as error:
+            raise RunError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+        if not isinstance(content, dict):
+            raise RunError(f"{path} holds no configuration")
+        return content
 
     def overrides(self) -> list[str]:
-        """The words that the configuration was composed from."""
-        lines = (self.path / "overrides.yaml").read_text().splitlines()
-        return [json.loads(line[2:]) for line in lines if line.startswith("- ")]
+        """The words that the configuration was composed from.
+
+        Raises:
+            RunError: they cannot be read.
+        """
+        path = self.path / "overrides.yaml"
+        with readable(path):
+            return [json.loads(line[2:]) for line in path.read_text().splitlines() if line.startswith("- ")]
 
     def meta(self) -> dict[str, Any]:
         return self._json("meta.json")
@@ -200,6 +229,15 @@ class RunDir:
         self.path.replace(path)
         shutil.rmtree(old)
         return RunDir(path)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Raise `RunError` where a file cannot be read."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
 
 
 def _append(path: Path, rows: Iterable[Row]) -> None:

@@ -114,6 +114,8 @@ def gpu() -> dict[str, float]:
     if torch is None or not torch.cuda.is_initialized():
         return {}
     found = {"system/gpu_memory_mib": torch.cuda.memory_reserved() / MIB}
-    with suppress(ModuleNotFoundError, RuntimeError):  # nvidia-ml-py is not installed, or knows nothing of this GPU
+    # nvidia-ml-py is not installed, or cannot tell of this GPU (MIG, no driver library), which it says in errors that
+    # have nothing in common but Exception; and no run is to end of a percentage.
+    with suppress(Exception):
         found["system/gpu_percent"] = torch.cuda.utilization()
     return found

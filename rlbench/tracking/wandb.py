@@ -25,12 +25,14 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
+from rlbench.errors import RunError
 from rlbench.files import write_atomically
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ FOREIGN = {f"WANDB_{key}" for key in ("SERVICE", "RUN_ID", "RESUME", "RESUME_FRO
 """What belongs to another W&B run around this one, and must not reach ours."""
 PROVENANCE = "experiment", "simulator", "metric_directions", "dataset", "device", "versions", "git", "machine", "began"
 """What W&B gets of meta.json: with it, a run that was pulled compares as one that was made here."""
+STATE = "rlbench/state"
+"""The entry of W&B's summary that says how the run ended."""
 MODES = {"dryrun": "offline", "run": "online", "shared": "online"}  # W&B's other words for them
 
 
@@ -236,45 +240,73 @@ def _follow(run_dir: Path) -> int:
 def open_runs(
     request: dict[str, Any], online: bool, anew: bool, finish_seconds: float = FINISH_SECONDS
 ) -> dict[int, wandb.Run]:
-    """One W&B run a seed, in one wandb-core process (the second costs 6 ms)."""
+    """One W&B run a seed, in one wandb-core process (the second costs 6 ms).
+
+    Args:
+        request: what `request_of` made.
+        online: whether the server is to have it while it is open.
+        anew: whether it begins, and does not go on with what the server has.
+        finish_seconds: that its end may take.
+
+    Raises:
+        wandb.Error: the server cannot be used.
+        RunError: the server has what was run later than this, after `rerun=true`.
+    """
+    Path(request["dir"]).mkdir(parents=True, exist_ok=True)
+    return {int(seed): _opened(request, seed, online, anew, finish_seconds) for seed in request["runs"]}
+
+
+def _opened(request: dict[str, Any], seed: str, online: bool, anew: bool, finish_seconds: float) -> wandb.Run:
+    """The W&B run of a seed. What the server has from before `rerun=true` is not gone on with, but replaced."""
     import wandb
 
-    Path(request["dir"]).mkdir(parents=True, exist_ok=True)
-    runs = {}
-    for seed, named in request["runs"].items():
-        runs[int(seed)] = run = wandb.init(
-            mode="online" if online else "offline",
-            project=request["project"],
-            entity=request["entity"],
-            id=named["id"],
-            name=named["name"],
-            group=request["group"],
-            tags=request["tags"],
-            job_type="train",
-            config=request["config"] | {"seed": int(seed)},
-            dir=request["dir"],
-            # Without it W&B starts the id anew: right for a first life, and for `rerun=true`. Offline it is kept for
-            # the day when `wandb sync` joins the lives.
-            resume=None if anew else "allow",
-            reinit="create_new",
-            settings=wandb.Settings(
-                init_timeout=INIT_SECONDS,
-                finish_timeout=finish_seconds,
-                finish_timeout_raises=True,
-                silent=True,
-                console="off",
-                # The run directory's meta.json knows these, and knows them of the trainer.
-                program="rlbench",
-                disable_git=True,
-                x_disable_meta=True,
-                x_disable_machine_info=True,
-                x_disable_stats=True,
-                x_save_requirements=False,
-            ),
-        )
-        # Several lives make W&B's own step count doubtful as an axis.
-        run.define_metric("*", step_metric="step")
-    return runs
+    named, config = request["runs"][seed], dict(request["config"])
+    facts = config.pop("rlbench")  # or what the server has there could not be seen
+    run: Any = wandb.init(
+        mode="online" if online else "offline",
+        project=request["project"],
+        entity=request["entity"],
+        id=named["id"],
+        name=named["name"],
+        group=request["group"],
+        tags=request["tags"],
+        job_type="train",
+        config=config | {"seed": int(seed)},
+        dir=request["dir"],
+        # Without it W&B starts the id anew: right for a first life, and for `rerun=true`. Offline it is kept for
+        # the day when `wandb sync` joins the lives.
+        resume=None if anew else "allow",
+        reinit="create_new",
+        settings=wandb.Settings(
+            init_timeout=INIT_SECONDS,
+            finish_timeout=finish_seconds,
+            finish_timeout_raises=True,
+            silent=True,
+            console="off",
+            # The run directory's meta.json knows these, and knows them of the trainer.
+            program="rlbench",
+            disable_git=True,
+            x_disable_meta=True,
+            x_disable_machine_info=True,
+            x_disable_stats=True,
+            x_save_requirements=False,
+        ),
+    )
+    here, there = facts.get("began"), run.config.get("rlbench", {}).get("began")
+    if here and there and here != there:
+        run.finish(exit_code=_exit_code(run.summary.get(STATE, "finished")))
+        if datetime.fromisoformat(here) < datetime.fromisoformat(there):
+            raise RunError(f"W&B has what was run later, {there} and not {here}: delete {run.url} to send this")
+        return _opened(request, seed, online, anew=True, finish_seconds=finish_seconds)
+    run.config.update({"rlbench": facts}, allow_val_change=True)
+    # Several lives make W&B's own step count doubtful as an axis.
+    run.define_metric("*", step_metric="step")
+    return run
+
+
+def _exit_code(state: str) -> int:
+    """What a run's end is to W&B, which knows success and failure alone."""
+    return 0 if state in ("finished", "pruned") else 1
 
 
 class Mirror:
@@ -347,7 +379,8 @@ class Mirror:
 
         def finish(run: wandb.Run) -> bool:
             try:
-                run.finish(exit_code=0 if state in ("finished", "pruned") else 1)
+                run.summary[STATE] = state
+                run.finish(exit_code=_exit_code(state))
             except TimeoutError:
                 return False
             return not _gave_up(run)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -23,7 +22,7 @@ from rlbench.errors import RunError
 from rlbench.files import write_atomically
 from rlbench.identity import digest
 from rlbench.tracking.rundir import Row, RunDir, alone
-from rlbench.tracking.wandb import PROVENANCE, alone_and_quiet
+from rlbench.tracking.wandb import PROVENANCE, STATE, alone_and_quiet
 
 if TYPE_CHECKING:
     from wandb.apis.public import Run
@@ -32,8 +31,9 @@ PLACE = re.compile(r"\w[\w.+-]*/\w[\w.+-]*/[0-9a-f]{10}")
 STATES = {
     "finished": "finished", "failed": "failed", "crashed": "lost", "killed": "interrupted",
     "preempted": "interrupted", "preempting": "interrupted", "running": "running", "pending": "running",
+    "pruned": "pruned", "interrupted": "interrupted", "lost": "lost", "died": "lost",
 }  # fmt: skip
-"""What W&B calls a state, and we."""
+"""What W&B, or our mirror of a run, calls a state, and we."""
 WORDS: dict[str, tuple[str, ...]] = {
     "algo": ("algo", "algorithm", "algo_name", "alg", "agent"),
     "env": ("env", "env_id", "env_name", "environment", "task"),
@@ -59,12 +59,21 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Planned:
-    """A directory to be: what W&B knows of it, by seed."""
+    """A directory to be.
+
+    Attributes:
+        place: below `runs/`.
+        runs: what W&B knows of it, by seed.
+        config: the configuration.
+        facts: what `meta.json` is to have.
+        ours: whether we made it.
+    """
 
     place: str
     runs: dict[int, Run]
     config: dict[str, Any]
     facts: dict[str, Any]
+    ours: bool
 
 
 def pull(project: str, entity: str | None, root: Path, renamed: Mapping[str, str]) -> Iterator[Outcome]:
@@ -89,33 +98,39 @@ def pull(project: str, entity: str | None, root: Path, renamed: Mapping[str, str
         listed = list(wandb.Api().runs(f"{entity}/{project}" if entity else project, per_page=100, lazy=False))
     except (wandb.Error, ValueError) as error:
         raise RunError(f"cannot list {project}: {_why(error)}") from error
-    for planned in _plan(listed):
+    for name, runs in _grouped(listed).items():
         try:
+            planned = _of_ours(name, runs) if _place(runs[0]) else _of_others(*runs)
             yield _pulled(planned, root / "runs" / planned.place, renamed)
-        except (wandb.Error, OSError, ValueError, RunError) as error:
-            yield Outcome(planned.place, "failed", _why(error))
+        except (wandb.Error, OSError, LookupError, TypeError, ValueError, RunError) as error:
+            yield Outcome(name, "failed", _why(error))
 
 
 def _why(error: Exception) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
 
 
-def _plan(listed: list[Run]) -> Iterator[_Planned]:
-    """Which directories there will be; the seeds of one run of ours share one."""
-    ours: dict[str, dict[int, Run]] = {}
+def _place(run: Run) -> str | None:
+    """The directory that a W&B run was made from, if we made it."""
+    facts = run.config.get("rlbench")
+    place = str(facts.get("run")) if isinstance(facts, dict) else ""
+    return place if PLACE.fullmatch(place) else None
+
+
+def _grouped(listed: list[Run]) -> dict[str, list[Run]]:
+    """The seeds of each run of ours, by its directory; any other run alone, by its address."""
+    groups: dict[str, list[Run]] = {}
     for run in listed:
-        facts = run.config.get("rlbench")
-        if isinstance(facts, dict) and PLACE.fullmatch(str(facts.get("run"))):
-            ours.setdefault(facts["run"], {})[int(run.config["seed"])] = run
-        else:
-            yield _of_others(run)
-    for place, seeds in ours.items():
-        runs = dict(sorted(seeds.items()))
-        config = dict(next(iter(runs.values())).config)
-        facts = config.pop("rlbench")
-        yield _Planned(
-            place, runs, {**config, "seeds": len(runs)}, {key: facts[key] for key in PROVENANCE if key in facts}
-        )
+        groups.setdefault(_place(run) or "/".join(run.path), []).append(run)
+    return groups
+
+
+def _of_ours(place: str, listed: list[Run]) -> _Planned:
+    """The directory that the seeds of one run share."""
+    runs = dict(sorted((_whole("seed", run.config["seed"]), run) for run in listed))
+    config = dict(next(iter(runs.values())).config)
+    facts = config.pop("rlbench")
+    return _Planned(place, runs, config, {key: facts[key] for key in PROVENANCE if key in facts}, ours=True)
 
 
 def _of_others(run: Run) -> _Planned:
@@ -126,11 +141,11 @@ def _of_others(run: Run) -> _Planned:
     algo, of_algo = _named(found["algo"], run.job_type or run.project)
     env, of_env = _named(found["env"], "unknown")
     dataset, of_dataset = _named(found["dataset"], "none")
-    seed, steps = int(found["seed"] or 0), found["steps"]
+    seed, steps = _whole("seed", found["seed"] or 0), found["steps"]
     config = {
         "seed": seed,
         "seeds": 1,
-        "steps": None if steps is None else int(steps),
+        "steps": None if steps is None else _whole("number of steps", steps),
         "wandb": {"mode": "disabled", "project": run.project, "entity": run.entity, "group": run.group,
                   "tags": list(run.tags or []), "name": run.name},
         "algo": {"name": algo, **of_algo, **settings},
@@ -139,7 +154,7 @@ def _of_others(run: Run) -> _Planned:
     }  # fmt: skip
     place = f"{_slug(algo)}/{_slug(env)}-{_slug(dataset)}/{digest({'wandb': '/'.join(run.path)})}"
     facts = {"experiment": digest({key: config[key] for key in ("algo", "env", "dataset", "steps")})}
-    return _Planned(place, {seed: run}, config, facts)
+    return _Planned(place, {seed: run}, config, facts, ours=False)
 
 
 def _named(found: Any, otherwise: str) -> tuple[str, dict[str, Any]]:
@@ -147,6 +162,18 @@ def _named(found: Any, otherwise: str) -> tuple[str, dict[str, Any]]:
     if isinstance(found, dict):
         return str(found.get("name") or otherwise), {key: value for key, value in found.items() if key != "name"}
     return str(found or otherwise), {}
+
+
+def _whole(what: str, value: Any) -> int:
+    """A whole number, however a program wrote it: 1000000, 1e6, "1e6".
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return value if isinstance(value, int) else int(float(value))
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"its {what} is no number: {value!r}") from error
 
 
 def _slug(text: str) -> str:
@@ -168,7 +195,10 @@ def _pulled(planned: _Planned, path: Path, renamed: Mapping[str, str]) -> Outcom
             key=lambda row: (row["step"], row["seed"]),
         )
         _write(planned, path, rows, signs)
-    return Outcome(planned.place, "pulled", f"pulled {len(rows):,} rows of {len(runs)} seed{'s' * (len(runs) != 1)}")
+    text = f"pulled {len(rows):,} rows of {len(runs)} seed{'s' * (len(runs) != 1)}"
+    if (asked := planned.config["seeds"]) > len(runs):
+        text += f" ({', '.join(map(str, runs))}): W&B lacks others of its {asked}, so it is not finished"
+    return Outcome(planned.place, "pulled", text)
 
 
 def _rows(run: Run, seed: int, renamed: Mapping[str, str]) -> Iterator[Row]:
@@ -177,7 +207,7 @@ def _rows(run: Run, seed: int, renamed: Mapping[str, str]) -> Iterator[Row]:
     axis = next((name for name in AXES if all(name in row for row in history)), "_step")
     merged: dict[int, Row] = {}
     for row in history:
-        step = int(row[axis])
+        step = _whole(axis, row[axis])
         metrics = merged.setdefault(step, {"step": step, "seed": seed})
         for key, value in row.items():
             is_number = type(value) in (int, float) and math.isfinite(value)
@@ -190,7 +220,6 @@ def _write(planned: _Planned, path: Path, rows: list[Row], signs: dict[str, str]
     """Put the directory in its place, whole."""
     runs = list(planned.runs.values())
     place = path.with_name(f".{path.name}.new")
-    shutil.rmtree(place, ignore_errors=True)
     step = rows[-1]["step"] if rows else 0
     config = {**planned.config, "steps": planned.config["steps"] or step}
     meta = {
@@ -201,13 +230,12 @@ def _write(planned: _Planned, path: Path, rows: list[Row], signs: dict[str, str]
     }
     made = RunDir.create(place, yaml.safe_dump(config, sort_keys=False), [], meta)
     made.append(rows)
-    states = [STATES.get(run.state, "lost") for run in runs]
     score = made.score()
     status = {
-        "state": next((state for state in states if state != "finished"), "finished"),
+        "state": _state(planned, rows),
         "step": step,
         "steps": config["steps"],
-        "seeds": len(runs),
+        "seeds": config["seeds"],
         "stage": "training",
         "seconds": max((float(run.summary_metrics.get("_runtime", 0)) for run in runs), default=0.0),
         "speed": None,
@@ -223,6 +251,23 @@ def _write(planned: _Planned, path: Path, rows: list[Row], signs: dict[str, str]
         made.replace(path)
     else:
         place.rename(path)
+
+
+def _state(planned: _Planned, rows: list[Row]) -> str:
+    """How a run ended, its seeds together."""
+    states = list(map(_ended, planned.runs.values()))
+    state = next((state for state in states if state != "finished"), "finished")
+    # To W&B a run is finished that failed in nothing, one that was stopped early too. Steps of others may be anything.
+    if state == "finished" and planned.ours:
+        done = {row["seed"] for row in rows if row["step"] >= planned.config["steps"]}
+        return "finished" if len(done) == planned.config["seeds"] else "interrupted"
+    return state
+
+
+def _ended(run: Run) -> str:
+    """How a W&B run ended: in our own word, where its last life came to write that."""
+    said = run.summary_metrics.get(STATE) if run.state in ("finished", "failed") else None
+    return STATES.get(said or run.state, "lost")
 
 
 def _moment(text: str) -> float:

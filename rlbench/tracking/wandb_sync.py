@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from filelock import BaseFileLock, Timeout
 
-from rlbench.files import parse_yaml
+from rlbench.errors import RunError
 from rlbench.tracking import wandb as mirrors
+from rlbench.tracking.rundir import RunDir
 from rlbench.tracking.wandb import Mirror
 
 AT_ONCE = 16  # runs whose last rows are on their way
@@ -68,16 +69,11 @@ def _settled(path: Path, state: str) -> Outcome | None:
         return Outcome(path, "left", "was pulled from W&B")
     if state in ("building", "running"):
         return Outcome(path, "left", "at work: its own mirror has it until it ends")
-    if not ledger and _content(path)["wandb"]["mode"] == "disabled":
+    if not ledger and RunDir(path).content()["wandb"]["mode"] == "disabled":
         return Outcome(path, "left", "made with tracking=disabled")
     if ledger.get("sent") == {"size": mirrors.size_of(path), "state": state}:
         return Outcome(path, "up to date", "up to date")
     return None
-
-
-def _content(path: Path) -> dict[str, Any]:
-    """A run's configuration."""
-    return parse_yaml((path / "config.yaml").read_text())
 
 
 def _send(runs: Mapping[Path, str]) -> Iterator[Outcome]:
@@ -100,7 +96,7 @@ def _send(runs: Mapping[Path, str]) -> Iterator[Outcome]:
                     mirror = _handed_over(path)
                 except Timeout:
                     yield Outcome(path, "left", "its own mirror is still at work")
-                except (wandb.Error, OSError, ValueError) as error:
+                except (wandb.Error, OSError, ValueError, RunError) as error:
                     lock.release()
                     in_vain = in_vain + 1 if isinstance(error, wandb.Error) else in_vain
                     yield Outcome(path, "failed", _why(error))
@@ -116,7 +112,7 @@ def _send(runs: Mapping[Path, str]) -> Iterator[Outcome]:
 def _handed_over(path: Path) -> Mirror:
     """Open a run's W&B runs, and hand over the rows that the server has not."""
     ledger = mirrors.read_json(path / "wandb.json")
-    request = ledger.get("request") or mirrors.request_of(_content(path), path, path.name)
+    request = ledger.get("request") or mirrors.request_of(RunDir(path).content(), path, path.name)
     if not Path(request["dir"]).is_dir():  # the run was made on another machine
         request["dir"] = str(mirrors.folder_of(path))
     runs = mirrors.open_runs(request, online=True, anew=False, finish_seconds=FINISH_SECONDS)

@@ -28,6 +28,15 @@ FETCHED: dict[str, Callable[[str, store.Progress], Path]] = {
     "ogbench": ogbench.fetch,
 }
 """Sources of data sets that are downloaded: each gets an id, and returns where it lies."""
+OF_POLICIES = "steps", "noise", "seed", "views"
+"""What is said of the recording of a run's policies."""
+TAKEN_BY = {
+    "json": ("list", "info", "used"),
+    "markdown": ("used",),
+    "to": ("make", "label", "sample", "export", "import"),
+    "format": ("make", "export", "import"),
+}
+"""Which verbs an option says something to."""
 
 HELP = """\
   list                       embedded data, and what the cache holds
@@ -87,6 +96,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--to", type=Path, metavar="PLACE", help="the file or folder to be written")
     parser.add_argument("--format", choices=["d4rl", "minari"], help="its form, if not by its name")
     arguments = parser.read(argv)
+    for option, verbs in TAKEN_BY.items():
+        if getattr(arguments, option) and arguments.what not in verbs:
+            raise UsageError(f"rlbench data {arguments.what} takes no --{option}: it is for {', '.join(verbs)}")
     if arguments.what == "list" and arguments.words == ["d4rl"]:
         return show_d4rl(arguments.json)
     if arguments.what in ("list", "verify") and arguments.words:
@@ -240,13 +252,24 @@ def make(words: Sequence[str], to: Path | None, form: str | None) -> int:
     """Record a trained run, or an embedded dataset."""
     given = dict(word.partition("=")[::2] for word in words)
     if "policy" not in given:
+        for word in OF_POLICIES:
+            if word in given:
+                raise UsageError(
+                    f"{word}= says how the policies of a run are recorded, and policy=RUN is missing\n"
+                    "without it an embedded dataset is recorded ahead of its first use, dataset.size=N rows of it"
+                )
+        if to or form:
+            raise UsageError(
+                "without policy=RUN a dataset is recorded into the cache, and --to and --format say nothing\n"
+                f"rlbench data export {shlex.join(words)} --to PLACE writes it to a file"
+            )
         _, data = load(words)
         print(f"{data.card['id']}: {len(data):,} rows")
         return 0
     settings = [word for word in words if "views" in given and word.startswith("env.")]
     refuse_unknown(
         {key: value for key, value in given.items() if f"{key}={value}" not in settings},
-        ("policy", "env", "steps", "noise", "seed", "views"),
+        ("policy", "env", *OF_POLICIES),
     )
     from omegaconf import OmegaConf
 
@@ -322,7 +345,7 @@ def label(words: Sequence[str], to: Path | None) -> int:
         about += f", labelled by run {oracle.path.name} after {(oracle.status() or {}).get('step')} steps"
     elif "comparisons" not in given:
         print("no oracle=RUN: the only label is partial_return, which is no regret; CPL learns another policy from it")
-    known: dict[str, Any] = {key: data.card[key] for key in ("env", "versions") if key in data.card}
+    known: dict[str, Any] = {key: data.card[key] for key in ("env", "which", "versions") if key in data.card}
     segments.write(to, made, {"about": about, **known})
     labels = [name for name in made if name not in (*segments.ARRAYS, "frames")]
     print(f"{about}; labels: {', '.join(labels)}")

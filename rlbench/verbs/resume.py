@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlbench.cli import Parser
+from rlbench.errors import RunError
 
 HELP = """\
 Go on with a run or a sweep that was stopped, as it was written down; the command that began it does the same. What is
@@ -39,8 +40,15 @@ def one(directory: Path) -> int:
     for sweep, planned in reversed(held):
         if sweep.hardware["where"] == "slurm":
             return start.place("slurm").start(Sweep(sweep.path, [planned.path]))
-    if not (directory / "config.yaml").exists():  # planned, and never begun
-        return execute(*held[-1])
+    if not (directory / "config.yaml").exists():
+        if not held:
+            raise RunError(
+                f"{directory} holds no config.yaml: its run was killed as it began\n"
+                "the command that began it begins it again"
+            )
+        return execute(*held[-1])  # planned, and never begun
+    recorded = RunDir(directory)
+    recorded.content()  # says so where it is damaged, which config.load does not expect
     cfg = config.load(directory / "config.yaml")
     cfg.rerun = False
-    return run(cfg, RunDir(directory).overrides(), directory)
+    return run(cfg, recorded.overrides(), directory)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rlbench.cli import Parser
+from rlbench.errors import RunError
 
 if TYPE_CHECKING:
     from rlbench.launch.states import State
@@ -28,15 +29,19 @@ def main(argv: Sequence[str]) -> int:
     from rlbench.launch.states import ACTIVE, AMISS, labels, summary
     from rlbench.launch.table import table
 
-    found = known()
+    found, unreadable = known()
     chosen = [(name, each) for name, each in found if all(is_of(word, name, each) for word in given.words)]
+    damaged = {path: why for path, why in unreadable.items() if all(word in path for word in given.words)}
     if given.json:
-        print(json.dumps({"runs": [entry(name, each) for name, each in chosen], "summary": tally(chosen)}, indent=1))
+        entries = [entry(name, each) for name, each in chosen]
+        print(json.dumps({"runs": entries, "summary": tally(chosen), "damaged": damaged}, indent=1))
         return 0
-    if not found:
+    for path, why in damaged.items():
+        print(f"damaged: {path}: {why}")
+    if not found and not damaged:
         print("nothing was run yet")
         return 0
-    if not chosen:
+    if not chosen and not damaged:
         print(f"no run has {' and '.join(given.words)} in its sweep's name, its path or its words")
         return 0
     for name in dict.fromkeys(name for name, _ in chosen):
@@ -50,8 +55,9 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def known() -> list[tuple[str | None, State]]:
-    """Every run, with the name of the newest sweep that it belongs to; None: of none."""
+def known() -> tuple[list[tuple[str | None, State]], dict[str, str]]:
+    """Every run, with the name of the newest sweep that it belongs to (None: of none); and by their paths, why the
+    directories cannot be read that look like runs."""
     from rlbench.launch.states import State, states
     from rlbench.launch.sweep import sweeps
     from rlbench.paths import results_root
@@ -61,10 +67,15 @@ def known() -> list[tuple[str | None, State]]:
     for sweep in sweeps():
         for each in states(sweep):
             found[str(each.run.directory.resolve())] = sweep.name, each
-    for run in find_runs(results_root()).runs:
+    there = find_runs(results_root())
+    damaged = {str(path): why for path, why in there.damaged.items() if str(path.resolve()) not in found}
+    for run in there.runs:
         if str(run.path.resolve()) not in found:
-            found[str(run.path)] = None, State.of_directory(run.path)
-    return list(found.values())
+            try:
+                found[str(run.path)] = None, State.of_directory(run.path)
+            except RunError as error:
+                damaged[str(run.path)] = str(error)
+    return list(found.values()), damaged
 
 
 def is_of(word: str, sweep: str | None, state: State) -> bool:

@@ -16,10 +16,11 @@ import torch
 from rlbench import cli
 from rlbench.build import processor
 from rlbench.errors import UsageError
-from rlbench.launch import local
+from rlbench.launch import journal, local
 from rlbench.launch.packing import packed
 from rlbench.launch.states import State, states
-from rlbench.launch.sweep import sweeps
+from rlbench.launch.sweep import Planned, Sweep, sweeps
+from rlbench.tracking.rundir import alone
 from tests.launch.cases import LONG, SHORT, cells, mortal, rows, witnesses
 
 pytestmark = pytest.mark.usefixtures("results")
@@ -417,3 +418,62 @@ def test_rerun_takes_no_results_away_that_nobody_asked_for(capsys: pytest.Captur
     assert "seed=2 was trained together with seed=0,1,3" in said
     assert str(pack.directory) in said
     assert pack.finished()
+
+
+def finished(run: Planned) -> bytes:
+    """A directory that says of a run that it is finished; its metrics."""
+    run.directory.mkdir(parents=True)
+    (run.directory / "status.json").write_text(json.dumps({"state": "finished", "seeds": len(run.seeds)}))
+    (run.directory / "metrics.jsonl").write_bytes(run.path.encode())
+    return run.path.encode()
+
+
+@pytest.mark.usefixtures("results")
+def test_a_rerun_that_is_refused_takes_nothing_away(capsys: pytest.CaptureFixture[str]) -> None:
+    found = cells(*SHORT, "seed=0,1")
+    kept = [finished(run) for run in found]
+    words = ["-m", *SHORT, "seed=0,1", *ALONE, "rerun=true"]
+
+    def is_refused(words: list[str], code: int, message: str) -> None:
+        capsys.readouterr()
+        assert cli.main(words) == code
+        assert message in capsys.readouterr().err
+        assert [(run.directory / "metrics.jsonl").read_bytes() for run in found] == kept
+        assert not list(found[0].directory.parent.glob(".*.before"))
+
+    is_refused([*words, "--name", "my sweep"], 2, "letters, digits and . _ + - name a sweep")
+    Sweep.create("taken", [], found[:1], lambda: found[:1])
+    is_refused([*words, "--name", "taken"], 2, "there is another sweep taken")
+    with alone(found[1].directory):
+        is_refused([*words, "--name", "anew"], 1, "runs this very run")
+    assert [sweep.name for sweep in sweeps()] == ["taken"]
+    elsewhere = Sweep.create("elsewhere", [], found, lambda: found)
+    with journal.Journal(elsewhere, found):  # a process here has the runs in hand, none of which it has begun
+        is_refused([*words, "--name", "elsewhere"], 1, "is queued or at work with other settings")
+    elsewhere.revise(lambda runs: runs, hardware=cells(*words)[0].config["hardware"])
+    with elsewhere.alone():
+        is_refused([*words, "--name", "elsewhere"], 1, "works on the sweep elsewhere")
+
+
+@pytest.mark.usefixtures("results")
+def test_a_finished_run_is_kept_until_its_replacement_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    (run,) = cells(*SHORT, "seed=0")
+    first = finished(run)
+    before = run.directory.with_name(f".{run.directory.name}.before")
+    words = ["-m", *SHORT, "seed=0", *ALONE, "rerun=true"]
+    with monkeypatch.context() as patch:
+        patch.setattr(local.Queue, "work", lambda _: None)  # planned, not begun
+        assert cli.main(words) == 1
+        assert not run.directory.exists()
+        run.directory.mkdir()  # killed after it had begun
+        (run.directory / "status.json").write_text(json.dumps({"state": "interrupted"}))
+        assert cli.main(words) == 1
+    assert not run.directory.exists()
+    assert (before / "metrics.jsonl").read_bytes() == first
+    second = finished(run)
+    (run.directory / "metrics.jsonl").write_bytes(second + b" again")
+    with monkeypatch.context() as patch:
+        patch.setattr(local.Queue, "work", lambda _: None)
+        assert cli.main(words) == 1
+    assert (before / "metrics.jsonl").read_bytes() == second + b" again"
+    assert [path.name for path in before.parent.iterdir() if path.is_dir()] == [before.name]

@@ -164,6 +164,26 @@ def test_numbers_are_short_and_within_their_bounds() -> None:
     assert min(decades) > 30  # 50 are expected of each, and 30 of 200 are 3.3 standard deviations fewer
 
 
+@pytest.mark.parametrize(
+    ("word", "second"),
+    [
+        ("algo.x=range(0.1,0.5,0.1)", 0.2),
+        ("algo.x=range(0.98765432,0.99,0.0001)", 0.98775432),
+        ("algo.x=range(100000.5,100009.5,1)", 100001.5),
+    ],
+)
+def test_numbers_of_a_grid_stay_on_it(word: str, second: float) -> None:
+    dimension = config.dimension(word)
+    assert dimension is not None
+    grid = list(search.points(dimension))
+    assert grid[1] == second
+    found = bare("random", dimension)
+    drawn = [next(found.proposals(number, []))["algo.x"] for number in range(100)]
+    assert set(drawn) <= set(grid)
+    for value in grid:  # Optuna refuses what is not on the grid
+        told(found, {"algo.x": value}, 1.0)
+
+
 def test_the_search_seed_and_the_number_decide_a_draw() -> None:
     space = config.Dimension("x", 0.0, 1.0)
     same = [next(bare("random", space, seed=seed).proposals(n, [])) for seed, n in ((0, 0), (0, 0), (0, 1), (1, 0))]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from rlbench import cli
 from rlbench.launch import local
@@ -103,6 +104,44 @@ def test_status_finds_runs_by_words(sweep: Sweep, capsys: pytest.CaptureFixture[
     assert "no run has seed=77" in said("status", "seed=77", capsys=capsys)
 
 
+def test_status_names_damaged_directories_and_goes_on(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    empty, wordless, garbled = cells(*SHORT, "seed=7,8,9")
+    empty.directory.mkdir(parents=True)
+    for run in (wordless, garbled):
+        pretend(run, "finished")
+    (wordless.directory / "overrides.yaml").unlink()
+    (garbled.directory / "config.yaml").write_text("seed: [0\n")
+    text = said("status", capsys=capsys)
+    assert "mine: 1 finished, 1 running, 1 new, 1 failed" in text
+    assert f"damaged: {empty.directory}: {empty.directory} holds no config.yaml" in text
+    assert f"damaged: {wordless.directory}: {wordless.directory / 'overrides.yaml'} cannot be read" in text
+    assert f"damaged: {garbled.directory}: {garbled.directory / 'config.yaml'} cannot be read" in text
+    assert "damaged" not in said("status", "mine", capsys=capsys)
+    found = json.loads(said("status", garbled.directory.name, "--json", capsys=capsys))
+    assert (found["runs"], list(found["damaged"])) == ([], [str(garbled.directory)])
+    # What a sweep has planned is known, whatever its directory says.
+    (sweep.runs()[0].directory / "overrides.yaml").unlink()
+    assert "damaged" not in said("status", "mine", capsys=capsys)
+
+
+def test_resume_of_a_damaged_directory_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    empty, wordless, garbled = cells(*SHORT, "seed=7,8,9")
+    empty.directory.mkdir(parents=True)
+    for run in (wordless, garbled):
+        pretend(run, "interrupted")
+    (wordless.directory / "config.yaml").write_text(yaml.safe_dump(wordless.config))
+    (wordless.directory / "overrides.yaml").unlink()
+    (garbled.directory / "config.yaml").write_text("seed: [0\n")
+    answer = said("resume", empty.directory.name, capsys=capsys, code=1)
+    assert f"{empty.directory} holds no config.yaml" in answer
+    assert "the command that began it begins it again" in answer
+    answer = said("resume", wordless.directory.name, capsys=capsys, code=1)
+    assert f"{wordless.directory / 'overrides.yaml'} cannot be read" in answer
+    answer = said("resume", garbled.directory.name, capsys=capsys, code=1)
+    assert f"{garbled.directory / 'config.yaml'} cannot be read" in answer
+    assert "fault of rlbench" not in answer
+
+
 def test_status_for_a_program(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(said("status", "mine", "--json", capsys=capsys))
     assert found["summary"] == {"finished": 1, "running": 1, "new": 1, "failed": 1}
@@ -116,7 +155,7 @@ def test_status_for_a_program(sweep: Sweep, capsys: pytest.CaptureFixture[str]) 
 def test_nothing_was_run_yet(capsys: pytest.CaptureFixture[str]) -> None:
     assert said("status", capsys=capsys) == "nothing was run yet\n"
     assert said("sweep", "ls", capsys=capsys).startswith("no sweeps in ")
-    assert json.loads(said("status", "--json", capsys=capsys)) == {"runs": [], "summary": {}}
+    assert json.loads(said("status", "--json", capsys=capsys)) == {"runs": [], "summary": {}, "damaged": {}}
     assert json.loads(said("sweep", "ls", "--json", capsys=capsys)) == []
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,30 @@ def test_a_look_costs_nothing_to_speak_of() -> None:
     for _ in range(20):
         usage.row()
     assert (time.process_time() - began) / 20 < 0.01  # a thousandth of the time between two of them
+
+
+def test_a_gpu_that_tells_nothing_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As nvidia-ml-py does on a GPU that is shared out (MIG), or without the driver's library."""
+
+    class NVMLError(Exception):
+        pass
+
+    def unsupported(*_: object) -> None:
+        raise NVMLError("Not Supported")
+
+    nvml = types.ModuleType("pynvml")
+    nvml.NVMLError_DriverNotLoaded = type("NVMLError_DriverNotLoaded", (NVMLError,), {})  # type: ignore[attr-defined]
+    nvml.nvmlInit = unsupported  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(torch.cuda, "pynvml", nvml, raising=False)
+    monkeypatch.setattr(torch.cuda, "_HAS_PYNVML", True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 64 * MIB)
+    with pytest.raises(NVMLError):
+        torch.cuda.utilization()
+    row = Usage().row()
+    assert row["system/gpu_memory_mib"] == 64
+    assert "system/gpu_percent" not in row
 
 
 @pytest.mark.gpu

@@ -19,6 +19,7 @@ from rlbench.analysis.contents import contents
 from rlbench.analysis.protocols import Protocol
 from rlbench.analysis.results import Results
 from rlbench.tracking.rundir import RunDir, find_runs
+from rlbench.tracking.wandb import WandbMirror
 from tests.analysis.synthetic import CARD, SIMULATOR, Experiment
 from tests.tracking.wandb_server import StoredRun, WandbServer
 
@@ -203,6 +204,79 @@ def test_pulled_runs_compare_as_those_made_here(server: WandbServer, tmp_path: P
     assert (code, lines[-1], server.requests) == (0, "3 left", requests)
 
 
+def began(day: int, level: float) -> Experiment:
+    """What was run on a day, for the folder of the results that `RLBENCH_RESULTS` names."""
+    facts = {"began": f"2026-01-{day:02}T12:00:00+0000"}
+    return Experiment(Path(os.environ["RLBENCH_RESULTS"]), IQL, level, meta=facts)
+
+
+def test_what_was_begun_anew_offline_replaces_what_the_server_has(server: WandbServer) -> None:
+    old = began(1, 60.0).run(0)
+    assert wandb("sync")[0] == 0
+    assert rows_on(server, old, 0) == old.rows()
+    shutil.rmtree(old.path)
+    later = began(2, 10.0)
+    new = later.run(0)
+    mirror = WandbMirror(later.cfg, new.path, new.id)
+    mirror.log([])
+    mirror.finish("finished")
+    code, lines = wandb("sync")
+    assert (code, lines[-1]) == (0, "1 sent")
+    assert f"{new.id} iql/hopper-medium: sent 20 rows" in lines
+    assert rows_on(server, new, 0) == new.rows()
+    assert server.runs[f"{new.id}-s0"].config["rlbench"]["began"] == "2026-01-02T12:00:00+0000"
+    (new.path / "wandb.json").unlink()
+    assert wandb("sync")[1][-1] == "1 up to date"
+
+    # A copy of the first, that somebody has elsewhere.
+    shutil.rmtree(new.path)
+    old = began(1, 60.0).run(0)
+    code, lines = wandb("sync")
+    assert code == 1
+    assert "failed: W&B has what was run later, 2026-01-02T12:00:00+0000 and not 2026-01-01T12:00:00+0000" in lines[0]
+    assert f"delete {server.url}/tester/rlbench/runs/{old.id}-s0 to send this" in lines[0]
+    assert len(rows_on(server, old, 0)) == 20
+    assert rows_on(server, old, 0) != old.rows()
+    assert server.runs[f"{old.id}-s0"].exit_code == 0
+
+
+def test_a_resumed_life_does_not_go_on_with_what_was_before_rerun(server: WandbServer) -> None:
+    old = began(1, 60.0).run(0)
+    assert wandb("sync")[0] == 0
+    shutil.rmtree(old.path)
+    later = began(2, 10.0)
+    new = later.run(0)
+    for mode in ("offline", "online"):
+        later.cfg.wandb.mode = mode
+        mirror = WandbMirror(later.cfg, new.path, new.id)
+        mirror.log([])
+        mirror.finish("finished")
+    assert rows_on(server, new, 0) == new.rows()
+
+
+def test_a_pulled_run_is_finished_only_if_it_was(server: WandbServer, tmp_path: Path) -> None:
+    experiment = Experiment(results(tmp_path), IQL)
+    ends = {0: "finished", 1: "pruned", 2: "interrupted", 3: "failed", 4: "lost", 5: "pruned"}
+    made = {seed: experiment.run(seed, 1.0 if seed == 0 else 0.1, state) for seed, state in ends.items()}
+    packed = Experiment(results(tmp_path), ["algo=td3_bc", "seeds=3", "tracking=offline"]).run(0)
+    assert wandb("sync")[0] == 0
+    del server.runs[f"{made[5].id}-s5"].summary["rlbench/state"]  # sent by an earlier version
+    del server.runs[f"{packed.id}-s1"]  # by hand
+    elsewhere = tmp_path / "elsewhere"
+    code, lines = wandb("pull", "rlbench", "--to", elsewhere)
+    assert (code, lines[-1]) == (0, f"7 pulled, in {elsewhere / 'runs'}")
+    said = f"td3_bc/hopper-medium/{packed.id}: pulled 40 rows of 2 seeds (0, 2): W&B lacks others of its 3"
+    assert f"{said}, so it is not finished" in lines
+    pulled = {run.id: run for run in find_runs(elsewhere).runs}
+    for seed, state in (ends | {5: "interrupted"}).items():
+        assert pulled[made[seed].id].status()["state"] == state
+        assert pulled[made[seed].id].rows() == made[seed].rows()
+    part = pulled[packed.id]
+    assert part.rows() == [row for row in packed.rows() if row["seed"] != 1]
+    assert (part.status()["state"], part.status()["seeds"]) == ("interrupted", 3)
+    assert (part.content()["seed"], part.content()["seeds"]) == (0, 3)
+
+
 def theirs(server: WandbServer, name: str, seed: int, points: int, **more: Any) -> None:
     """A run as another program would have left it: flat configuration, scores under a name of its own."""
     config = {"algorithm": "TD3_BC", "env": "hopper-medium-v2", "seed": seed, "alpha": 2.5, "name": f"TD3-{name}"}
@@ -252,6 +326,27 @@ def test_pull_runs_of_others(server: WandbServer, tmp_path: Path) -> None:
     code, lines = wandb("pull", "corl", "--rename", "score=eval/normalized_score")
     assert "2 already here" in lines[-1]
     assert any(line.endswith("pulled 25 rows of 1 seed") for line in lines)
+
+
+def test_a_run_of_others_that_cannot_be_read_stops_no_other(server: WandbServer, tmp_path: Path) -> None:
+    said: dict[str, Any] = {"whole": 1000000, "text": "1e6", "none": "many"}
+    for name, steps in said.items():
+        theirs(server, name, 0, 3)
+        server.runs[name].variables["config"] = json.dumps({"max_timesteps": {"value": steps}})
+    for name, seed in {"several": "0-3", "listed": [0, 1], "real": 7.0}.items():
+        theirs(server, name, 0, 3)
+        server.runs[name].variables["config"] = json.dumps({"seed": {"value": seed}})
+    theirs(server, "gapped", 0, 3)
+    server.runs["gapped"].history[1]["global_step"] = None
+    code, lines = wandb("pull", "corl")
+    assert (code, lines[-1]) == (1, f"4 failed, 3 pulled, in {results(tmp_path) / 'runs'}")
+    assert "tester/corl/none: failed: its number of steps is no number: 'many'" in lines
+    assert "tester/corl/several: failed: its seed is no number: '0-3'" in lines
+    assert "tester/corl/listed: failed: its seed is no number: [0, 1]" in lines
+    assert "tester/corl/gapped: failed: its global_step is no number: None" in lines
+    runs = {run.content()["wandb"]["name"]: run for run in find_runs(results(tmp_path)).runs}
+    assert {name: run.status()["steps"] for name, run in runs.items()} == {"whole": 10**6, "text": 10**6, "real": 15000}
+    assert runs["real"].rows()[0]["seed"] == 7
 
 
 @pytest.mark.usefixtures("server")
