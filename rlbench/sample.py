@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from rlbench.data.export import refuse_taken
-from rlbench.data.preferences import SUFFIXES, cached, rows
+from rlbench.data.preferences import SUFFIXES, cached, rows, split_of
 from rlbench.errors import RunError, UsageError
 from rlbench.files import write_atomically
 from rlbench.language import hf
@@ -74,8 +74,7 @@ def sample(asked: Asked, to: Path, device: torch.device, progress: Progress | No
     """
     refuse_taken(to)
     model, tokenizer = hf.load(asked.model, "float32", "model")
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if positions is not None and LONGEST + asked.max_new > positions:
+    if LONGEST + asked.max_new > (positions := hf.positions(model)):
         raise UsageError(
             f"max_new={asked.max_new}: {asked.model} has {positions} positions, {LONGEST} for the beginning"
         )
@@ -151,7 +150,7 @@ def texts(path: str | None) -> list[str]:
 
     if not place.exists():
         raise bad("does not exist")
-    inside = [each for each in sorted(place.rglob("*")) if "train" in str(each.relative_to(place))]
+    inside = [each for each in sorted(place.rglob("*")) if split_of(str(each.relative_to(place))) == "train"]
     files = [each for each in ([place] if place.is_file() else inside) if each.name.endswith(SUFFIXES)]
     found = [row.get("text") for file in files for row in rows(file, bad)]
     if not found or not all(isinstance(text, str) for text in found):

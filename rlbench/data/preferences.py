@@ -13,8 +13,9 @@ import json
 import math
 import os
 import re
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlbench.data.checksum import checksum
-from rlbench.errors import UsageError
+from rlbench.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from rlbench.data.store import Progress
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 SUFFIXES = ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet"
 RATIO = 2.0  # of the scores of two responses of SHP, at least, to count as a comparison
 HELD_OUT_PERCENT = 5  # of the prompts of a file without a split of its own
+SPLITS = "train", "test", "validation"
 
 
 @dataclass
@@ -42,7 +44,7 @@ class Entry:
         prompt: the prompt.
         responses: the responses.
         comparisons: places of responses, the preferred one first; all entries of a set compare equally many.
-        sft_target: the response to be imitated.
+        sft_target: the response to be imitated; "" where there is none.
     """
 
     prompt: str
@@ -92,6 +94,8 @@ class Source(ABC):
     hub: str | None = None
     """The set's name on the hub."""
     keep = "start"
+    where = ""
+    """The row that is being read, for messages."""
 
     def __init__(self, env: Problem, path: str | None) -> None:
         if path is not None:
@@ -115,14 +119,22 @@ class Source(ABC):
         return files
 
     def identity(self) -> dict[str, Any]:
-        """The names and sizes of its files, and of a single file the content."""
-        if self.path.is_file():
-            return {"source": self.word, "sha256": checksum(self.path)}
-        files = [[str(path.relative_to(self.path)), path.stat().st_size] for path in self.files()]
+        """The content of its files, and of a folder's the names.
+
+        Raises:
+            UsageError: there are none.
+            RunError: one cannot be read.
+        """
+        try:
+            if self.path.is_file():
+                return {"source": self.word, "sha256": checksum(self.path)}
+            files = [[str(path.relative_to(self.path)), checksum(path)] for path in self.files()]
+        except OSError as error:
+            raise RunError(f"dataset={self.word}: {error}") from error
         return {"source": self.word, "files": files}
 
     def load(self, progress: Progress | None = None) -> Preferences:
-        """All comparisons, in memory.
+        """All comparisons, in memory. A prompt that is to be judged by is not learned from, wherever else it stands.
 
         Raises:
             UsageError: the files are not what they should be.
@@ -130,23 +142,51 @@ class Source(ABC):
         if progress is not None:
             progress(f"reading {self.path.name}", 0, 1)
         train, test = self.read()
+        judged = {entry.prompt for entry in test}
+        train = [entry for entry in train if entry.prompt not in judged]
         parts = ("rows", train), ("held_out", test)
         for name, entries in (("to learn from", train), ("to be judged by", test)):
             if not any(entry.comparisons for entry in entries):
                 raise self.bad(f"has no comparisons {name}")
+        if not any(entry.sft_target for entry in train):
+            raise self.bad("has no response to be imitated: all are empty")
         content = json.dumps([[vars(entry) for entry in part] for part in (train, test)])
         counts = {name: sum(len(entry.comparisons) for entry in part) for name, part in parts}
         card = {"id": self.word, "level": self.word, "source": str(self.path.absolute()), **counts}
         return Preferences(train, test, self.keep, hashlib.sha256(content.encode()).hexdigest(), card)
 
     def rows(self, split: str | None = None) -> Iterator[dict[str, Any]]:
-        """The rows of all files, or of those whose path names a split."""
+        """The rows of all files, or of those of a split (see `split_of`).
+
+        Raises:
+            UsageError: there are none, or a file cannot be read.
+        """
         inside = self.path if self.path.is_dir() else self.path.parent
-        files = [path for path in self.files() if split is None or split in str(path.relative_to(inside))]
+        names = {path: str(path.relative_to(inside)) for path in self.files()}
+        files = [path for path, name in names.items() if split in (None, split_of(name))]
         if not files:
-            raise self.bad(f"holds no file of the split {split}")
+            raise self.bad(f"holds no file of the split {split}: with this word in its name, or its folder's")
         for path in files:
-            yield from rows(path, self.bad)
+            for number, row in enumerate(rows(path, self.bad), 1):
+                self.where = f"row {number}" if path == self.path else f"{names[path]}: row {number}"
+                yield row
+
+    def of(self, row: Any, name: str, kind: str) -> Any:
+        """What the row that is being read, or an object in it, has under a name.
+
+        Args:
+            row: the row, or the object.
+            name: the name.
+            kind: what it is to be, one of `KINDS`.
+
+        Raises:
+            UsageError: it is something else, or not there.
+        """
+        value = row.get(name) if isinstance(row, dict) else None
+        if not KINDS[kind](value):
+            wrong = f" has no {name}, {kind}" if value is None else f": {name} is to be {kind}"
+            raise self.bad(self.where + wrong)
+        return value
 
     def bad(self, what: str) -> UsageError:
         return UsageError(f"dataset={self.word}: {self.path} {what}")
@@ -157,61 +197,70 @@ class PrefFile(Source):
 
     Each has a `prompt` and either `chosen` and `rejected`, or `ranked` (responses, the best first), or `responses` with
     `pairs` (places, the better first) or with `scores` (all pairs of different scores). `sft_target` is the response to
-    be imitated; without it, the first chosen or the best. A twentieth of the prompts is held out.
+    be imitated, on any row of its prompt; without it, the first chosen or the best. A twentieth of the prompts is held
+    out.
     """
 
     word = "pref_file"
 
     def read(self) -> tuple[list[Entry], list[Entry]]:
         entries: dict[str, Entry] = {}
+        targets: dict[str, str] = {}
         K = None
-        for number, row in enumerate(self.rows(), 1):
-            where = f"row {number}"
-            if not isinstance(prompt := row.get("prompt"), str) or not prompt:
-                raise self.bad(f"{where} has no prompt, a text")
+        for row in self.rows():
+            prompt = self.of(row, "prompt", "a text that is not empty")
             entry = entries.setdefault(prompt, Entry(prompt))
             first = len(entry.responses)
-            responses, comparisons = self.comparisons(row, where)
+            responses, comparisons, best = self.comparisons(row)
             for places in comparisons:
                 K = K or len(places)
                 if len(places) != K:
                     raise self.bad(
-                        f"{where} compares {len(places)} responses, and rows before it {K}: all are to be alike"
+                        f"{self.where} compares {len(places)} responses, and rows before it {K}: all are to be alike"
                     )
                 entry.comparisons.append(tuple(first + place for place in places))
             entry.responses += responses
-            target = row.get("sft_target") or (responses[comparisons[0][0]] if comparisons else "")
-            entry.sft_target = entry.sft_target or target
+            entry.sft_target = entry.sft_target or best
+            if row.get("sft_target") not in (None, ""):
+                targets.setdefault(prompt, self.of(row, "sft_target", "a text"))
+        for prompt, target in targets.items():
+            entries[prompt].sft_target = target
         train = [entry for entry in entries.values() if not held_out(entry.prompt)]
         test = [entry for entry in entries.values() if held_out(entry.prompt)]
         if not test and len(train) > 1:  # a small file may have no prompt whose hash is low
             test = [train.pop()]
         return train, test
 
-    def comparisons(self, row: dict[str, Any], where: str) -> tuple[list[str], Sequence[tuple[int, ...]]]:
-        """The responses of a row, and its comparisons, the most telling first."""
+    def comparisons(self, row: dict[str, Any]) -> tuple[list[str], Sequence[tuple[int, ...]], str]:
+        """The responses of a row, its comparisons, the most telling first, and a response that none is better than."""
+        where = self.where
         if "chosen" in row and "rejected" in row:
-            return [str(row["chosen"]), str(row["rejected"])], [(0, 1)]
+            chosen, rejected = (self.of(row, name, "a text") for name in ("chosen", "rejected"))
+            return [chosen, rejected], [(0, 1)], chosen
         if "ranked" in row:
             ranked = row["ranked"]
-            if not isinstance(ranked, list) or len(ranked) < 2:
+            if not are_texts(ranked) or len(ranked) < 2:
                 raise self.bad(f"{where}: ranked is to be a list of at least two responses, the best first")
-            return [str(response) for response in ranked], [tuple(range(len(ranked)))]
-        responses = row.get("responses")
-        if not isinstance(responses, list) or not ("pairs" in row or "scores" in row):
+            return ranked, [tuple(range(len(ranked)))], ranked[0]
+        if "responses" not in row or not ("pairs" in row or "scores" in row):
             raise self.bad(f"{where} has neither chosen and rejected, nor ranked, nor responses with pairs or scores")
-        texts = [str(response) for response in responses]
+        texts = self.of(row, "responses", "a list of texts")
         if "pairs" in row:
             pairs, places = row["pairs"], range(len(texts))
             if not isinstance(pairs, list) or not all(is_pair(pair, places) for pair in pairs):
                 raise self.bad(f"{where}: pairs are to be lists of two places of responses, 0 to {len(texts) - 1}")
-            return texts, [tuple(pair) for pair in pairs]
+            return texts, [tuple(pair) for pair in pairs], texts[pairs[0][0]] if pairs else ""
         scores = row["scores"]
         if not isinstance(scores, list) or not all(is_score(score) for score in scores):
             raise self.bad(f"{where}: scores are to be a list of numbers")
         if len(scores) != len(texts):
             raise self.bad(f"{where} has {len(texts)} responses and {len(scores)} scores")
-        return texts, scored_pairs(scores)
+        return texts, scored_pairs(scores), best_of(texts, scores)
+
+
+def are_texts(values: Any) -> bool:
+    """Whether this is a list of texts."""
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 def is_pair(pair: Any, places: range) -> bool:
@@ -224,15 +273,25 @@ def is_score(score: Any) -> bool:
     return isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
 
 
+KINDS: dict[str, Callable[[Any], bool]] = {
+    "a text": lambda value: isinstance(value, str),
+    "a text that is not empty": lambda value: isinstance(value, str) and value != "",
+    "a number": is_score,
+    "a list": lambda value: isinstance(value, list),
+    "a list of texts": are_texts,
+}
+"""What there may be in a row."""
+
+
 class ImdbSentiment(PrefFile):
     """Beginnings of film reviews with several continuations and their scores by a classifier, one's own file."""
 
     word = "imdb_sentiment"
 
-    def comparisons(self, row: dict[str, Any], where: str) -> tuple[list[str], Sequence[tuple[int, ...]]]:
+    def comparisons(self, row: dict[str, Any]) -> tuple[list[str], Sequence[tuple[int, ...]], str]:
         if "scores" not in row:
-            raise self.bad(f"{where} has no scores: prompt, responses and scores (p(positive) of each) are wanted")
-        return super().comparisons(row, where)
+            raise self.bad(f"{self.where} has no scores: prompt, responses and scores (p(positive) of each) are wanted")
+        return super().comparisons(row)
 
 
 class PrefHH(Source):
@@ -249,11 +308,12 @@ class PrefHH(Source):
         for row in self.rows(name):
             if "chosen" not in row:  # red-team attempts
                 continue
-            end = row["chosen"].rfind(turn) + len(turn)
-            prompt = row["chosen"][:end]
-            if end < len(turn) or not row["rejected"].startswith(prompt):
+            chosen, rejected = (self.of(row, key, "a text") for key in ("chosen", "rejected"))
+            end = chosen.rfind(turn) + len(turn)
+            prompt = chosen[:end]
+            if end < len(turn) or not rejected.startswith(prompt):
                 continue  # the two dialogues differ before the last turn: no comparison of responses
-            entries.setdefault(prompt, Entry(prompt)).add(row["chosen"][end:], row["rejected"][end:])
+            entries.setdefault(prompt, Entry(prompt)).add(chosen[end:], rejected[end:])
         return list(entries.values())
 
 
@@ -269,12 +329,13 @@ class PrefSHP(Source):
         entries: dict[str, Entry] = {}
         best: dict[str, float] = {}
         for row in self.rows(name):
-            scores = row["score_A"], row["score_B"]
+            scores = [self.of(row, key, "a number") for key in ("score_A", "score_B")]
             if max(scores) < RATIO * min(scores):
                 continue
-            answers = " " + row["human_ref_A"], " " + row["human_ref_B"]
-            better, worse = answers if row["labels"] == 1 else answers[::-1]
-            entry = entries.setdefault(prompt := dialogue(row["history"]), Entry(dialogue(row["history"])))
+            answers = [" " + self.of(row, key, "a text") for key in ("human_ref_A", "human_ref_B")]
+            better, worse = answers if self.of(row, "labels", "a number") == 1 else answers[::-1]
+            prompt = dialogue(self.of(row, "history", "a text"))
+            entry = entries.setdefault(prompt, Entry(prompt))
             entry.add(better, worse)
             if max(scores) > best.get(prompt, 0):
                 best[prompt], entry.sft_target = max(scores), better
@@ -287,20 +348,18 @@ class PrefSE(Source):
     word, hub = "pref_se", "HuggingFaceH4/stack-exchange-preferences"
 
     def read(self) -> tuple[list[Entry], list[Entry]]:
-        questions = list(self.rows())
-        order = np.random.default_rng(42).permutation(len(questions))
-        held = int(0.01 * len(questions))
-        return self.entries([questions[i] for i in order[held:]]), self.entries([questions[i] for i in order[:held]])
+        every = [self.entry(row) for row in self.rows()]
+        order = np.random.default_rng(42).permutation(len(every))
+        held = int(0.01 * len(every))
+        train, test = ([every[i] for i in part if every[i].comparisons] for part in (order[held:], order[:held]))
+        return train, test
 
-    @staticmethod
-    def entries(questions: Sequence[dict[str, Any]]) -> list[Entry]:
-        found = []
-        for row in questions:
-            responses = [" " + text(answer["text"]) for answer in row["answers"]]
-            pairs = scored_pairs([answer["pm_score"] for answer in row["answers"]])
-            if pairs:
-                found.append(Entry(dialogue(text(row["question"])), responses, [*pairs], responses[pairs[0][0]]))
-        return found
+    def entry(self, row: dict[str, Any]) -> Entry:
+        answers = self.of(row, "answers", "a list")
+        responses = [" " + text(self.of(answer, "text", "a text")) for answer in answers]
+        scores = [self.of(answer, "pm_score", "a number") for answer in answers]
+        prompt = dialogue(text(self.of(row, "question", "a text")))
+        return Entry(prompt, responses, [*scored_pairs(scores)], best_of(responses, scores))
 
 
 class TLDR(Source):
@@ -314,13 +373,16 @@ class TLDR(Source):
     def split(self, name: str) -> list[Entry]:
         entries: dict[str, Entry] = {}
         for row in self.rows(name):
-            if "choice" not in row or not row["info"].get("post"):  # grades on axes; news
+            info, choice = row.get("info"), row.get("choice")
+            if choice is None or (isinstance(info, dict) and not info.get("post")):  # grades on axes; news
                 continue
-            info = row["info"]
-            prompt = f"SUBREDDIT: r/{info['subreddit']}\nTITLE: {info['title']}\nPOST: {info['post']}\nTL;DR:"
-            summaries = [each["text"] for each in row["summaries"]]
+            subreddit, title, post = (self.of(info, key, "a text") for key in ("subreddit", "title", "post"))
+            prompt = f"SUBREDDIT: r/{subreddit}\nTITLE: {title}\nPOST: {post}\nTL;DR:"
+            summaries = [self.of(each, "text", "a text") for each in self.of(row, "summaries", "a list")]
+            if len(summaries) != 2 or choice not in (0, 1):
+                raise self.bad(f"{self.where} has not two summaries and a choice, 0 or 1")
             entry = entries.setdefault(prompt, Entry(prompt))
-            entry.add(summaries[row["choice"]], summaries[1 - row["choice"]])
+            entry.add(summaries[choice], summaries[1 - choice])
         return list(entries.values())
 
 
@@ -346,18 +408,45 @@ def cached(hub: str, what: str, otherwise: str) -> Path:
     return found[-1]
 
 
-def rows(path: Path, bad: Any) -> Iterator[dict[str, Any]]:
-    """The rows of one file."""
-    if path.suffix == ".parquet":
-        import polars
+def split_of(name: str) -> str | None:
+    """The split that a path names by a word of its own, the file rather than its folders: test/train.jsonl is train."""
+    return next((word for word in reversed(re.findall("[a-z]+", name.lower())) if word in SPLITS), None)
 
-        yield from polars.read_parquet(path).iter_rows(named=True)
-        return
+
+def rows(path: Path, bad: Callable[[str], UsageError]) -> Iterator[dict[str, Any]]:
+    """The rows of one file.
+
+    Args:
+        path: the file.
+        bad: makes the error of what is the matter with it.
+
+    Raises:
+        UsageError: it cannot be read, or has something else in it.
+    """
+    try:
+        yield from parquet_rows(path) if path.suffix == ".parquet" else json_rows(path, bad)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:  # damaged, or not in UTF-8
+        raise bad(f"cannot be read: {path.name}: {error}") from error
+
+
+def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    import polars
+
+    try:
+        table = polars.read_parquet(path)
+    except polars.exceptions.PolarsError as error:
+        raise OSError(error) from error
+    return table.iter_rows(named=True)
+
+
+def json_rows(path: Path, bad: Callable[[str], UsageError]) -> Iterator[dict[str, Any]]:
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 try:
                     row = json.loads(line)
+                    if "\\ud" in line.lower():  # half a character, which JSON can write and no tokenizer read
+                        json.dumps(row, ensure_ascii=False).encode()
                 except ValueError as error:
                     raise bad(f"line {number} of {path.name} is no JSON: {error}") from error
                 if not isinstance(row, dict):
@@ -369,6 +458,11 @@ def scored_pairs(scores: Sequence[float]) -> list[tuple[int, int]]:
     """All pairs of different scores, the better first; those of the best first."""
     ranked = sorted(range(len(scores)), key=lambda i: -scores[i])
     return [(i, j) for i, j in combinations(ranked, 2) if scores[i] > scores[j]]
+
+
+def best_of(responses: Sequence[str], scores: Sequence[float]) -> str:
+    """The response of the highest score, of equals the first; "" of none."""
+    return responses[scores.index(max(scores))] if scores else ""
 
 
 def held_out(prompt: str) -> bool:

@@ -16,12 +16,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from rlbench.envs.problem import Problem
+from rlbench.envs.text import refuse_uneven
+from rlbench.errors import UsageError
 from rlbench.metrics import Ways
 from rlbench.types import Count, NonNegativeInt, Positive
 
 if TYPE_CHECKING:
     from rlbench.language.enumerated import EnumTask
     from rlbench.task import Task
+
+MOST = 4_000_000  # responses to all prompts together; a seed has a dozen tables of them, 8 bytes each
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class LmEnum(Problem):
         sft_batch_size: demonstrations in a minibatch.
         sft_learning_rate: step size of RMSprop.
         sft_warmup_updates: updates until it is reached.
+
+    Raises:
+        UsageError: the heads do not divide the width, or there are too many responses to be listed.
     """
 
     metric_directions: ClassVar[Ways] = {"eval/gap_closure": "higher", "eval/kl": "lower"}
@@ -57,6 +64,14 @@ class LmEnum(Problem):
     sft_batch_size: Count
     sft_learning_rate: Positive
     sft_warmup_updates: NonNegativeInt
+
+    def __post_init__(self) -> None:
+        refuse_uneven(self.heads, self.width)
+        if self.C * self.V**self.T > MOST:
+            raise UsageError(
+                f"env={self.name}: {self.C} prompts with {self.V}^{self.T} responses each are too many to be listed\n"
+                f"lower env.T={self.T}, env.V={self.V} or env.C={self.C}, to {MOST:,} responses in all"
+            )
 
     def simulator(self) -> str:
         return f"{self.name}, {self.C} prompts, {self.V}^{self.T} responses, beta={self.beta:g}"

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rlbench.envs.problem import Problem
-from rlbench.errors import RunError
+from rlbench.errors import RunError, UsageError
 from rlbench.metrics import Ways
 from rlbench.types import Count, NonNegative, NonNegativeInt, Positive
 
@@ -36,6 +36,9 @@ class Written(Problem):
         sft_micro_batch: of these, how many are computed at a time (less memory); null: all.
         sft_learning_rate: step size of RMSprop.
         sft_warmup_updates: updates until it is reached.
+
+    Raises:
+        UsageError: a prompt may be so long that nothing is left of its responses.
     """
 
     metric_directions: ClassVar[Ways] = {"eval/kl": "lower"}
@@ -54,6 +57,13 @@ class Written(Problem):
     sft_micro_batch: Count | None
     sft_learning_rate: Positive
     sft_warmup_updates: NonNegativeInt
+
+    def __post_init__(self) -> None:
+        if self.max_length <= self.max_prompt_length:
+            raise UsageError(
+                f"env.max_length={self.max_length} leaves nothing of a response behind a prompt of "
+                f"env.max_prompt_length={self.max_prompt_length}\nraise the one, or lower the other"
+            )
 
     def backend(self, task: Task) -> tuple[TextPolicy, Backend]:
         """The model before anything is learned here, and its tokens."""
@@ -103,16 +113,29 @@ class TinyText(Written):
         layers: of the transformer.
         width: of its residual stream.
         heads: of its attention; they divide the width.
+
+    Raises:
+        UsageError: they do not; and as `Written`.
     """
 
     layers: Count
     width: Count
     heads: Count
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_uneven(self.heads, self.width)
+
     def backend(self, task: Task) -> tuple[TextPolicy, Backend]:
         from rlbench.language.written import tiny_backend
 
         return tiny_backend(self, task)
+
+
+def refuse_uneven(heads: int, width: int) -> None:
+    """Raise `UsageError` if the heads of attention do not divide the width of a transformer."""
+    if width % heads:
+        raise UsageError(f"env.heads={heads} do not divide env.width={width}\nwanted is a width that they divide")
 
 
 def require(what: str, *packages: str) -> None:

@@ -200,7 +200,7 @@ def make(env: LmEnum, task: Task) -> EnumTask:
     }
 
     def fit() -> Fit:
-        model = base.clone()
+        model = base.clone(task.streams("base"))
         losses = likelihood_losses(model, demonstrations, None)
         return Fit("reference model", model, len(demonstrations), losses, task.streams("reference"), fitting)
 
@@ -208,13 +208,14 @@ def make(env: LmEnum, task: Task) -> EnumTask:
     reference.load_state_dict(task.artefacts.fit("reference_model", key, fit)["tuner"]["model"])
     logp = language.table(reference)
     reward = standardised(language.raw_reward, logp)
-
+    comparisons = language.comparisons(logp, reward, recipe.count, recipe.arity, task.streams("pairs"))
     return EnumTask(
         **common(task),
-        base=base.clone,
+        base=lambda: base.clone(task.streams("base")),
         reference=reference,
         demonstrations=demonstrations,
-        comparisons=language.comparisons(logp, reward, recipe.count, recipe.arity, task.streams("pairs")),
+        comparisons=comparisons,
+        asked=comparisons.chosen,
         held_out=language.comparisons(logp, reward, recipe.held_out, recipe.arity, task.streams("held out")),
         max_new=env.T,
         key={**key, **recipe.compared},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -68,8 +69,13 @@ def pretrained(kind: Any, name: str, what: str, **options: Any) -> tuple[Any, An
     return model.train(False), tokenizer
 
 
+def positions(model: Any) -> float:
+    """Most tokens that a model can read."""
+    return getattr(model.config, "max_position_embeddings", math.inf)
+
+
 def probabilities(name: str, label: str, device: torch.device, what: str) -> Callable[[Sequence[str]], list[float]]:
-    """A classifier: from texts to the probabilities of a label.
+    """A classifier: from texts to the probabilities of a label; of a reward model's one output, the number itself.
 
     Args:
         name: a folder, or a name on the hub.
@@ -99,18 +105,30 @@ def probabilities(name: str, label: str, device: torch.device, what: str) -> Cal
     @torch.no_grad()
     def given(texts: Sequence[str]) -> list[float]:
         tokens = tokenizer(list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
-        probability = model(**tokens.to(device)).logits.float().softmax(-1)[:, place]
-        return [round(each, 6) for each in probability.tolist()]
+        logits = model(**tokens.to(device)).logits.float()
+        # The softmax of one number is 1, whatever the text.
+        value = logits[:, 0] if logits.shape[-1] == 1 else logits.softmax(-1)[:, place]
+        return [round(each, 6) for each in value.tolist()]
 
     return given
 
 
-def with_adapters(model: Any, rank: int) -> nn.Module:
-    """The model with fresh LoRA adapters on its linear layers, which alone are trained (Hu et al., ICLR 2022)."""
+def with_adapters(models: Sequence[Any], rank: int, rng: SeedStreams) -> list[nn.Module]:
+    """Models, one a seed, with LoRA adapters on their linear layers, which alone are trained (Hu et al., ICLR 2022).
+
+    An adapter adds 2 B A; B is 0 at first, A `[rank, in]` drawn from the seed's stream, uniform in +-1 / sqrt(in).
+    """
     from peft import LoraConfig, get_peft_model
 
-    settings = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear")
-    return get_peft_model(model, settings).train(False)
+    settings: dict[str, Any] = {"r": rank, "lora_alpha": 2 * rank, "lora_dropout": 0.0, "target_modules": "all-linear"}
+    made: list[nn.Module] = [get_peft_model(model, LoraConfig(**settings)).train(False) for model in models]
+    firsts = [[value for name, value in each.named_parameters() if "lora_A" in name] for each in made]
+    for layer in zip(*firsts, strict=True):
+        # peft draws from the same distribution, but from a generator that all share and that no seed sets.
+        uniform = (2 * rng.uniform(*layer[0].shape) - 1) / math.sqrt(layer[0].shape[1])
+        for value, first in zip(layer, uniform, strict=True):
+            value.data.copy_(first)
+    return made
 
 
 def adapted(model: nn.Module) -> bool:
@@ -155,7 +173,7 @@ class Listed(Model):
         same.modules = list(modules)
         return same
 
-    def clone(self) -> Self:
+    def clone(self, rng: SeedStreams) -> Self:
         copies = [copy.deepcopy(module) for module in self.modules]
         for each in copies:
             each.requires_grad_(True)
@@ -179,12 +197,20 @@ class Listed(Model):
                 values[name].copy_(value)
 
 
-def inputs(module: nn.Module, text: Text, place: int) -> dict[str, Tensor]:
-    """What a model of `transformers` is given of the texts of one seed."""
+def inputs(module: nn.Module, text: Text, place: int, last: int = 0) -> dict[str, Any]:
+    """What a model of `transformers` is given of the texts of one seed.
+
+    Args:
+        module: the model.
+        text: the texts.
+        place: the seed's.
+        last: after how many of the last tokens logits are wanted, 0: all; a model may compute the others, too.
+    """
+    # The logits of a long prompt would take more memory than all the rest: each is as long as the vocabulary.
+    known = {"position_ids": text.positions[place], "logits_to_keep": last}
+    taken = inspect.signature(module.forward).parameters
     given = {"input_ids": text.tokens[place], "attention_mask": text.mask[place].long()}
-    if "position_ids" in inspect.signature(module.forward).parameters:
-        given["position_ids"] = text.positions[place]
-    return given
+    return {**given, **{name: value for name, value in known.items() if name in taken}}
 
 
 class HFPolicy(Listed, TextPolicy):
@@ -204,18 +230,18 @@ class HFPolicy(Listed, TextPolicy):
     def end(self) -> int:
         return int(self.tokenizer.eos_token_id)
 
-    def clone(self) -> Self:
+    def clone(self, rng: SeedStreams) -> Self:
         if self.lora_rank is None:
-            return super().clone()
-        return self.remade([with_adapters(merged(module), self.lora_rank) for module in self.modules])
+            return super().clone(rng)
+        return self.remade(with_adapters([merged(module) for module in self.modules], self.lora_rank, rng))
 
     def clone_frozen(self) -> Self:
         return self.remade([merged(module).requires_grad_(False) for module in self.modules])
 
     def logits(self, text: Text) -> Tensor:
-        P = text.prompt.shape[-1]
+        n = text.response.shape[-1] + 1  # those of the last token tell what would follow on the response
         return torch.stack(
-            [model(**inputs(plain(model), text, s)).logits[:, P - 1 : -1] for s, model in enumerate(self.modules)]
+            [model(**inputs(plain(model), text, s, n)).logits[:, -n:-1] for s, model in enumerate(self.modules)]
         )
 
     def continuation(self, prompts: Text) -> Callable[[Tensor], Tensor]:
@@ -235,9 +261,10 @@ class HFPolicy(Listed, TextPolicy):
                 )
             logits = []
             for s, (model, cache) in enumerate(zip(self.modules, caches, strict=True)):
-                given = inputs(plain(model), text, s)
+                given = inputs(plain(model), text, s, 1)
                 if begun:
-                    given = {name: v if name == "attention_mask" else v[:, -1:] for name, v in given.items()}
+                    new = given.keys() & {"input_ids", "position_ids"}
+                    given.update({name: given[name][:, -1:] for name in new})
                 taken = inspect.signature(plain(model).forward).parameters
                 place = "cache" if "cache" in taken else "past_key_values"  # as older versions call it
                 logits.append(model(**given, **{place: cache}, use_cache=True).logits[:, -1])
@@ -248,10 +275,11 @@ class HFPolicy(Listed, TextPolicy):
 
     def scorer(self, rng: SeedStreams) -> HFScorer:
         width = plain(self.modules[0]).config.hidden_size
+        heads = STD * rng.normal(width)
         trunks = [merged(model).base_model.requires_grad_(True) for model in self.modules]
         if self.lora_rank is not None:
-            trunks = [with_adapters(trunk, self.lora_rank) for trunk in trunks]
-        return HFScorer([Scored(*both) for both in zip(trunks, STD * rng.normal(width), strict=True)])
+            trunks = with_adapters(trunks, self.lora_rank, rng)
+        return HFScorer([Scored(*both) for both in zip(trunks, heads, strict=True)])
 
     def save(self, place: int, folder: Path) -> None:
         """One seed's model as `transformers` reads it; adapters are added to the weights."""

@@ -30,8 +30,8 @@ class Model(ABC):
         """Scale each seed's gradients down to norm `most`; returns the norms they had, `[S]`."""
 
     @abstractmethod
-    def clone(self) -> Self:
-        """A copy to be trained, that shares nothing with this one."""
+    def clone(self, rng: SeedStreams) -> Self:
+        """A copy to be trained, that shares nothing with this one; what is new in it (adapters) is drawn from `rng`."""
 
     @abstractmethod
     def clone_frozen(self) -> Self:

@@ -23,10 +23,12 @@ class Reward(ABC):
 class ClassifierReward(Reward):
     """The probability of a label, of prompt and response together: p(positive) in DPO's controlled sentiment.
 
+    Of a reward model, which has one output, it is that number.
+
     Args:
         task: the problem.
         model: a classifier of texts of `transformers`, a folder or a name on the hub of Hugging Face.
-        label: the label.
+        label: the label; a reward model's one is mostly called LABEL_0.
     """
 
     def __init__(self, task: Task, *, model: str, label: str) -> None:

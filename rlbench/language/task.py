@@ -26,6 +26,7 @@ class LanguageTask(Task):
         reference: the model fitted to `demonstrations`; it stays as it is. What is judged is reward and distance to it.
         demonstrations: prompts with good responses.
         comparisons: what to learn from.
+        asked: the prompts of these, short enough that a response of `max_new` tokens can be sampled.
         held_out: comparisons of other prompts, or other draws, to be judged by.
         max_new: most tokens of a response that is sampled.
         key: what determines the reference and the comparisons, seeds included, as JSON would hold it.
@@ -35,6 +36,7 @@ class LanguageTask(Task):
     reference: TextPolicy
     demonstrations: Texts
     comparisons: Comparisons
+    asked: Texts
     held_out: Comparisons
     max_new: int
     key: dict[str, Any]

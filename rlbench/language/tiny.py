@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from rlbench.language.policy import Model, TextPolicy, TextScorer
 from rlbench.language.text import Text
-from rlbench.nets.optim import Params, assign, clone
+from rlbench.nets.optim import Params, assign, clipped, clone
 from rlbench.rng import SeedStreams
 
 Past = list[tuple[Tensor, Tensor]]
@@ -67,16 +67,15 @@ class Trunk(Model):
 
     def clip(self, most: float) -> Tensor:
         grads = [value.grad for value in self.params.values() if value.grad is not None]
-        norm = torch.stack([grad.flatten(1).square().sum(1) for grad in grads]).sum(0).sqrt()
-        scale = (most / (norm + 1e-6)).clamp(max=1.0)
-        for grad in grads:
-            grad *= scale.view(-1, *[1] * (grad.dim() - 1))
+        scaled, norm = clipped(grads, most)
+        for grad, value in zip(grads, scaled, strict=True):
+            grad.copy_(value)
         return norm
 
     def detached(self) -> Params:
         return clone({name: value.detach() for name, value in self.params.items()})
 
-    def clone(self) -> Self:
+    def clone(self, rng: SeedStreams) -> Self:
         return type(self)(self.shape, self.detached())
 
     def clone_frozen(self) -> Self:
@@ -118,8 +117,7 @@ class Trunk(Model):
             past: what was remembered of those before.
         """
         S, B, n = tokens.shape
-        seed = torch.arange(S, device=tokens.device)[:, None, None]
-        x = (self.params["tokens"][seed, tokens] + self.params["positions"][seed, positions]).flatten(1, 2)
+        x = (looked_up(self.params["tokens"], tokens) + looked_up(self.params["positions"], positions)).flatten(1, 2)
         mask = None if seen is None else seen.flatten(0, 1)[:, None]
         present = []
         for i in range(self.shape.layers):
@@ -155,6 +153,13 @@ class Trunk(Model):
             tokens = every.repeat(B * V**t).expand(S, -1)[..., None]
             hidden, past = self.read(tokens, torch.full_like(tokens, P + t), None, past)
             yield hidden.reshape(S, B, V ** (t + 1), -1)
+
+
+def looked_up(table: Tensor, index: Tensor) -> Tensor:
+    """Rows of each seed's table, `[S, N, W]` and `[S, ...]` to `[S, ..., W]`."""
+    seed = torch.arange(len(table), device=index.device).view(-1, *[1] * (index.dim() - 1))
+    # Not table[seed, index]: on several threads its gradient adds up in any order, and no run would be as another.
+    return F.embedding(index + seed * table.shape[1], table.flatten(0, 1))
 
 
 class TinyPolicy(Trunk, TextPolicy):

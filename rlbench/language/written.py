@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from rlbench.data.preferences import Entry, Preferences
 from rlbench.envs.problem import common
 from rlbench.errors import UsageError
-from rlbench.language.judge import Judge
+from rlbench.language.judge import Judge, Verdict
 from rlbench.language.policy import TextPolicy, TextScorer
 from rlbench.language.reward import Reward
 from rlbench.language.task import LanguageTask, Score
@@ -59,10 +59,22 @@ def tiny_backend(env: TinyText, task: Task) -> tuple[TextPolicy, Backend]:
 
 
 def hf_backend(env: Text, task: Task) -> tuple[TextPolicy, Backend]:
-    """A language model of `transformers`."""
+    """A language model of `transformers`.
+
+    Raises:
+        RunError: there is none of that name.
+        UsageError: texts may be longer than it knows positions.
+    """
     from rlbench.language import hf
 
     model, tokenizer = hf.load(env.model, env.dtype, f"env={env.name}")
+    longest, positions = max(env.max_length, env.max_prompt_length + env.max_new), hf.positions(model)
+    if longest > positions:
+        raise UsageError(
+            f"env={env.name}: {env.model} knows {positions} positions, and texts may have {longest} tokens\n"
+            f"lower env.max_length={env.max_length}, or env.max_prompt_length={env.max_prompt_length} or "
+            f"env.max_new={env.max_new}: a prompt with a sampled response counts, too"
+        )
     model.to(task.device)
     policy = hf.HFPolicy([model, *(hf.merged(model) for _ in task.seeds[1:])], tokenizer, env.lora_rank)
     return policy, Backend(
@@ -73,7 +85,7 @@ def hf_backend(env: Text, task: Task) -> tuple[TextPolicy, Backend]:
             "model": env.model,
             "files": files(env.model),
             "dtype": {"weights": env.dtype, "updates": "float32"},
-            "lora_rank": env.lora_rank,
+            "adapters": env.lora_rank,
         },
     )
 
@@ -106,11 +118,13 @@ class Tokenised:
 
     Attributes:
         ranked: the compared responses, of every comparison the best first.
-        demonstrations: the responses to be imitated.
+        asked: the prompt of every comparison, cut to what leaves room for a sampled response.
+        demonstrations: the responses to be imitated, where there are any.
         prompts: the prompts, as words and as tokens, with a preferred response of each in words.
     """
 
     ranked: tuple[Ragged, ...]
+    asked: Ragged
     demonstrations: Ragged
     prompts: list[tuple[str, list[int], str]]
 
@@ -121,7 +135,7 @@ def tokenised(entries: Sequence[Entry], data: Preferences, backend: Backend, env
     Raises:
         UsageError: a text has the end token in it.
     """
-    prompts, targets, target_prompts, asked, ranked = [], [], [], [], []
+    prompts, targets, target_prompts, asked, compared, ranked = [], [], [], [], [], []
     encoded = backend.encode([entry.prompt for entry in entries])
     for entry, prompt in zip(entries, encoded, strict=True):
         *responses, target = backend.encode([*entry.responses, entry.sft_target])
@@ -132,18 +146,24 @@ def tokenised(entries: Sequence[Entry], data: Preferences, backend: Backend, env
             )
         responses = [[*tokens, backend.end] for tokens in responses]
         target = [*target, backend.end]
+        short, _ = cut(prompt, env.max_new, env, data.keep)
         for places in entry.comparisons:
             fitting, room = cut(prompt, max(len(responses[place]) for place in places), env, data.keep)
-            asked.append(fitting)
+            compared.append(fitting)
             ranked.append([responses[place][:room] for place in places])
-        fitting, room = cut(prompt, len(target), env, data.keep)
-        target_prompts.append(fitting)
-        targets.append(target[:room])
+            asked.append(short)
+        if entry.sft_target:
+            fitting, room = cut(prompt, len(target), env, data.keep)
+            target_prompts.append(fitting)
+            targets.append(target[:room])
         if entry.comparisons:
-            fitting, _ = cut(prompt, env.max_new, env, data.keep)
-            prompts.append((entry.prompt, fitting, entry.responses[entry.comparisons[0][0]]))
-    each = tuple(Ragged(asked, responses, task.device) for responses in zip(*ranked, strict=True))
-    return Tokenised(each, Ragged(target_prompts, targets, task.device), prompts)
+            prompts.append((entry.prompt, short, entry.responses[entry.comparisons[0][0]]))
+    return Tokenised(
+        tuple(Ragged(compared, responses, task.device) for responses in zip(*ranked, strict=True)),
+        Ragged(asked, [[]] * len(asked), task.device),
+        Ragged(target_prompts, targets, task.device),
+        prompts,
+    )
 
 
 @dataclass(frozen=True)
@@ -246,13 +266,20 @@ class TextTask(LanguageTask):
         return totals
 
     def verdicts(self, text: Tokens, part: Sequence[tuple[str, list[int], str]], lots: Any) -> tuple[Tensor, Tensor]:
-        """How many answers win, and how many tie, against the preferred response of the data: `[S]` each."""
+        """How many answers win, and how many tie, against the preferred response of the data: `[S]` each.
+
+        Raises:
+            UsageError: the judge says something else.
+        """
         assert self.judge is not None
         wins, ties = torch.zeros(2, len(self.seeds), device=self.device)
         swapped = (lots.uniform(len(part)) < 0.5).tolist()
         for s, (_, responses) in enumerate(self.words(text)):
             for (prompt, _, known), ours, swap in zip(part, responses, swapped[s], strict=True):
                 verdict = self.judge.prefers(prompt, *((known, ours) if swap else (ours, known)))
+                if verdict not in get_args(Verdict):
+                    who, words = type(self.judge).__name__, ", ".join(get_args(Verdict))
+                    raise UsageError(f"env.judge: {who}.prefers says {verdict!r}\nwanted is one of {words}")
                 wins[s] += verdict == ("second" if swap else "first")
                 ties[s] += verdict == "tie"
         return wins, ties
@@ -282,19 +309,20 @@ def make(env: Written, task: Task) -> TextTask:
     if env.sft_epochs > 0:
 
         def fit() -> Fit:
-            model = policy.clone()
+            model = policy.clone(task.streams("base"))
             losses = likelihood_losses(model, train.demonstrations, env.sft_micro_batch)
             count = len(train.demonstrations)
             return Fit("reference model", model, count, losses, task.streams("reference"), fitting)
 
-        reference = policy.clone()
+        reference = policy.clone(task.streams("base"))
         reference.load_state_dict(task.artefacts.fit("reference_model", key, fit)["tuner"]["model"])
     return TextTask(
         **common(task),
-        base=lambda: env.backend(task)[0].clone(),
+        base=lambda: env.backend(task)[0].clone(task.streams("base")),
         reference=reference.clone_frozen(),
         demonstrations=train.demonstrations,
         comparisons=Comparisons(train.ranked),
+        asked=train.asked,
         held_out=Comparisons(tuple(responses.first(env.held_out) for responses in test.ranked)),
         max_new=env.max_new,
         key=key,

@@ -121,6 +121,16 @@ class Adam:
         self.rate.copy_(state["rate"])
 
 
+def clipped(grads: Sequence[Tensor], most: float) -> tuple[list[Tensor], Tensor]:
+    """Gradients `[S, ...]`, each seed's scaled down to norm `most` where it is larger, and the norms they had, `[S]`.
+
+    As `torch.nn.utils.clip_grad_norm_` does it to a model.
+    """
+    norm = torch.stack([grad.flatten(1).square().sum(1) for grad in grads]).sum(0).sqrt()
+    scale = (most / (norm + 1e-6)).clamp(max=1.0)
+    return [grad * scale.view(-1, *[1] * (grad.dim() - 1)) for grad in grads], norm
+
+
 def polyak(target: Params, source: Params, tau: float) -> None:
     """target <- (1 - tau) target + tau source, in place."""
     torch._foreach_lerp_(list(target.values()), list(source.values()), tau)

@@ -9,7 +9,17 @@ from typing import Any
 import polars
 import pytest
 
-from rlbench.data.preferences import TLDR, Entry, ImdbSentiment, PrefFile, PrefHH, PrefSE, PrefSHP, Source
+from rlbench.data.preferences import (
+    TLDR,
+    Entry,
+    ImdbSentiment,
+    PrefFile,
+    PrefHH,
+    PrefSE,
+    PrefSHP,
+    Source,
+    split_of,
+)
 from rlbench.envs.problem import Problem
 from rlbench.errors import UsageError
 
@@ -64,12 +74,107 @@ def test_rankings_of_more_than_two(tmp_path: Path) -> None:
         ({"prompt": "p", "ranked": ["a", "b", "c"]}, "row 2 compares 3 responses, and rows before it 2"),
         ({"prompt": "p", "responses": ["a", "b"], "scores": [1]}, "row 2 has 2 responses and 1 scores"),
         (["p"], "line 2 of pairs.jsonl is no object"),
+        ({"prompt": "", "chosen": "a", "rejected": "b"}, "row 2: prompt is to be a text that is not empty"),
+        ({"prompt": "p", "chosen": None, "rejected": "b"}, "row 2 has no chosen, a text"),
+        ({"prompt": "p", "chosen": "a", "rejected": 5}, "row 2: rejected is to be a text"),
+        ({"prompt": "p", "chosen": "a", "rejected": "b", "sft_target": 5}, "row 2: sft_target is to be a text"),
+        ({"prompt": "p", "ranked": ["a", None]}, "row 2: ranked is to be a list of at least two responses"),
+        ({"prompt": "p", "responses": ["a", 1], "scores": [1, 2]}, "row 2: responses is to be a list of texts"),
+        ({"prompt": "p", "chosen": "\ud83d", "rejected": "b"}, r"line 2 of pairs.jsonl .* surrogates not allowed"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path: Path, row: Any, message: str) -> None:
     path = written(tmp_path / "pairs.jsonl", [{"prompt": "q", "chosen": "a", "rejected": "b"}, row])
     with pytest.raises(UsageError, match=message):
         PrefFile(ENV, str(path)).load()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("pairs.jsonl.gz", b"no zip"),
+        ("pairs.jsonl.gz", gzip.compress(b'{"prompt": "q", "chosen": "a", "rejected": "b"}')[:-9]),
+        ("pairs.jsonl", b'{"prompt": "caf\xe9", "chosen": "a", "rejected": "b"}'),
+        ("pairs.parquet", b"no parquet"),
+    ],
+    ids=["no zip", "cut off", "Latin-1", "no parquet"],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=f"cannot be read: {name}: "):
+        PrefFile(ENV, str(tmp_path)).load()
+
+
+@pytest.mark.parametrize(
+    ("source", "row", "message"),
+    [
+        (PrefHH, {"chosen": "\n\nHuman: a\n\nAssistant: b"}, "row 1 has no rejected, a text"),
+        (PrefSHP, {"history": "why?"}, "row 1 has no score_A, a number"),
+        (PrefSE, {"question": "why?", "answers": ["a"]}, "row 1 has no text, a text"),
+        (TLDR, {"info": None, "choice": 0}, "row 1 has no subreddit, a text"),
+    ],
+)
+def test_a_row_that_is_not_as_published_is_named(
+    tmp_path: Path, source: type[Source], row: dict[str, Any], message: str
+) -> None:
+    written(tmp_path / "part" / "train.jsonl", [row])
+    with pytest.raises(UsageError, match=f"part/train.jsonl: {message}"):
+        source(ENV, str(tmp_path)).load()
+
+
+def test_the_same_names_and_sizes_are_not_the_same_data(tmp_path: Path) -> None:
+    source = PrefHH(ENV, str(tmp_path))
+    row = {"chosen": "\n\nHuman: a\n\nAssistant: yes", "rejected": "\n\nHuman: a\n\nAssistant: no!"}
+    found = []
+    for name, rows in (
+        ("train", [row]),
+        ("train", [{"chosen": row["rejected"], "rejected": row["chosen"]}]),
+        ("test", [row]),
+    ):
+        written(tmp_path / f"{name}.jsonl", rows)
+        found.append(json.dumps(source.identity()))
+    assert len(set(found)) == 3
+
+
+def test_a_split_is_named_by_a_word_of_its_own(tmp_path: Path) -> None:
+    """What is judged by is not what was learned from, whatever the folders are called."""
+    assert [split_of(name) for name in ("latest/train.jsonl", "contest.json", "data/train-00000-of-00001.parquet")] == [
+        "train", None, "train",
+    ]  # fmt: skip
+    assert [split_of(name) for name in ("test/train.json", "test/a.json", "Validation_1.json")] == [
+        "train", "test", "validation",
+    ]  # fmt: skip
+
+    def rows(answers: str) -> list[dict[str, Any]]:
+        asked = [f"\n\nHuman: {question}\n\nAssistant:" for question in answers]
+        return [{"chosen": f"{prompt} yes", "rejected": f"{prompt} no"} for prompt in asked]
+
+    written(tmp_path / "latest" / "train.jsonl", rows("abc"))
+    with pytest.raises(UsageError, match="holds no file of the split test: with this word in its name"):
+        PrefHH(ENV, str(tmp_path)).load()
+    written(tmp_path / "latest" / "test.jsonl", rows("cd"))
+    data = PrefHH(ENV, str(tmp_path)).load()
+    assert [entry.prompt[9] for entry in data.train] == ["a", "b"]
+    assert [entry.prompt[9] for entry in data.test] == ["c", "d"]
+
+
+def test_what_is_imitated(tmp_path: Path) -> None:
+    """What the file says, on whichever row of a prompt; else a response that none is better than; else nothing."""
+    pair = {"chosen": "good", "rejected": "bad"}
+    rows = [
+        {"prompt": "a", **pair},
+        {"prompt": "a", "chosen": "c", "rejected": "d", "sft_target": "told"},
+        {"prompt": "a", **pair, "sft_target": "too late"},
+        {"prompt": "b", "responses": ["x", "y", "z"], "scores": [0.5, 1, 1]},
+        {"prompt": "c", "responses": ["x", "y"], "scores": [1, 1]},
+        {"prompt": "d", "responses": ["x", "y"], "pairs": []},
+        {"prompt": "e", **pair},
+    ]
+    entries = everything(PrefFile(ENV, str(written(tmp_path / "pairs.jsonl", rows))))
+    assert [entry.sft_target for entry in entries] == ["told", "y", "x", "", "good"]
+    silent = [{"prompt": prompt, "chosen": "", "rejected": "x"} for prompt in "ab"]
+    with pytest.raises(UsageError, match="has no response to be imitated"):
+        PrefFile(ENV, str(written(tmp_path / "silent.jsonl", silent))).load()
 
 
 def test_what_is_missing_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlbench import config
+from rlbench import cli, config
 from rlbench.build import build
 from rlbench.errors import UsageError
 from rlbench.language import exact
@@ -139,3 +139,19 @@ def test_the_best_of_many_by_the_true_reward_earns_more(task: EnumTask) -> None:
     assert bool((few["eval/reward"] > 0.3).all())
     assert bool((many["eval/reward"] > few["eval/reward"]).all())
     assert bool((many["eval/reward"] <= many["eval/frontier_reward"]).all())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["env.heads=3"], r"env.heads=3 do not divide env.width=64\n"),
+        (["env.T=12"], r"8 prompts with 6\^12 responses each are too many to be listed\nlower env.T=12"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused_before_anything_is_built(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        config.instantiate(config.compose(["algo=dpo", *words]).env)
+    assert cli.main(["check", "algo=dpo", *words]) == 2
+    assert words[0] in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Models of `transformers`: a small one with random weights and a tokenizer of its own, made here, no hub."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import torch
 pytest.importorskip("transformers", reason="needs rlbench[language]: transformers")
 pytest.importorskip("peft", reason="needs rlbench[language]: peft")
 
-from rlbench.language.hf import HFPolicy, load
+from rlbench import config
+from rlbench.build import build
+from rlbench.errors import UsageError
+from rlbench.language.hf import HFPolicy, Listed, load, merged
 from rlbench.language.text import Ragged, Text, joined
 from rlbench.language.tuning import Tuner, likelihood_loss
 from rlbench.rng import SeedStreams
@@ -52,9 +56,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: saved(tmp_path_factory.mktemp(kind), kind) for kind in ("gpt2", "neox")}
 
 
-def policy(folder: Path, lora_rank: int | None = None, dtype: str = "float32") -> HFPolicy:
+def policy(folder: Path, lora_rank: int | None = None, dtype: str = "float32", seeds: int = 1) -> HFPolicy:
     model, tokenizer = load(str(folder), dtype, "env=text")
-    return HFPolicy([model], tokenizer, lora_rank)
+    return HFPolicy([merged(model) for _ in range(seeds)], tokenizer, lora_rank)
+
+
+def streams(*seeds: int) -> SeedStreams:
+    return SeedStreams(seeds, "adapters")
 
 
 def texts() -> tuple[Text, Text]:
@@ -81,6 +89,21 @@ def test_log_probabilities_are_the_models_own(models: dict[str, Path], kind: str
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "neox"])
+def test_logits_are_computed_where_they_are_wanted(models: dict[str, Path], kind: str) -> None:
+    """Those of a prompt's tokens, each as long as the vocabulary, would be most of the memory."""
+    both, _ = texts()
+    model = policy(models[kind])
+    module: Any = model.modules[0]
+    lengths: list[int] = []
+    module.get_output_embeddings().register_forward_hook(lambda *given: lengths.append(given[-1].shape[1]))
+    model.logp(both)
+    assert lengths == [both.response.shape[-1] + 1]
+    lengths.clear()
+    model.generate(both, 0.0, 6, SeedStreams([0], "samples"))
+    assert set(lengths) == {1}
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "neox"])
 def test_greedy_samples_are_those_of_transformers(models: dict[str, Path], kind: str) -> None:
     both, _ = texts()
     model = policy(models[kind])
@@ -97,11 +120,11 @@ def test_greedy_samples_are_those_of_transformers(models: dict[str, Path], kind:
 def test_adapters_begin_as_the_reference_and_alone_are_trained(models: dict[str, Path], tmp_path: Path) -> None:
     both, _ = texts()
     reference = policy(models["gpt2"], lora_rank=2).clone_frozen()
-    tuned = reference.clone()
+    tuned = reference.clone(streams(0))
     assert torch.allclose(tuned.logp(both), reference.logp(both), atol=1e-5)
     before = {name: value.clone() for name, value in tuned.modules[0].named_parameters()}
     tuner = Tuner(tuned, 1e-2, 0, 10.0)
-    for _ in range(3):
+    for _ in range(10):
         tuner.step([likelihood_loss(tuned, both)])
     changed = {name for name, value in tuned.modules[0].named_parameters() if not torch.equal(value, before[name])}
     assert changed
@@ -133,14 +156,59 @@ def test_of_a_score_adapters_and_head_alone_are_trained(models: dict[str, Path],
     assert all(value.dtype == torch.float32 for name, value in trained.items() if name != "head")
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "neox"])
+def test_a_seeds_adapters_are_its_own(models: dict[str, Path], kind: str) -> None:
+    """The same whatever was drawn before, alone or beside others; spread as peft's are."""
+
+    def adapters(model: Listed, place: int) -> dict[str, torch.Tensor]:
+        trained = model.trained(model.modules[place])
+        return {name: value.detach() for name, value in trained.items() if "lora_A" in name}
+
+    def drawn(*seeds: int) -> list[dict[str, torch.Tensor]]:
+        reference = policy(models[kind], lora_rank=2, seeds=len(seeds)).clone_frozen()
+        made = reference.clone(streams(*seeds)), reference.scorer(streams(*seeds))
+        return [{**adapters(made[0], place), **adapters(made[1], place)} for place in range(len(seeds))]
+
+    both, alone = drawn(3, 4), drawn(4)
+    assert alone[0].keys() == both[1].keys()
+    for name, value in alone[0].items():
+        assert torch.equal(value, both[1][name]), name
+        assert not torch.allclose(both[0][name], value, atol=0.05), name
+    bounded = torch.cat([value.flatten() * value.shape[1] ** 0.5 for value in alone[0].values()])
+    assert float(bounded.abs().max()) <= 1
+    assert float(bounded.std()) == pytest.approx(3**-0.5, rel=0.1)
+
+
+def test_texts_longer_than_the_model_can_read_are_refused(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those to learn from, and prompts with what is sampled; up to its 32 positions all is well."""
+    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
+    rows = [
+        {"prompt": "is it even " * 30, "chosen": "yes", "rejected": "no " * 30},
+        {"prompt": "odd", "ranked": ["1", "2"]},
+    ]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [
+        "algo=dpo", "env=text", f"env.model={models['gpt2']}", f"dataset=pref_file:{tmp_path / 'pairs.jsonl'}",
+        "tracking=disabled", "env.sft_epochs=0", "env.max_prompt_length=8",
+    ]  # fmt: skip
+    for limits, longest in (((33, 4), 33), ((16, 25), 33)):
+        with pytest.raises(UsageError, match=rf"knows 32 positions, and texts may have {longest} tokens\nlower env"):
+            build(config.compose([*words, f"env.max_length={limits[0]}", f"env.max_new={limits[1]}"]))
+    algorithm, _ = build(config.compose([*words, "env.max_length=32", "env.max_new=24"]))
+    assert algorithm.train(1)
+    assert algorithm.evaluate()
+
+
 def test_a_state_is_taken_up_again(models: dict[str, Path]) -> None:
     both, _ = texts()
-    whole, half = (policy(models["gpt2"]).clone() for _ in range(2))
+    whole, half = (policy(models["gpt2"]).clone(streams(0)) for _ in range(2))
     tuners = Tuner(whole, 1e-3, 5, 1.0), Tuner(half, 1e-3, 5, 1.0)
     for _ in range(2):
         for tuner, model in zip(tuners, (whole, half), strict=True):
             tuner.step([likelihood_loss(model, both)])
-    fresh = policy(models["gpt2"]).clone()
+    fresh = policy(models["gpt2"]).clone(streams(0))
     resumed = Tuner(fresh, 1e-3, 5, 1.0)
     resumed.load_state_dict(tuners[1].state_dict())
     tuners[0].step([likelihood_loss(whole, both)])

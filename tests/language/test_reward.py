@@ -12,6 +12,7 @@ pytest.importorskip("transformers", reason="needs rlbench[language]: transformer
 
 from rlbench import config
 from rlbench.build import build
+from rlbench.language import hf
 from tests.language.test_hf import WORDS, saved
 from tests.test_sample import classifier
 
@@ -71,3 +72,21 @@ def test_ppo_maximises_what_the_classifier_says(tmp_path: Path, monkeypatch: pyt
         expected.append(float(logits.softmax(-1)[0, 1]))
     assert known.true_reward()(text)[0].tolist() == pytest.approx(expected, abs=1e-4)
     assert float(algorithm.evaluate()["eval/reward"]) > float(first)
+
+
+def test_a_reward_model_of_one_output_says_what_it_is(tmp_path: Path) -> None:
+    """Its softmax would be 1, whatever the text."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder = classifier(tmp_path / "model")
+    torch.manual_seed(0)
+    made: Any = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, ignore_mismatched_sizes=True)
+    made.save_pretrained(folder)
+    texts = ["is 3 even yes", "is 4 even no"]
+    found = hf.probabilities(str(folder), "LABEL_0", torch.device("cpu"), "env.reward")(texts)
+    theirs: Any = AutoModelForSequenceClassification.from_pretrained(folder).train(False)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    with torch.no_grad():
+        expected = [float(theirs(**tokenizer(text, return_tensors="pt")).logits) for text in texts]
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert abs(found[0] - found[1]) > 1e-3

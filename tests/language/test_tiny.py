@@ -5,7 +5,7 @@ import torch
 
 from rlbench.language.policy import drawn
 from rlbench.language.text import Text, joined
-from rlbench.language.tiny import Shape, TinyPolicy
+from rlbench.language.tiny import Shape, TinyPolicy, looked_up
 from rlbench.rng import SeedStreams
 
 SHAPE = Shape(layers=2, width=16, heads=2, vocabulary=9, outputs=6, length=12, end=5)
@@ -140,3 +140,28 @@ def test_gradients_are_clipped_seed_by_seed() -> None:
     assert all(torch.allclose(a, b[0]) for a, b in zip(alone, after, strict=True))
     left = torch.stack([value[1].square().sum() for value in after]).sum().sqrt()
     assert float(left) == pytest.approx(float(norm[0]), rel=1e-4)
+
+
+def test_rows_of_a_table_have_the_same_gradient_whatever_the_threads() -> None:
+    """To the last bit, however often; against plain indexing."""
+    rng = torch.Generator().manual_seed(0)
+    index = torch.randint(14, (3, 128, 5), generator=rng)
+    start, slope = torch.randn(3, 14, 64, generator=rng), torch.randn(3, 128, 5, 64, generator=rng)
+
+    def gradient() -> torch.Tensor:
+        table = start.clone().requires_grad_()
+        found = looked_up(table, index)
+        assert torch.equal(found, start[torch.arange(3)[:, None, None], index])
+        (found * slope).sum().backward()
+        assert table.grad is not None
+        return table.grad
+
+    threads = torch.get_num_threads()
+    one = gradient()
+    torch.set_num_threads(2)
+    try:
+        assert all(torch.equal(gradient(), one) for _ in range(50))
+    finally:
+        torch.set_num_threads(threads)
+    expected = torch.zeros_like(start).index_put_((torch.arange(3)[:, None, None], index), slope, accumulate=True)
+    torch.testing.assert_close(one, expected)

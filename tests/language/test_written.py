@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from rlbench import config
+from rlbench import cli, config
 from rlbench.build import build
 from rlbench.errors import RunError, UsageError
 from rlbench.language.judge import Judge, Verdict
@@ -82,6 +82,40 @@ def test_long_texts_are_cut_as_published(path: Path) -> None:
     assert cut(prompt, 300, env, "end") == (prompt[-128:], 128)
 
 
+def test_limits_that_leave_nothing_of_responses_are_refused(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for length in (127, 128):
+        words = [*WORDS, f"dataset=pref_file:{path}", f"env.max_length={length}"]
+        with pytest.raises(UsageError, match=rf"env.max_length={length} leaves nothing of a response"):
+            build(config.compose(words))
+        assert cli.main(["check", *words]) == 2
+        assert "env.max_prompt_length=128" in capsys.readouterr().err
+    assert cli.main(["check", *WORDS, f"dataset=pref_file:{path}", "env.max_length=129"]) == 0
+    assert cli.main(["check", *WORDS, f"dataset=pref_file:{path}", "env.heads=3"]) == 2
+
+
+def test_only_what_is_to_be_imitated_is_demonstrated(path: Path) -> None:
+    """Prompts whose responses nobody compared, or found all alike, are no demonstrations of silence."""
+    uncompared = [{"prompt": f"{i}!", "responses": ["a", "b"], "pairs": []} for i in range(40)]
+    tied = [{"prompt": f"{i}.", "responses": ["a", "bb"], "scores": [1, 1]} for i in range(40)]
+    made = task(written(path, [*rows(), *uncompared, *tied]))
+    text = made.demonstrations.take(torch.arange(len(made.demonstrations))[None])
+    assert bool((text.response_mask.sum(-1) > 1).all())
+    last = text.prompt[0, :, -1].tolist()
+    assert ord("!") not in last
+    assert {ord("?"), ord(".")} == set(last)
+    assert not bool((made.comparisons.take(torch.arange(len(made.comparisons))[None]).prompt == ord(".")).any())
+
+
+def test_a_prompt_that_is_answered_by_samples_leaves_room_for_them(path: Path) -> None:
+    """In PPO too: a prompt may be longer behind which a short response of the data stands."""
+    long = [{**row, "prompt": row["prompt"] * 40} for row in rows()]
+    made = task(written(path, long), "env.max_length=100", "env.max_prompt_length=50", "env.max_new=64")
+    index = torch.arange(len(made.comparisons))[None]
+    assert made.comparisons.take(index).prompt.shape[-1] > 50
+    assert made.asked.take(index).prompt.shape[-1] == 50
+    assert len(made.asked) == len(made.comparisons)
+
+
 def test_the_base_model_is_made_anew_whenever_it_is_asked_for(path: Path) -> None:
     """Always the same, never shared, and not what the reference has become."""
     made = task(path, "env.sft_epochs=1", "seeds=2")
@@ -119,6 +153,20 @@ def test_the_judge_hears_both_answers_in_any_order(path: Path) -> None:
         assert 0.2 < judge.firsts / len(many) < 0.8
         assert next(iter(metrics)) == "eval/win_rate"
         assert abs(float(metrics["eval/kl"])) < 1e-4  # the reference's own samples
+
+
+class Shouts(Judge):
+    """Says what is no verdict."""
+
+    def prefers(self, prompt: str, first: str, second: str) -> Verdict:
+        return "Tie"  # type: ignore[return-value]
+
+
+def test_a_judge_that_says_something_else_is_told_so(path: Path) -> None:
+    made = task(path)
+    seen: Any = made.__class__(**{**vars(made), "judge": Shouts()})
+    with pytest.raises(UsageError, match=r"Shouts.prefers says 'Tie'\nwanted is one of first, second, tie"):
+        seen.evaluate(made.reference)
 
 
 def test_a_missing_package_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rlbench.nets import tracing
-from rlbench.nets.optim import Adam
+from rlbench.nets.optim import Adam, clipped
 
 
 def test_adam_follows_gradients_of_any_strides() -> None:
@@ -44,3 +44,18 @@ def test_adam_is_torchs(fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         reference.step()
     for name, value in ours.items():
         torch.testing.assert_close(value, plain[name], rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_are_clipped_as_torch_does_it_seed_by_seed() -> None:
+    generator = torch.Generator().manual_seed(0)
+    grads = [torch.randn(3, *shape, generator=generator) for shape in ((4, 2), (7,), (1, 5))]
+    grads = [grad * torch.tensor([0.01, 1.0, 100.0]).view(-1, *[1] * (grad.dim() - 1)) for grad in grads]
+    found, norm = clipped(grads, 1.0)
+    for s in range(3):
+        alone = [torch.zeros_like(grad[s]).requires_grad_() for grad in grads]
+        for value, grad in zip(alone, grads, strict=True):
+            value.grad = grad[s].clone()
+        torch.testing.assert_close(norm[s], torch.nn.utils.clip_grad_norm_(alone, 1.0))
+        for value, grad in zip(alone, found, strict=True):
+            torch.testing.assert_close(grad[s], value.grad)
+    assert torch.equal(found[0][0], grads[0][0])  # a small one stays as it is

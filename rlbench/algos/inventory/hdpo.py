@@ -24,6 +24,7 @@ from rlbench.algos.inventory.policy import Policy
 from rlbench.envs.inventory.network import Moment
 from rlbench.envs.inventory.task import InventoryTask
 from rlbench.errors import UsageError
+from rlbench.nets import optim
 from rlbench.nets.optim import Adam, Params, assign, clone, gradients
 from rlbench.types import Count, Positive
 
@@ -153,9 +154,5 @@ class HDPO(Trained):
 
 
 def clipped(grads: list[Tensor], largest: float | None) -> list[Tensor]:
-    """Each seed's gradient, scaled down to a norm where it is larger."""
-    if largest is None:
-        return grads
-    norm = torch.stack([grad.flatten(1).square().sum(1) for grad in grads]).sum(0).sqrt()
-    scale = (largest / norm.clamp(min=1e-6)).clamp(max=1.0)
-    return [grad * scale.view(-1, *[1] * (grad.dim() - 1)) for grad in grads]
+    """Each seed's gradient, scaled down to a norm where it is larger; as it is where there is none."""
+    return grads if largest is None else optim.clipped(grads, largest)[0]

@@ -7,23 +7,22 @@ training was interrupted.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from rlbench.language.policy import TextPolicy
 from rlbench.language.task import LanguageTask
-from rlbench.language.text import Epochs
+from rlbench.language.text import Epochs, split
+from rlbench.language.tuning import Tuner
+
+if TYPE_CHECKING:
+    from rlbench.algos.actor_critic import Stateful
 
 EVALUATED = 512  # comparisons that are judged at a time
-
-
-class Stateful(Protocol):
-    """Something that is kept in checkpoints."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 class ByExamples(ABC):
@@ -69,6 +68,46 @@ class ByExamples(ABC):
             part.load_state_dict(state[name])
         self.examples, self.used = state["examples"], state["used"]
         self.metrics = {name: value.to(self.task.device) for name, value in state["metrics"].items()}
+
+
+class ByLosses(ByExamples):
+    """Tunes one model by the losses of minibatches.
+
+    Args:
+        task: the problem.
+        count: size of the collection.
+        batch_size: examples in a minibatch.
+        micro_batch: of these, how many are computed at a time (less memory); None: all.
+        tuner: changes the model.
+    """
+
+    def __init__(self, task: LanguageTask, count: int, batch_size: int, micro_batch: int | None, tuner: Tuner) -> None:
+        self.micro_batch, self.tuner = micro_batch, tuner
+        super().__init__(task, count, batch_size, tuner=tuner)
+
+    @abstractmethod
+    def losses(self, index: Tensor, means: Means) -> Iterator[Tensor]:
+        """Losses `[S]` of the examples in places `[S, B]`, in parts; what is to be reported goes into the means."""
+
+    def update(self, index: Tensor) -> dict[str, Tensor]:
+        means = Means()
+        norm = self.tuner.step(self.losses(index, means))
+        return {**means.sums, "gradient_norm": norm}
+
+    def held_out(self) -> Iterator[tuple[Tensor, float]]:
+        """Places `[S, b]` of all held-out comparisons, in parts, each with its share of the whole."""
+        every = torch.arange(len(self.task.held_out), device=self.task.device).expand(len(self.task.seeds), -1)
+        return split(every, self.micro_batch or EVALUATED)
+
+
+class WithPolicy:
+    """What an algorithm has in common whose product is a policy."""
+
+    policy: TextPolicy
+
+    def save(self, place: int, folder: Path) -> None:
+        """Write the policy of the seed in one place."""
+        self.policy.save(place, folder)
 
 
 class Means:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rlbench.algos.language.by_examples import EVALUATED, ByExamples, Means
+from rlbench.algos.language.by_examples import ByLosses, Means, WithPolicy
 from rlbench.errors import UsageError
-from rlbench.language.policy import TextPolicy
 from rlbench.language.ranking import every_two
 from rlbench.language.task import LanguageTask
 from rlbench.language.text import Comparisons, split
@@ -20,7 +18,7 @@ from rlbench.language.tuning import Tuner
 from rlbench.types import Count, NonNegativeInt, Positive
 
 
-class FromComparisons(ByExamples):
+class FromComparisons(ByLosses, WithPolicy):
     """Tunes the reference model by a loss of log-probabilities.
 
     All responses of comparisons are one batch of the model. The implicit reward of a response is
@@ -57,11 +55,10 @@ class FromComparisons(ByExamples):
         if self.pairs_only and (K := task.comparisons.arity) > 2:
             hint = "algo=dpo algo.label_smoothing=0 learns from rankings"
             raise UsageError(f"{self.pairs_only} is made for pairs, and these are rankings of {K} responses\n{hint}")
-        self.policy: TextPolicy = task.reference.clone()
+        self.policy = task.reference.clone(task.streams("policy"))
         self.beta: float = beta or task.env.beta
-        self.micro_batch = micro_batch
-        self.tuner = Tuner(self.policy, learning_rate, warmup_updates, max_grad_norm)
-        super().__init__(task, len(task.comparisons), batch_size, tuner=self.tuner)
+        tuner = Tuner(self.policy, learning_rate, warmup_updates, max_grad_norm)
+        super().__init__(task, len(task.comparisons), batch_size, micro_batch, tuner)
 
     @abstractmethod
     def loss(self, logp: Tensor, reference: Tensor) -> Tensor:
@@ -71,11 +68,6 @@ class FromComparisons(ByExamples):
             logp: `[K, S, B]`, of responses in order of preference; of two, the chosen and the rejected.
             reference: the same under the reference.
         """
-
-    def update(self, index: Tensor) -> dict[str, Tensor]:
-        means = Means()
-        norm = self.tuner.step(self.losses(index, means))
-        return {**means.sums, "gradient_norm": norm}
 
     def losses(self, index: Tensor, means: Means) -> Iterator[Tensor]:
         for part, share in split(index, self.micro_batch):
@@ -105,16 +97,11 @@ class FromComparisons(ByExamples):
         }
         return {name: value.mean((0, 2)) for name, value in each.items()}
 
-    def save(self, place: int, folder: Path) -> None:
-        """Write the policy of the seed in one place."""
-        self.policy.save(place, folder)
-
     @torch.no_grad()
     def evaluate(self) -> dict[str, Any]:
         judged = self.task.evaluate(self.policy)
         means = Means()
-        every = torch.arange(len(self.task.held_out), device=self.task.device).expand(len(self.task.seeds), -1)
-        for part, share in split(every, self.micro_batch or EVALUATED):
+        for part, share in self.held_out():
             logp, reference = self.logps(self.task.held_out, part)
             means.add(share, **self.told(logp, reference), loss=self.loss(logp, reference).mean(1))
         compared = {f"eval/{name}": value for name, value in means.sums.items()}

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlbench.algos.language.by_examples import EVALUATED, ByExamples, Means
+from rlbench.algos.language.by_examples import ByLosses, Means
 from rlbench.language.policy import TextScorer
 from rlbench.language.ranking import every_two, ranking_loss
 from rlbench.language.task import LanguageTask
@@ -27,7 +27,7 @@ def scored(scorer: TextScorer, comparisons: Comparisons, index: Tensor) -> Tenso
     return comparisons.apart(scorer.score(comparisons.take(index)))
 
 
-class RewardBT(ByExamples):
+class RewardBT(ByLosses):
     """A reward model, by Bradley and Terry.
 
     Args:
@@ -50,14 +50,8 @@ class RewardBT(ByExamples):
         max_grad_norm: Positive,
     ) -> None:
         self.scorer: TextScorer = task.reference.scorer(task.streams("reward head"))
-        self.micro_batch = micro_batch
-        self.tuner = Tuner(self.scorer, learning_rate, warmup_updates, max_grad_norm)
-        super().__init__(task, len(task.comparisons), batch_size, tuner=self.tuner)
-
-    def update(self, index: Tensor) -> dict[str, Tensor]:
-        means = Means()
-        norm = self.tuner.step(self.losses(index, means))
-        return {**means.sums, "gradient_norm": norm}
+        tuner = Tuner(self.scorer, learning_rate, warmup_updates, max_grad_norm)
+        super().__init__(task, len(task.comparisons), batch_size, micro_batch, tuner)
 
     def losses(self, index: Tensor, means: Means) -> Iterator[Tensor]:
         for part, share in split(index, self.micro_batch):
@@ -75,7 +69,6 @@ class RewardBT(ByExamples):
     @torch.no_grad()
     def evaluate(self) -> dict[str, Any]:
         means = Means()
-        every = torch.arange(len(self.task.held_out), device=self.task.device).expand(len(self.task.seeds), -1)
-        for part, share in split(every, self.micro_batch or EVALUATED):
+        for part, share in self.held_out():
             self.judged(self.task.held_out, part, share, means)
         return {f"eval/{name}": value for name, value in means.sums.items()}

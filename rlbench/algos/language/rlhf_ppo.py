@@ -14,16 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial, reduce
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from rlbench.algos.language.by_examples import EVALUATED, ByExamples, Means
+from rlbench.algos.language.by_examples import EVALUATED, ByExamples, Means, WithPolicy
 from rlbench.algos.language.reward_bt import scored
 from rlbench.errors import UsageError
-from rlbench.language.policy import TextPolicy, TextScorer
+from rlbench.language.policy import TextScorer
 from rlbench.language.ranking import ranking_loss
 from rlbench.language.task import LanguageTask, Score
 from rlbench.language.text import Text, joined, split
@@ -33,7 +32,7 @@ from rlbench.types import Count, Fraction, NonNegativeInt, Positive
 ADAPTATION = 0.2  # most that one minibatch says about beta
 
 
-class RlhfPPO(ByExamples):
+class RlhfPPO(ByExamples, WithPolicy):
     """PPO from a reward model.
 
     The unit of work is one sampled response.
@@ -85,7 +84,7 @@ class RlhfPPO(ByExamples):
         reward_batch_size: Count,
         reward_learning_rate: Positive,
     ) -> None:
-        self.policy: TextPolicy = task.reference.clone()
+        self.policy = task.reference.clone(task.streams("policy"))
         self.critic: TextScorer = task.reference.scorer(task.streams("critic head"))
         self.actor_tuner = Tuner(self.policy, learning_rate, warmup_updates, max_grad_norm)
         self.critic_tuner = Tuner(self.critic, critic_learning_rate, warmup_updates, max_grad_norm)
@@ -140,7 +139,7 @@ class RlhfPPO(ByExamples):
     def sampled(self, index: Tensor) -> tuple[Text, dict[str, Tensor]]:
         """Responses to the prompts in places `[S, B]`, and what the losses need to know of them: `[S, B, ...]` each."""
         places = [part for part, _ in split(index, self.micro_batch)]
-        prompts = (self.task.comparisons.chosen.take(part) for part in places)
+        prompts = (self.task.asked.take(part) for part in places)
         text = reduce(joined, (self.policy.generate(each, 1.0, self.task.max_new, self.rng) for each in prompts))
         every = torch.arange(index.shape[1], device=index.device).expand(len(index), -1)
         parts = [self.measured(text.map(partial(taken, places=part))) for part, _ in split(every, self.micro_batch)]
@@ -186,10 +185,6 @@ class RlhfPPO(ByExamples):
             loss = 0.5 * (error * some.response_mask).sum((1, 2)) / tokens
             losses.add(share, critic_loss=loss)
             yield loss
-
-    def save(self, place: int, folder: Path) -> None:
-        """Write the policy of the seed in one place."""
-        self.policy.save(place, folder)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, Any]:

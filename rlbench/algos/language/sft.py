@@ -8,21 +8,19 @@ it is the baseline Preferred-FT of Rafailov et al. (NeurIPS 2023).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from rlbench.algos.language.by_examples import EVALUATED, ByExamples, Means
-from rlbench.language.policy import TextPolicy
+from rlbench.algos.language.by_examples import ByLosses, Means, WithPolicy
 from rlbench.language.task import LanguageTask
 from rlbench.language.text import split
 from rlbench.language.tuning import Tuner, likelihood_loss
 from rlbench.types import Count, NonNegativeInt, Positive
 
 
-class SFT(ByExamples):
+class SFT(ByLosses, WithPolicy):
     """Supervised fine-tuning.
 
     Args:
@@ -48,15 +46,9 @@ class SFT(ByExamples):
         max_grad_norm: Positive,
     ) -> None:
         self.texts = task.demonstrations if data == "target" else task.comparisons.chosen
-        self.policy: TextPolicy = task.base() if data == "target" else task.reference.clone()
-        self.micro_batch = micro_batch
-        self.tuner = Tuner(self.policy, learning_rate, warmup_updates, max_grad_norm)
-        super().__init__(task, len(self.texts), batch_size, tuner=self.tuner)
-
-    def update(self, index: Tensor) -> dict[str, Tensor]:
-        means = Means()
-        norm = self.tuner.step(self.losses(index, means))
-        return {**means.sums, "gradient_norm": norm}
+        self.policy = task.base() if data == "target" else task.reference.clone(task.streams("policy"))
+        tuner = Tuner(self.policy, learning_rate, warmup_updates, max_grad_norm)
+        super().__init__(task, len(self.texts), batch_size, micro_batch, tuner)
 
     def losses(self, index: Tensor, means: Means) -> Iterator[Tensor]:
         for part, share in split(index, self.micro_batch):
@@ -64,15 +56,10 @@ class SFT(ByExamples):
             means.add(share, loss=loss)
             yield share * loss
 
-    def save(self, place: int, folder: Path) -> None:
-        """Write the policy of the seed in one place."""
-        self.policy.save(place, folder)
-
     @torch.no_grad()
     def evaluate(self) -> dict[str, Any]:
-        means, count = Means(), len(self.task.held_out)
-        every = torch.arange(count, device=self.task.device).expand(len(self.task.seeds), -1)
-        for part, share in split(every, self.micro_batch or EVALUATED):
+        means = Means()
+        for part, share in self.held_out():
             means.add(share, loss=likelihood_loss(self.policy, self.task.held_out.chosen.take(part)))
         judged, held_out = self.task.evaluate(self.policy), {"eval/loss": means.sums["loss"]}
         return {**judged, **held_out} if self.task.decides else {**held_out, **judged}

@@ -13,7 +13,7 @@ from rlbench.algos.offline.bc import BC
 from rlbench.algos.preference.learner import Dropping
 from rlbench.nets.optim import Params
 from rlbench.task import ControlTask
-from rlbench.types import Fraction
+from rlbench.types import BelowOne
 
 
 class PercentBC(BC):
@@ -25,7 +25,7 @@ class PercentBC(BC):
         bc: see `BC`.
     """
 
-    def __init__(self, task: ControlTask, *, dropout: Fraction, **bc: Any) -> None:
+    def __init__(self, task: ControlTask, *, dropout: BelowOne, **bc: Any) -> None:
         self.dropout = dropout
         super().__init__(task, **bc)
         self.parts["dropout"] = self.noise = task.streams("dropout")

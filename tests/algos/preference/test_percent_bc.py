@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 import torch
 
+from rlbench import config
 from rlbench.algos.offline.bc import best_rows
 from rlbench.data.sampling import Batch
+from rlbench.errors import UsageError
 from tests.algos.helpers import build, descend, exact_and_independent, minibatches, reference, same, synthetic
 
 DATA = synthetic()
@@ -44,3 +46,9 @@ def test_dropout_is_of_training_alone() -> None:
 
 def test_exact_and_independent() -> None:
     exact_and_independent("percent_bc", DATA, **SMALL)
+
+
+def test_somebody_has_to_stay() -> None:
+    """Where all hidden units are left out, what is left is 0 / 0."""
+    with pytest.raises(UsageError, match=r"algo.dropout=1.0"):
+        config.compose(["algo=percent_bc", "algo.dropout=1.0"])
