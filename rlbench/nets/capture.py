@@ -161,7 +161,8 @@ def compiled(traced: torch.fx.GraphModule, example: Sequence[Tensor]) -> Callabl
     """The graph as machine code, taken from the cache folder where an earlier process left it there."""
     import torch._inductor
 
-    options = {"config_patches": {"compile_threads": 1}}  # no pool of processes that outlives the compiling
+    # No pool of processes that outlives the compiling; shapes never change, and are not looked at in each update.
+    options = {"config_patches": {"compile_threads": 1, "size_asserts": False}}
     return torch._inductor.standalone_compile(
         traced, list(example), dynamic_shapes="from_example_inputs", options=options
     )
