@@ -79,7 +79,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(content or {}, dict):
         raise UsageError(f"{path} is to hold keys and values")

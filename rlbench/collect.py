@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,45 +81,55 @@ def collect(
         **({} if views is None else {"views": views.name, "size": views.size}),
     }
     partial = to.with_name(f".{to.name}.partial")
-    try:
-        begin(partial, asked)
-        files = [partial / f"policy-seed{each}.pt" for each in task.seeds]
-        for place, file in enumerate(files):
-            if not file.exists():
-                unfinished = file.with_suffix(".tmp")
-                torchscript(policy(algorithm, place), task).save(str(unfinished))
-                unfinished.replace(file)
-        parts: list[tuple[Path | None, int]] = [(file, math.ceil(steps / len(files))) for file in files]
-        title = f"recording {to.name}"
-        tables = recorder.record(views or task.env, parts, [seed], title, progress, noise=noise, keep=partial)
-    except OSError as error:
-        raise RunError(f"cannot write {partial}: {error.strerror or error}; what is recorded stays there") from error
-    card: dict[str, Any] = {
-        "id": to.name,
-        "about": f"recorded from run {directory.path.name} ({algo}) after {asked['step']} steps",
-        "env": task.env.id,
-        "which": which(task.env.kwargs),
-        "policy": asked,
-        "versions": {package: version(package) for package in ("gymnasium", "mujoco", "numpy")},
-    }
-    observation_dim, action_dim = task.env.dims()
-    data = Transitions(np.concatenate(tables), observation_dim, action_dim, card)
-    frames = [] if views is None else recorder.frame_files(partial, parts, [seed])
-    export.write(data, task.env, to, form, progress, frames)
-    shutil.rmtree(partial)
+    with ExitStack() as held:
+        try:
+            held.enter_context(under_way(partial, asked))
+            files = [partial / f"policy-seed{each}.pt" for each in task.seeds]
+            for place, file in enumerate(files):
+                if not file.exists():
+                    unfinished = file.with_suffix(".tmp")
+                    torchscript(policy(algorithm, place), task).save(str(unfinished))
+                    unfinished.replace(file)
+            parts: list[tuple[Path | None, int]] = [(file, math.ceil(steps / len(files))) for file in files]
+            title = f"recording {to.name}"
+            tables = recorder.record(views or task.env, parts, [seed], title, progress, noise=noise, keep=partial)
+        except OSError as error:
+            raise RunError(
+                f"cannot write {partial}: {error.strerror or error}; what is recorded stays there"
+            ) from error
+        card: dict[str, Any] = {
+            "id": to.name,
+            "about": f"recorded from run {directory.path.name} ({algo}) after {asked['step']} steps",
+            "env": task.env.id,
+            "which": which(task.env.kwargs),
+            "policy": asked,
+            "versions": {package: version(package) for package in ("gymnasium", "mujoco", "numpy")},
+        }
+        observation_dim, action_dim = task.env.dims()
+        data = Transitions(np.concatenate(tables), observation_dim, action_dim, card)
+        frames = [] if views is None else recorder.frame_files(partial, parts, [seed])
+        export.write(data, task.env, to, form, progress, frames)
+        shutil.rmtree(partial)
     return data
 
 
-def begin(partial: Path, asked: dict[str, Any]) -> None:
-    """Make the folder of a recording under way, or find that it is of this one.
+@contextmanager
+def under_way(partial: Path, asked: dict[str, Any]) -> Iterator[None]:
+    """Make the folder of a recording, or find that it is of this one; meanwhile no other process records there.
 
     Raises:
-        UsageError: it is of another.
+        UsageError: it is of another, or another process is at work there.
     """
     partial.mkdir(parents=True, exist_ok=True)
-    note = partial / "asked.json"
-    if not note.exists():
-        write_atomically(note, json.dumps(asked))
-    elif (found := json.loads(note.read_text())) != asked:
-        differs = ", ".join(f"{name}={found.get(name)}" for name in asked if found.get(name) != asked[name])
-        raise UsageError(f"{partial} holds another recording ({differs}): finish it, or remove the folder")
+    with (partial / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"{partial}: another process records into it\nname another place with --to") from error
+        note = partial / "asked.json"
+        if not note.exists():
+            write_atomically(note, json.dumps(asked))
+        elif (found := json.loads(note.read_text())) != asked:
+            differs = ", ".join(f"{name}={found.get(name)}" for name in asked if found.get(name) != asked[name])
+            raise UsageError(f"{partial} holds another recording ({differs}): finish it, or remove the folder")
+        yield

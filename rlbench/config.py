@@ -71,6 +71,8 @@ def given(value: Any, then: Any, otherwise: Any) -> Any:
 OmegaConf.register_new_resolver("tuned", tuned, replace=True)
 OmegaConf.register_new_resolver("for_env", for_env, replace=True)
 OmegaConf.register_new_resolver("given", given, replace=True)
+OmegaConf.register_new_resolver("least", lambda *values: min(values), replace=True)
+OmegaConf.register_new_resolver("div", lambda a, b: a // b, replace=True)
 OmegaConf.register_new_resolver("times", lambda a, b: a * b, replace=True)
 OmegaConf.register_new_resolver("level", sources.level, replace=True)
 OmegaConf.register_new_resolver("task", sources.task, replace=True)
@@ -126,6 +128,10 @@ def compose_plain(overrides: Sequence[str], config_dirs: Sequence[str | Path] = 
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         text = " ".join(str(error).split())
         raise no_algorithm(choices, values) if "You must specify 'algo'" in text else UsageError(text) from error
+    except UnicodeDecodeError:  # which does not say of what
+        for path in choices.all_files():
+            read(path)
+        raise
     cfg = copy.deepcopy(content)
     plugins = declare(choices.plugins(), choices.dirs)
     lay_over(cfg, values)
@@ -169,7 +175,7 @@ def compose_sweep(
             if len(cells) == 1:
                 raise
             raise UsageError(f"{' '.join(words)}: {error}") from error
-        if alike and len(words) == len(others) + 1:
+        if alike and len(words) == len(others) + 1 and not any("${" in word for word in words):
             composed[others] = content
         yield words, content
 

@@ -1,5 +1,6 @@
 """`rlbench data make policy=RUN`: what is recorded of a trained run."""
 
+import fcntl
 import json
 import os
 import signal
@@ -104,6 +105,10 @@ def test_a_recording_that_was_killed_goes_on(run: str, results: Path, tmp_path: 
     written = {path: path.stat().st_mtime_ns for path in kept if "tmp" not in path.name}
     with pytest.raises(UsageError, match=r"another recording \(steps=25000\)"):
         verb.main(["make", run, "steps=24000", "--to", str(killed)])
+    with (partial / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match="another process records into it\nname another place with --to"):
+            verb.main([*words, "--to", str(killed)])
     assert {path: path.stat().st_mtime_ns for path in written} == written
     assert verb.main([*words, "--to", str(killed)]) == 0
     assert not partial.exists()

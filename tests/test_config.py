@@ -62,6 +62,18 @@ def test_a_wrapped_algorithm_keeps_its_published_settings() -> None:
     assert config.compose(["algo=cocoa", "base=iql", "dataset=medium_expert"]).algo.base.temperature == 6.0
 
 
+def test_an_environment_has_the_values_that_were_published_for_it() -> None:
+    ant = config.compose(["algo=iql", "env=antmaze_umaze", "dataset=d4rl/antmaze-umaze-v2"]).algo
+    assert (ant.expectile, ant.temperature, ant.normalize_rewards, ant.reward_shift) == (0.9, 10.0, False, -1.0)
+    hand = config.compose(["algo=iql", "env=pen", "dataset=d4rl/pen-human-v1"]).algo
+    assert (hand.expectile, hand.temperature, hand.normalize_rewards, hand.reward_shift) == (0.7, 0.5, False, 0.0)
+    assert config.compose(["algo=iql", "env=pendulum"]).algo.normalize_rewards
+    assert config.compose(["algo=mobile", "env=hopper"]).algo.target_min == 0.0
+    assert config.compose(["algo=mobile", "env=pendulum"]).algo.target_min is None  # each of its rewards is negative
+    assert config.compose(["algo=td3", "env=hopper"]).algo.start_steps == 25_000
+    assert config.compose(["algo=td3", "env=hopper", "preset=quick"]).algo.start_steps == 1000
+
+
 @pytest.mark.parametrize(
     ("word", "key", "value"),
     [
@@ -98,6 +110,10 @@ def test_a_file_of_ones_own_is_taken_as_it_stands(path: str) -> None:
     [
         (["env=hopper"], ["no algorithm given", "iql"]),
         (["algo=iql", "algo.gamma=abc"], ["algo.gamma=abc", "number in [0, 1]"]),
+        (["algo=npg_igt", "env=lqr1d", "algo.eta_0=0.0"], ["algo.eta_0=0.0", "number in (0, 1]"]),
+        (["algo=bc", "algo.hidden_dims=[-5]"], ["algo.hidden_dims"]),
+        (["algo=ppo", "algo.batch_size=1"], ["algo.batch_size=1"]),
+        (["algo=cma_es", "algo.population=1"], ["algo.population=1"]),
         (["algo=cpl", "env=maxent_tab", "env.gamma=1"], ["env.gamma=1", "number in [0, 1)"]),
         (["algo=iql", "algo.gamma=1.01"], ["algo.gamma=1.01", "number in [0, 1]"]),
         (["algo=iql", "algo.batch_size=0"], ["whole number >= 1"]),
@@ -253,6 +269,20 @@ def test_cells_of_a_sweep_in_order() -> None:
 def test_sweep_grammar(word: str, cells: list[str]) -> None:
     found = config.expand([word], multirun=True)
     assert found == [[cell] for cell in cells]
+
+
+def test_words_that_speak_of_the_seed_are_composed_for_each() -> None:
+    words = [["algo=bc", f"seed={seed}", "algo.batch_size=${seed}"] for seed in (1, 2)]
+    assert [content["algo"]["batch_size"] for _, content in config.compose_sweep(words)] == [1, 2]
+
+
+def test_a_quick_run_is_never_longer() -> None:
+    for algo, steps, every in (("cql", 10_000, 1000), ("newsvendor", 1, 1), ("moorl", 10_000, 500)):
+        cfg = config.compose([f"algo={algo}", "preset=quick"])
+        assert (cfg.steps, cfg.eval.every) == (steps, every)
+    assert config.compose(["algo=cql", "preset=quick", "steps=50"]).steps == 50
+    (first, *_) = config.compose_sweep([["experiment=npg_mujoco", "algo=npg_igt", "env=hopper", "preset=quick"]])
+    assert first[1]["steps"] == 10_000
 
 
 def test_a_sweep_over_files() -> None:
@@ -432,6 +462,12 @@ def test_other_mistakes_in_a_file(folder: Path, old: str, new: str, said: str) -
 def test_a_folder_cannot_replace_what_there_is(folder: Path) -> None:
     (folder / "algo" / "iql.yaml").write_text("name: iql\n")
     assert "there is a algo=iql already" in answer("algo=iql", config_dirs=[folder])
+
+
+def test_a_file_in_another_encoding_is_named(folder: Path) -> None:
+    (folder / "algo" / "mine.yaml").write_bytes(b"# caf\xe9\nname: mine\n")
+    with pytest.raises(UsageError, match=r"mine\.yaml: .*utf-8"):
+        mine(folder)
 
 
 def test_a_folder_without_choices_is_refused(tmp_path: Path) -> None:

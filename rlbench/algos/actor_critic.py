@@ -218,7 +218,7 @@ class SoftActorCritic(ControlAlgorithm):
         self,
         task: ControlTask,
         *,
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         num_critics: Count,
         gamma: Fraction,
         tau: Fraction,

@@ -22,6 +22,7 @@ from rlbench.data.sampling import Batch
 from rlbench.nets.mlp import stack
 from rlbench.nets.optim import Adam, Params, clone, cosine, gradients, polyak
 from rlbench.rng import SeedStreams
+from rlbench.types import Count
 
 
 class ImplicitQ(ControlAlgorithm):
@@ -31,7 +32,7 @@ class ImplicitQ(ControlAlgorithm):
 
     def make_critics(
         self,
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         start: SeedStreams,
         *,
         gamma: float,

@@ -32,7 +32,8 @@ class Online(ControlAlgorithm):
             reward_shift: added to every reward that is learned from.
 
         Raises:
-            UsageError: actions of the environment go beyond [-1, 1].
+            UsageError: there is no step that is not random, or actions of the environment are bounded otherwise than
+                by -1 and 1.
         """
         task = self.task
         self.batch_size = batch_size
@@ -42,9 +43,16 @@ class Online(ControlAlgorithm):
         width, capacity = 2 * self.dims[0] + self.dims[1] + 2, min(buffer_size, task.steps)
         self.parts["buffer"] = self.buffer = self.make_buffer(capacity, width)
         self.parts["envs"] = self.envs = TrainingEnvs(task.env, task.seeds, task.record)
-        if 1 < (reach := self.envs.reach) < np.inf:
+        if start_steps >= task.steps:
             raise UsageError(
-                f"env={task.env.name}: its actions reach {reach:g}, but this algorithm's policies act in [-1, 1]\n"
+                f"algo.start_steps={start_steps}: all {task.steps} steps would be random, and nothing learned\n"
+                "lower it, or raise steps="
+            )
+        low, high = self.envs.bounds
+        if (np.isfinite(low) & (low != -1) | np.isfinite(high) & (high != 1)).any():
+            raise UsageError(
+                f"env={task.env.name}: its actions lie in [{low.min():g}, {high.max():g}], but this algorithm's "
+                "policies act in [-1, 1]\n"
                 "take an environment that scales its actions (gymnasium.wrappers.RescaleAction), or algo=ppo"
             )
         if isinstance(networks := task.networks, PictureNetworks):

@@ -12,6 +12,7 @@ from rlbench.data.sampling import Batch
 from rlbench.nets.mlp import stack
 from rlbench.nets.optim import Adam, Params, clone, gradients, polyak
 from rlbench.task import ControlTask
+from rlbench.types import Count
 
 
 class TwinDelayed(ControlAlgorithm):
@@ -35,7 +36,7 @@ class TwinDelayed(ControlAlgorithm):
         self,
         task: ControlTask,
         *,
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         gamma: float,
         tau: float,
         actor_learning_rate: float,

@@ -54,10 +54,10 @@ class TrainingEnvs:
         """Finished episodes that ended in success, NaN as long as the simulator says nothing about it."""
 
     @property
-    def reach(self) -> float:
-        """The largest number that an action may hold, up or down."""
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the largest action, `[a]` each."""
         box: Any = self.envs[0].action_space
-        return float(max(np.abs(box.low).max(), np.abs(box.high).max()))
+        return box.low, box.high
 
     def _reset(self, i: int) -> np.ndarray:
         self.actions[i] = []

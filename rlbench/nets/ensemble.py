@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from rlbench.nets.mlp import MLP, stack
 from rlbench.nets.optim import Adam, Params, assign, clone, gradients
 from rlbench.rng import SeedStreams
+from rlbench.types import Count
 
 BOUND_WEIGHT = 0.01  # of the log-variance bounds in the loss
 IMPROVEMENT = 0.01  # relative gain on the holdout rows that counts
@@ -72,7 +73,7 @@ class Ensemble(MLP):
 class EnsembleTraining:
     """How an ensemble is trained; see `rlbench.algos.offline.dynamics.Dynamics` for the fields."""
 
-    hidden_dims: list[int]
+    hidden_dims: list[Count]
     members: int
     elites: int
     learning_rate: float

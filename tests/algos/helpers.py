@@ -24,6 +24,8 @@ from rlbench.task import ControlTask, Features
 
 CONF = Path(__file__).parents[2] / "conf" / "algo"
 NOWHERE = Control("nowhere", "Nowhere-v0")
+DEFAULT = re.compile(r"(?:\$\{(?:tuned|for_env|least):)+(\[.*?\]|[^,]+),")
+"""What a value is where no environment or dataset has one of its own."""
 
 
 def build(
@@ -40,8 +42,8 @@ def build(
     module, cls = config["_target_"].rsplit(".", 1)
     values = {k: v for k, v in config.items() if k not in ("defaults", "_target_", "name", "about", "budget")}
     for key, value in values.items():
-        if isinstance(value, str) and (tuned := re.match(r"\$\{tuned:(\[.*?\]|[^,]+),", value)):
-            values[key] = yaml.safe_load(tuned[1])
+        if isinstance(value, str) and (default := DEFAULT.match(value)):
+            values[key] = yaml.safe_load(default[1])
     assert not set(changes) - set(values)
     offline = isinstance(data, Transitions)
     dims = (data.observation_dim, data.action_dim) if isinstance(data, Transitions) else data.dims()

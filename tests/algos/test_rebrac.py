@@ -8,6 +8,7 @@ import torch
 
 from rlbench.algos.offline.rebrac import rows_with_next_action
 from rlbench.data.transitions import Transitions
+from rlbench.errors import UsageError
 from rlbench.rng import SeedStreams
 from tests.algos.helpers import (
     bandit,
@@ -21,6 +22,15 @@ from tests.algos.helpers import (
     same,
     synthetic,
 )
+
+
+def test_data_without_a_second_step_are_refused() -> None:
+    data = synthetic()
+    table = data.table.copy()
+    table[:, -2], table[:, -1] = 0.0, 1.0
+    single = Transitions(table, data.observation_dim, data.action_dim, data.card)
+    with pytest.raises(UsageError, match="all episodes have one step\nalgo=td3_bc"):
+        build("rebrac", single)
 
 
 def test_matches_reference() -> None:

@@ -88,7 +88,13 @@ def test_exact_and_independent() -> None:
     exact_and_independent("sac", POINT, (23, 18), hidden_dims=[16], batch_size=8, start_steps=15, target_every=3)
 
 
-def test_actions_beyond_what_a_policy_can_do_are_refused() -> None:
-    """gymnasium's inverted pendulum takes forces up to 3."""
-    with pytest.raises(UsageError, match=r"env=balance: its actions reach 3, .* \[-1, 1\]"):
-        build("sac", Control("balance", "InvertedPendulum-v5"))
+@pytest.mark.parametrize(("id", "most"), [("InvertedPendulum-v5", "3"), ("Humanoid-v4", "0.4")])
+def test_actions_bounded_otherwise_than_a_policys_are_refused(id: str, most: str) -> None:
+    """Forces up to 3 no policy would reach; beyond 0.4, they would cost more and do no more."""
+    with pytest.raises(UsageError, match=rf"env=x: its actions lie in \[-{most}, {most}\], .* \[-1, 1\]"):
+        build("sac", Control("x", id), steps=6000)
+
+
+def test_a_run_of_random_steps_alone_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"algo.start_steps=50: all 50 steps would be random"):
+        build("td3", POINT, steps=50, start_steps=50)

@@ -14,7 +14,7 @@ import numpy as np
 from rlbench.algos.evolution.distribution import Distribution
 from rlbench.algos.evolution.search import Search, State
 from rlbench.task import Task
-from rlbench.types import Count, Positive
+from rlbench.types import Positive, Several
 
 
 @dataclass
@@ -41,7 +41,7 @@ class CMAES(Search[Adapting]):
 
     state = Adapting
 
-    def __init__(self, task: Task, *, population: Count, sigma: Positive) -> None:
+    def __init__(self, task: Task, *, population: Several, sigma: Positive) -> None:
         self.population, self.sigma = population, sigma
         super().__init__(task)
 

@@ -15,7 +15,7 @@ import numpy as np
 from rlbench.algos.evolution.distribution import Distribution
 from rlbench.algos.evolution.elites import Illuminating, Illumination
 from rlbench.task import Task
-from rlbench.types import Count, Positive
+from rlbench.types import Count, Positive, Several
 
 
 @dataclass
@@ -45,7 +45,7 @@ class CMAME(Illumination[Improving]):
 
     state = Improving
 
-    def __init__(self, task: Task, *, emitters: Count, population: Count, sigma: Positive) -> None:
+    def __init__(self, task: Task, *, emitters: Count, population: Several, sigma: Positive) -> None:
         self.emitters, self.population, self.sigma = emitters, population, sigma
         super().__init__(task)
 

@@ -18,6 +18,7 @@ from rlbench.algos.evolution.distribution import Distribution, package
 from rlbench.algos.evolution.emitters import Emitter, spread, stagnant
 from rlbench.algos.evolution.novelty_search import Exploring, Novelty
 from rlbench.algos.evolution.search import csv
+from rlbench.errors import UsageError
 from rlbench.task import Task
 from rlbench.types import Count, NonNegativeInt, Positive
 
@@ -72,6 +73,8 @@ class Alternating(Exploring[F], Generic[F]):
         self.emitter = emitter
         if emitter == "cma_es":
             package()  # rather than when the first reward is found
+            if emitter_population < 2:
+                raise UsageError("algo.emitter=cma_es needs an algo.emitter_population of at least 2")
         super().__init__(task, **exploration)
 
     def common(self, place: int, rng: np.random.Generator) -> dict[str, Any]:

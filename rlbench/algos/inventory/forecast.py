@@ -13,6 +13,7 @@ from rlbench.envs.inventory.task import InventoryTask
 from rlbench.nets.mlp import MLP
 from rlbench.nets.optim import Adam, Params, assign, clone, gradients
 from rlbench.rng import SeedStreams
+from rlbench.types import Count
 
 LEVELS = 19
 """Quantiles that are learned: .05, .10, ..., .95."""
@@ -31,7 +32,7 @@ class Training:
         epochs: how many times fifty updates.
     """
 
-    hidden_dims: list[int]
+    hidden_dims: list[Count]
     learning_rate: float
     batch_size: int
     epochs: int

@@ -15,6 +15,7 @@ from rlbench.nets.mlp import MLP
 from rlbench.nets.optim import Adam, Params, assign, clone, gradients
 from rlbench.rng import SeedStreams
 from rlbench.task import Features
+from rlbench.types import Count
 
 NEWEST_ROWS = 300_000  # dataset rows whose trajectories the published buffer holds
 BLOCK = 4096  # rows imagined at once
@@ -136,7 +137,7 @@ class SeekerFit:
         state_dim: int,
         seeds: Sequence[int],
         *,
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         learning_rate: float,
         batch_size: int,
         epochs: int,

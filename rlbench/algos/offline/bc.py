@@ -37,7 +37,7 @@ class BC(Offline):
         self,
         task: ControlTask,
         *,
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         batch_size: Count,
         learning_rate: Positive,
         best_fraction: Fraction,
@@ -54,7 +54,7 @@ class BC(Offline):
         self.look(data.frames)
         self.learn_from(training_rows(self.task)[..., torch.from_numpy(rows), :], batch_size)
 
-    def network(self, hidden_dims: list[int]) -> Network:
+    def network(self, hidden_dims: list[Count]) -> Network:
         """The policy before its tanh."""
         return self.task.networks.state(hidden_dims, self.task.networks.action_dim)
 

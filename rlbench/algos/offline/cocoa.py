@@ -82,7 +82,7 @@ class COCOA:
         imagination_scale: NonNegative,
         imagination_noise: NonNegative,
         direction: Direction,
-        seeker_hidden_dims: list[int],
+        seeker_hidden_dims: list[Count],
         seeker_learning_rate: Positive,
         seeker_batch_size: Count,
         seeker_epochs: Count,

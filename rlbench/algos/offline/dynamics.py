@@ -34,7 +34,7 @@ class Dynamics:
         self,
         task: ControlTask,
         *,
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         members: Count,
         elites: Count,
         learning_rate: Positive,

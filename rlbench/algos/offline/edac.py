@@ -44,7 +44,7 @@ class EDAC(SACN):
         self,
         task: ControlTask,
         *,
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         num_critics: Count,
         eta: NonNegative,
         gamma: Fraction,

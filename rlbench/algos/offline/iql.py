@@ -50,7 +50,7 @@ class IQL(ImplicitQ, Offline):
         self,
         task: ControlTask,
         *,
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         gamma: Fraction,
         tau: Fraction,
         batch_size: Count,

@@ -57,7 +57,7 @@ class MOBILE(ModelBased):
         task: ControlTask,
         *,
         dynamics: Callable[[ControlTask], Dynamics],
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         gamma: Fraction,
         tau: Fraction,
         batch_size: Count,

@@ -191,7 +191,11 @@ class Rollouts:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.recipes = list(state["recipes"])
+        device = self.task.device  # a checkpoint is loaded on the CPU
+        self.recipes = [
+            {**recipe, "actor": {name: value.to(device) for name, value in recipe["actor"].items()}}
+            for recipe in state["recipes"]
+        ]
         self.added = state["added"] - len(self.recipes)
         for recipe in self.recipes:
             self.rng.load_state_dict(recipe["rng"])

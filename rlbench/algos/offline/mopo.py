@@ -48,7 +48,7 @@ class MOPO(ModelBased):
         task: ControlTask,
         *,
         dynamics: Callable[[ControlTask], Dynamics],
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         gamma: Fraction,
         tau: Fraction,
         batch_size: Count,

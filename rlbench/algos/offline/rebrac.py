@@ -19,6 +19,7 @@ from torch import Tensor
 from rlbench.algos.actor_critic import Offline, least, per_seed
 from rlbench.algos.twin_delayed import TwinDelayed
 from rlbench.data.sampling import Batch, training_rows
+from rlbench.errors import UsageError
 from rlbench.nets.optim import Params
 from rlbench.task import ControlTask
 from rlbench.types import Count, Fraction, NonNegative, Positive
@@ -46,7 +47,7 @@ class ReBRAC(TwinDelayed, Offline):
         self,
         task: ControlTask,
         *,
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         gamma: Fraction,
         tau: Fraction,
         batch_size: Count,
@@ -96,5 +97,10 @@ def rows_with_next_action(task: ControlTask) -> Tensor:
     last = data.episode_ends - 1
     kept = np.ones(len(data), dtype=bool)
     kept[last] = data.terminated[last] > 0  # beyond a terminal state nothing counts, so any next action will do
+    if not kept.any():
+        raise UsageError(
+            f"env={task.env.name}: ReBRAC learns from the action after each step, and all episodes have one step\n"
+            "algo=td3_bc is its like without"
+        )
     following = torch.as_tensor(np.roll(data.action, -1, axis=0), device=task.device)
     return training_rows(task, extra=following)[..., torch.from_numpy(np.flatnonzero(kept)), :]

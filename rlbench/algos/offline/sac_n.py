@@ -33,7 +33,7 @@ class SACN(SoftActorCritic, Offline):
         self,
         task: ControlTask,
         *,
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         num_critics: Count,
         gamma: Fraction,
         tau: Fraction,

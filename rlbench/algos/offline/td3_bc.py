@@ -42,7 +42,7 @@ class TD3BC(TwinDelayed, Offline):
         self,
         task: ControlTask,
         *,
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         gamma: Fraction,
         tau: Fraction,
         batch_size: Count,

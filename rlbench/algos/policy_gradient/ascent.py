@@ -12,7 +12,7 @@ from rlbench.algos.policy_gradient.baseline import LinearBaseline
 from rlbench.algos.policy_gradient.estimators import discounted, gradient
 from rlbench.algos.policy_gradient.on_policy import OnPolicy
 from rlbench.algos.policy_gradient.rollouts import Rollouts
-from rlbench.types import Fraction, Positive
+from rlbench.types import AboveZero, Positive
 
 
 @dataclass(kw_only=True, eq=False)
@@ -102,7 +102,7 @@ class Momentum(Ascent):
         eta_0: first weight of the new gradient.
     """
 
-    eta_0: Fraction
+    eta_0: AboveZero
 
     eta_power = 1.0
 

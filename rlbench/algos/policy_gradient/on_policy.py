@@ -39,7 +39,7 @@ class OnPolicy:
     """
 
     task: ControlTask
-    hidden_dims: list[int]
+    hidden_dims: list[Count]
     std: Positive
     learn_std: bool
     gamma: Fraction

@@ -14,6 +14,7 @@ from rlbench.nets.optim import Params
 from rlbench.nets.policy import gaussian_log_prob
 from rlbench.rng import SeedStreams
 from rlbench.task import ControlTask
+from rlbench.types import Count
 
 
 class Linear:
@@ -38,7 +39,7 @@ class Policy:
         outputs: width of the network's output.
     """
 
-    def __init__(self, task: ControlTask, hidden_dims: list[int], outputs: int) -> None:
+    def __init__(self, task: ControlTask, hidden_dims: list[Count], outputs: int) -> None:
         dim = task.networks.observation_dim
         options: dict[str, Any] = {"activation": "tanh", "init": "orthogonal", "final_init": 0.01}
         self.net = MLP(dim, hidden_dims, outputs, **options) if hidden_dims else Linear(dim, outputs)
@@ -91,7 +92,7 @@ class Policy:
 class Categorical(Policy):
     """A choice of n, one-hot, with probabilities softmax(network)."""
 
-    def __init__(self, task: ControlTask, hidden_dims: list[int]) -> None:
+    def __init__(self, task: ControlTask, hidden_dims: list[Count]) -> None:
         super().__init__(task, hidden_dims, task.networks.action_dim)
 
     def mode(self, params: Params, observation: Tensor) -> Tensor:
@@ -127,7 +128,7 @@ class Gaussian(Policy):
         learn_std: whether its logarithm is part of theta.
     """
 
-    def __init__(self, task: ControlTask, hidden_dims: list[int], std: float, learn_std: bool) -> None:
+    def __init__(self, task: ControlTask, hidden_dims: list[Count], std: float, learn_std: bool) -> None:
         self.dim, self.log_std, self.learn_std = task.networks.action_dim, math.log(std), learn_std
         self.bounds = [torch.as_tensor(bound, device=task.device) for bound in task.env.action_bounds()]
         super().__init__(task, hidden_dims, self.dim)
@@ -169,7 +170,7 @@ class Gaussian(Policy):
         return (0.5 * (variance + z.square() - 1) + log_std - their_log_std).sum(-1)
 
 
-def policy_for(task: ControlTask, hidden_dims: list[int], std: float, learn_std: bool) -> Policy:
+def policy_for(task: ControlTask, hidden_dims: list[Count], std: float, learn_std: bool) -> Policy:
     """The policy for the actions of the task's environment."""
     if task.env.discrete():
         return Categorical(task, hidden_dims)

@@ -18,7 +18,7 @@ from rlbench.algos.policy_gradient.rollouts import Rollouts
 from rlbench.nets.mlp import MLP
 from rlbench.nets.optim import Adam, Params, gradients
 from rlbench.rng import SeedStreams
-from rlbench.types import Count, Fraction, Positive
+from rlbench.types import Count, Fraction, Positive, Several
 
 
 @dataclass(kw_only=True, eq=False)
@@ -28,6 +28,7 @@ class PPO(OnPolicy):
     A batch has exactly `batch_size` steps, so that all seeds go on together: its last episode is cut.
 
     Args:
+        batch_size: environment steps of an iteration.
         minibatch_size: steps in a minibatch.
         epochs: passes over a batch.
         learning_rate: Adam's step size, for the policy and the value function.
@@ -35,6 +36,7 @@ class PPO(OnPolicy):
         gae_lambda: lambda of the advantages.
     """
 
+    batch_size: Several
     minibatch_size: Count
     epochs: Count
     learning_rate: Positive

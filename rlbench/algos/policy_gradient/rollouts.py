@@ -28,6 +28,7 @@ class Rollouts:
         final: the observation after the last step, `[S, E, d]`.
         terminated: 1 where the problem ended the episode, 0 where the clock did, `[S, E]`.
         ends: what came of the episode (see `rlbench.envs.simulators.END`), NaN where that is not known, `[S, E, END]`.
+        whole: 1 where the episode was played to its end, `[S, E]`.
     """
 
     observation: Tensor
@@ -37,6 +38,7 @@ class Rollouts:
     final: Tensor
     terminated: Tensor
     ends: Tensor
+    whole: Tensor
 
     @property
     def steps(self) -> Tensor:
@@ -50,8 +52,8 @@ class Rollouts:
 
     @property
     def returns(self) -> Tensor:
-        """Mean undiscounted return of each seed's episodes, `[S]`."""
-        return self.reward.sum((1, 2)) / self.episodes
+        """Mean undiscounted return of each seed's whole episodes, `[S]`; NaN where there are none."""
+        return (self.reward.sum(2) * self.whole).sum(1) / self.whole.sum(1)
 
     def cut(self, size: int) -> Rollouts:
         """The same without what comes after the first `size` steps of a single seed, the last episode's end."""
@@ -60,10 +62,10 @@ class Rollouts:
         kept = self.mask * (torch.arange(self.mask.shape[2], device=left.device) < left[:, None])
         cut = left < steps
         following = self.observation[0, cut, left[cut].long()]
-        final, terminated, ends = self.final.clone(), self.terminated.clone(), self.ends.clone()
-        final[0, cut], terminated[0, cut], ends[0, cut] = following, 0.0, torch.nan
+        final, terminated, ends, whole = (each.clone() for each in (self.final, self.terminated, self.ends, self.whole))
+        final[0, cut], terminated[0, cut], ends[0, cut], whole[0, cut] = following, 0.0, torch.nan, 0.0
         observation, action = (each * kept[..., None] for each in (self.observation, self.action))
-        return Rollouts(observation, action, self.reward * kept, kept, final, terminated, ends)
+        return Rollouts(observation, action, self.reward * kept, kept, final, terminated, ends, whole)
 
 
 def joined(batches: Sequence[Rollouts], dim: int) -> Rollouts:
@@ -154,8 +156,9 @@ class Sampler:
         rewards, mask = (self.spread(np.stack(each, 1), row, slot, most) for each in zip(*done, strict=True))
         last = self.simulators.observation, terminated, self.simulators.ends
         final, over, ends = (self.spread(each, row, slot, most) for each in last)
-        whole = Rollouts(observations * mask[..., None], actions * mask[..., None], rewards, mask, final, over, ends)
-        return [part(whole, r, len(each)) for r, each in enumerate(numbers)]
+        observations, actions = (each * mask[..., None] for each in (observations, actions))
+        played = Rollouts(observations, actions, rewards, mask, final, over, ends, mask[..., 0].clone())
+        return [part(played, r, len(each)) for r, each in enumerate(numbers)]
 
     def noise(self, seed: int, numbers: range, most: int) -> Tensor:
         """Random numbers for the actions of one seed's episodes, `[most, H, z]`, zeros where there are fewer."""
@@ -170,14 +173,14 @@ class Sampler:
         return torch.from_numpy(out).to(self.task.device)
 
 
-def part(whole: Rollouts, place: int, episodes: int) -> Rollouts:
+def part(played: Rollouts, place: int, episodes: int) -> Rollouts:
     """The batch of one seed, no longer than it must be."""
-    longest = int(whole.mask[place].sum(1).max())
+    longest = int(played.mask[place].sum(1).max())
     observation, action, reward, mask = (
-        getattr(whole, name)[place : place + 1, :episodes, :longest]
+        getattr(played, name)[place : place + 1, :episodes, :longest]
         for name in ("observation", "action", "reward", "mask")
     )
-    final, terminated, ends = (
-        getattr(whole, name)[place : place + 1, :episodes] for name in ("final", "terminated", "ends")
+    final, terminated, ends, whole = (
+        getattr(played, name)[place : place + 1, :episodes] for name in ("final", "terminated", "ends", "whole")
     )
-    return Rollouts(observation, action, reward, mask, final, terminated, ends)
+    return Rollouts(observation, action, reward, mask, final, terminated, ends, whole)

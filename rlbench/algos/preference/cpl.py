@@ -45,7 +45,7 @@ class CPL(AfterCloning):
         self,
         task: ControlTask,
         *,
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         dropout: BelowOne,
         learning_rate: Positive,
         batch_size: Count,

@@ -15,6 +15,7 @@ from rlbench.nets.optim import Adam, Params, gradients
 from rlbench.nets.policy import HEADS
 from rlbench.rng import SeedStreams
 from rlbench.task import ControlTask
+from rlbench.types import Count
 
 if TYPE_CHECKING:
     from rlbench.data.frames import Sight
@@ -87,7 +88,7 @@ class FromComparisons(Offline):
 
     minibatches: SegmentMinibatches
 
-    def make_policy(self, hidden_dims: list[int], dropout: float, learning_rate: float, batch_size: int) -> None:
+    def make_policy(self, hidden_dims: list[Count], dropout: float, learning_rate: float, batch_size: int) -> None:
         """Make actor, optimiser, minibatches and random streams.
 
         Args:
@@ -158,7 +159,7 @@ class AfterCloning(FromComparisons):
         self,
         task: ControlTask,
         *,
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         dropout: float,
         learning_rate: float,
         batch_size: int,

@@ -13,7 +13,7 @@ from rlbench.algos.offline.bc import BC
 from rlbench.algos.preference.learner import Dropping
 from rlbench.nets.optim import Params
 from rlbench.task import ControlTask
-from rlbench.types import BelowOne
+from rlbench.types import BelowOne, Count
 
 
 class PercentBC(BC):
@@ -30,7 +30,7 @@ class PercentBC(BC):
         super().__init__(task, **bc)
         self.parts["dropout"] = self.noise = task.streams("dropout")
 
-    def network(self, hidden_dims: list[int]) -> Dropping:
+    def network(self, hidden_dims: list[Count]) -> Dropping:
         outputs = self.task.networks.action_dim
         made = self.task.networks.state(hidden_dims, outputs, init="orthogonal", gain=1.0, dropout=self.dropout)
         return cast(Dropping, made)

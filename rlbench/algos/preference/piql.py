@@ -43,7 +43,7 @@ class PIQL(ImplicitQ, FromComparisons):
         self,
         task: ControlTask,
         *,
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         dropout: BelowOne,
         learning_rate: Positive,
         batch_size: Count,

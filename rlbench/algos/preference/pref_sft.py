@@ -30,7 +30,7 @@ class PrefSFT(AfterCloning):
         self,
         task: ControlTask,
         *,
-        hidden_dims: list[int],
+        hidden_dims: list[Count],
         dropout: BelowOne,
         learning_rate: Positive,
         batch_size: Count,

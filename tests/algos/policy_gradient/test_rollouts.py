@@ -68,6 +68,9 @@ def test_a_cut_batch_has_exactly_its_size() -> None:
         if steps < int(batch.mask[0, -1].sum()):
             torch.testing.assert_close(cut.final[0, last], batch.observation[0, last, steps])
             assert cut.terminated[0, last] == 0
+        played = batch.reward.sum(2)[0, : last + (steps == int(batch.mask[0, -1].sum()))]
+        assert cut.returns.item() == pytest.approx(played.mean().item())
+    assert any(batch.cut(77).whole[0, -1] == 0 for batch in whole)
     metrics = ppo.train(76)
     assert metrics["train/iterations"].tolist() == [0, 0]
     assert ppo.train(1)["train/iterations"].tolist() == [1, 1]
@@ -77,7 +80,9 @@ def test_advantages_against_the_sum_of_td_errors() -> None:
     mask = torch.tensor([[[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]])
     zeros = torch.zeros(1, 2, 3, 1)
     reward, terminated = torch.tensor([[[1.0, 2.0, 3.0], [4.0, 5.0, 0.0]]]), torch.tensor([[0.0, 1.0]])
-    rollouts = Rollouts(zeros, zeros, reward, mask, zeros[:, :, 0], terminated, torch.full((1, 2, END), torch.nan))
+    rollouts = Rollouts(
+        zeros, zeros, reward, mask, zeros[:, :, 0], terminated, torch.full((1, 2, END), torch.nan), mask[..., 0]
+    )
     value = torch.tensor([[[0.5, 0.6, 0.7], [0.8, 0.9, 9.0]]])
     found = advantages(rollouts, value, torch.tensor([[10.0, 20.0]]), 0.9, 0.8)
     d = [1 + 0.9 * 0.6 - 0.5, 2 + 0.9 * 0.7 - 0.6, 3 + 0.9 * 10 - 0.7, 4 + 0.9 * 0.9 - 0.8, 5 - 0.9]
