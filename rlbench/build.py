@@ -112,8 +112,9 @@ def build_trained(directory: RunDir, **settings: Any) -> tuple[Algorithm, Task, 
         settings: values of the configuration to be replaced, dotted: `{"eval.episodes": 100}`.
 
     Raises:
-        RunError: there is no checkpoint.
+        RunError: there is no checkpoint, or the configuration is damaged.
     """
+    directory.require_whole()  # config.load expects no damage
     cfg = config.load(directory.path / "config.yaml")
     for key, value in settings.items():
         OmegaConf.update(cfg, key, value)

@@ -11,9 +11,11 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from rlbench import __version__
 from rlbench.errors import Interrupted, RunError, UsageError
@@ -46,6 +48,9 @@ VERBS = {
     "bench": "what a run costs, phase by phase: bench OVERRIDES",
     "doctor": "whether this machine has what it takes",
 }
+
+WORKING = {"sweep", "cancel", "resume", "eval", "export", "data", "wandb", "bench", "pack", "unpack"}
+"""Verbs that do more than print: like runs, they come to their end when their reader has gone."""
 
 HELP = f"""\
 Train, resume and compare reinforcement-learning algorithms.
@@ -133,19 +138,60 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    # Python has None for what was closed before it began: `rlbench list >&-`.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - open to the end of the process
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     try:
-        code = guarded(lambda: dispatch(words))
-        sys.stdout.flush()
-        return code
+        return guarded(lambda: flushed(words))
     except BrokenPipeError:  # the reader has seen enough: `rlbench list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    finally:
+        for stream in sys.stdout, sys.stderr:
+            try:
+                stream.flush()
+            except OSError:  # Python would try once more as it ends, complain, and change the code
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def flushed(words: list[str]) -> int:
+    """Run a command, and see to it that what it printed is written; that nobody reads it does not change its code."""
+    code = dispatch(words)
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+    return code
+
+
+class Unread:
+    """A stream that takes what is written to it when nobody reads it any more; the work goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        with suppress(BrokenPipeError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(BrokenPipeError):
+            self.stream.flush()
+
+
+@contextmanager
+def to_the_end() -> Iterator[None]:
+    """What is done inside goes on when the reader of stdout has gone."""
+    with redirect_stdout(cast(TextIO, Unread(sys.stdout))):
+        yield
 
 
 def dispatch(words: list[str]) -> int:
     if words and words[0] in VERBS:
         module = importlib.import_module(f"rlbench.verbs.{words[0]}")
-        return int(module.main(words[1:]))
+        with to_the_end() if words[0] in WORKING else nullcontext():
+            return int(module.main(words[1:]))
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0 if words else 2
@@ -206,9 +252,10 @@ def launch(asked: Request) -> int:
         print(configurations(runs, asked), end="")
         return 0
     alone = len(runs) == 1 and asked.name is None
-    if alone and runs[0].config["hardware"]["where"] == "here" and "trial" not in runs[0].config:
-        return start.single(runs[0])
-    return start.sweep(asked.overrides, runs, asked.name)
+    with to_the_end():
+        if alone and runs[0].config["hardware"]["where"] == "here" and "trial" not in runs[0].config:
+            return start.single(runs[0])
+        return start.sweep(asked.overrides, runs, asked.name)
 
 
 def configurations(runs: Sequence[Planned], asked: Request) -> str:
@@ -217,7 +264,9 @@ def configurations(runs: Sequence[Planned], asked: Request) -> str:
 
     contents = [{key: value for key, value in run.config.items() if key != "trial"} for run in one_of_each(runs)]
     if asked.json:
-        return json.dumps(contents if asked.multirun else contents[0], indent=2) + "\n"
+        from rlbench.analysis.contents import defined
+
+        return json.dumps(defined(contents if asked.multirun else contents[0]), indent=2) + "\n"
     return "---\n".join(yaml.safe_dump(content, sort_keys=False) for content in contents)
 
 
@@ -236,12 +285,16 @@ def guarded(command: Callable[[], int]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the last place before the user
+        if isinstance(error, OSError) and error.errno is not None:
+            where = f" {error.filename}" if error.filename else ""
+            return complain(f"cannot read or write{where}: {error.strerror or error}", 1)
         text = " ".join(str(error).split())
         return complain(f"{type(error).__name__}: {text}\na fault of rlbench: RLBENCH_TRACEBACK=1 shows where", 1)
 
 
 def complain(message: str, code: int) -> int:
-    if os.environ.get("RLBENCH_TRACEBACK") == "1":
-        traceback.print_exc()
-    print(f"rlbench: error: {message}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # nobody reads it, or there is no room for it: the code is left to say it
+        if os.environ.get("RLBENCH_TRACEBACK") == "1":
+            traceback.print_exc()
+        print(f"rlbench: error: {message}", file=sys.stderr, flush=True)
     return code

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from rlbench.errors import UsageError
+
 
 def conf_root() -> Path:
     """The folder of choices: inside the package where it was installed, beside it in a checkout."""
@@ -13,9 +15,22 @@ def conf_root() -> Path:
 
 def results_root() -> Path:
     """Runs and what is made of them: `RLBENCH_RESULTS`, else `results` in the working directory."""
-    return Path(os.environ.get("RLBENCH_RESULTS") or "results").expanduser().absolute()
+    return folder("RLBENCH_RESULTS", "results")
 
 
 def cache_root() -> Path:
     """What can be made again, datasets and trained stages: `RLBENCH_CACHE`, else `~/.cache/rlbench`."""
-    return Path(os.environ.get("RLBENCH_CACHE") or "~/.cache/rlbench").expanduser().absolute()
+    return folder("RLBENCH_CACHE", "~/.cache/rlbench")
+
+
+def folder(variable: str, otherwise: str) -> Path:
+    """The folder that an environment variable names, else another one.
+
+    Raises:
+        UsageError: it lies in the home of somebody who has none, as in many a container.
+    """
+    path = Path(os.environ.get(variable) or otherwise)
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(f"{path}: there is no such home folder\nset {variable} to a full path") from error

@@ -24,7 +24,7 @@ from rlbench.metrics import declared, headline
 from rlbench.signals import Stop
 from rlbench.tracking import meta
 from rlbench.tracking.progress import Progress, result
-from rlbench.tracking.rundir import RunDir, Score, alone
+from rlbench.tracking.rundir import RunDir, Score, alone, put_back
 from rlbench.tracking.usage import Usage
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def run(
     """
     path = path or config.run_directory(cfg)
     with alone(path, print if wait else None):
+        put_back(path)
         if RunDir(path).finished() and not cfg.rerun:
             print("This run is finished already (rerun=true would start it anew).")
             print(result(RunDir(path)))
@@ -92,6 +93,17 @@ def to_host(metrics: dict[str, Any]) -> Metrics:
     device = next((value.device for value in values if value.device.type != "cpu"), "cpu")
     table = torch.stack([value.to(device) for value in values])
     return dict(zip(metrics, table.tolist(), strict=True))
+
+
+def no_numbers(metrics: Metrics, seeds: Sequence[int]) -> list[tuple[str, int, float]]:
+    """The losses and scores that are no numbers, with their seeds; other metrics may have nothing to say yet."""
+    return [
+        (name, seed, value)
+        for name, values in metrics.items()
+        if "loss" in name or name.startswith("eval/")
+        for seed, value in zip(seeds, values, strict=True)
+        if not math.isfinite(value)
+    ]
 
 
 @dataclass
@@ -148,6 +160,8 @@ class Training:
         self.step = 0
         self.unreported: Metrics | None = None
         """Metrics of `step` that are in no row yet: they wait for the evaluation of the same step."""
+        self.latest: dict[str, Any] = {}
+        """Metrics of the last chunk, where the algorithm left them."""
         self.before = 0.0
         """Seconds that earlier lives took."""
         self.began = time.monotonic()
@@ -267,7 +281,8 @@ class Training:
                 task.env.metric_directions, getattr(self.algorithm, "metric_directions", {})
             )
             if task.data is not None:
-                facts["dataset"] = {"fingerprint": task.data.fingerprint, **task.data.card}
+                self.refuse_other_data(facts, task.data.fingerprint)
+                facts.setdefault("dataset", {"fingerprint": task.data.fingerprint, **task.data.card})
             self.directory.write_meta(facts)
             self.wait: Callable[[], None] = torch.accelerator.synchronize if task.device.type != "cpu" else lambda: None
             self.checkpoints = Checkpoints(self.directory.checkpoints, self.cfg.checkpoint.keep, self.say)
@@ -278,6 +293,16 @@ class Training:
                 self.mirror = WandbMirror(self.cfg, self.directory.path, self.path.name)
             self.trained = self.step, time.monotonic()
             self.write_status("running")
+
+    def refuse_other_data(self, facts: dict[str, Any], fingerprint: str) -> None:
+        """Raise `RunError` where the run began with data of another fingerprint than those that are there now."""
+        first = facts.get("dataset", {}).get("fingerprint", fingerprint)
+        if first != fingerprint:
+            raise RunError(
+                f"the data are others than those this run began with: their fingerprint is {fingerprint[:16]}, and "
+                f"{self.directory.path / 'meta.json'} has {first[:16]}\n"
+                "with those it goes on; the command that began it, with rerun=true, starts anew with these"
+            )
 
     def matmul(self, facts: dict[str, Any]) -> str:
         """The library that multiplies float32 matrices: probed by the first life, kept by the later ones."""
@@ -326,6 +351,8 @@ class Training:
         self.say(f"going on from step {self.step:,} of {self.steps:,}")
 
     def checkpoint(self) -> None:
+        """Save the state, unless the last losses say that it is ruined: sound ones would go to make room for it."""
+        self.refuse_divergence(to_host(self.latest))
         start = time.monotonic()
         state = {
             "algorithm": self.algorithm.state_dict(),
@@ -365,12 +392,12 @@ class Training:
         periods = self.cfg.log.every, self.cfg.eval.every
         n = min(self.clock.chunk, self.steps - self.step, *(every - self.step % every for every in periods))
         start = time.perf_counter()
-        metrics = self.algorithm.train(n)
+        self.latest = self.algorithm.train(n)
         self.wait()
         self.clock.add(n, time.perf_counter() - start)
         self.step += n
         if any(self.due(every) for every in periods):
-            self.unreported = to_host(metrics)
+            self.unreported = to_host(self.latest)
         self.at("training", self.step, self.steps)
 
     def report(self, metrics: Metrics) -> None:
@@ -399,18 +426,11 @@ class Training:
                 )
 
     def refuse_divergence(self, metrics: Metrics) -> None:
-        """A loss or a score that is no number ends the run; other metrics may have nothing to say yet."""
-        wrong = [
-            (name, seed, value)
-            for name, values in metrics.items()
-            if "loss" in name or name.startswith("eval/")
-            for seed, value in zip(self.seeds, values, strict=True)
-            if not math.isfinite(value)
-        ]
-        if wrong:
+        """A loss or a score that is no number ends the run."""
+        if wrong := no_numbers(metrics, self.seeds):
             self.diverged = sorted({seed for _, seed, _ in wrong})
             name, seed, value = wrong[0]
             raise RunError(
                 f"{name} of seed {seed} is {value} at step {self.step:,}: training diverged. "
-                "A lower learning rate is the usual cure; the checkpoints are from before."
+                "A lower learning rate is the usual cure; the checkpoints are from before it was seen."
             )

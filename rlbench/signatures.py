@@ -280,10 +280,10 @@ def coerce(value: Any, kind: Any, path: tuple[str, ...] = ()) -> Any:
             return value
         if kind is str and type(value) is int:
             return str(value)
-    elif isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value):
+    elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         if kind is float:
             return float(value)
-        if kind is int and math.isfinite(value) and value == int(value):
+        if kind is int and value == int(value):
             return int(value)
     raise wrong
 

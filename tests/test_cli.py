@@ -13,6 +13,7 @@ import pytest
 
 from rlbench import cli
 from rlbench.errors import Interrupted, RunError, UsageError
+from rlbench.launch.sweep import Planned
 
 
 def rlbench(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -133,6 +134,42 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     assert done.stdout.splitlines()[-1] == "0"
 
 
+def piped(command: str) -> list[str]:
+    """What a shell's command prints; `$R` is rlbench."""
+    return subprocess.run(
+        command.replace("$R", f"{sys.executable} -m rlbench"), shell=True, executable="/bin/bash",
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ).stdout.splitlines()  # fmt: skip
+
+
+def test_a_reader_that_has_gone_does_not_change_what_came_of_the_command() -> None:
+    assert piped("$R nonsense=1 2>&1 | true; echo ${PIPESTATUS[0]}") == ["2"]
+    assert piped("$R show --help | true; echo ${PIPESTATUS[0]}") == ["0"]
+
+
+def test_a_sweep_goes_on_when_its_reader_has_gone(brittle: Path, tmp_path: Path) -> None:
+    words = f"-m --config-dir {brittle} algo=brittle env=disc2d tracking=disabled hardware.pack=1"
+    there = f"RLBENCH_RESULTS={tmp_path / 'results'}"
+    assert piped(f"{there} $R {words} seed=0,1 2>&1 | true; echo ${{PIPESTATUS[0]}}") == ["0"]
+    states = [json.loads(path.read_text())["state"] for path in (tmp_path / "results").rglob("status.json")]
+    assert states == ["finished", "finished"]
+    assert piped(f"{there} $R {words} seed=2 algo.fails=true 2>&1 | true; echo ${{PIPESTATUS[0]}}") == ["1"]
+
+
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 0), (">&- 2>&-", 0), ("nonsense 2>&-", 2)])
+def test_it_needs_neither_stdout_nor_stderr(closed: str, code: int) -> None:
+    assert piped(f"$R list {closed}; echo $?")[-1] == str(code)
+
+
+def test_what_cannot_be_written_is_one_message(capsys: Any) -> None:
+    assert piped("$R list 2>&1 >/dev/full; echo $?") == [
+        "rlbench: error: cannot read or write: No space left on device",
+        "1",
+    ]
+    assert cli.guarded(lambda: Path("/proc/nothing").write_text("")) == 1
+    assert capsys.readouterr().err == "rlbench: error: cannot read or write /proc/nothing: No such file or directory\n"
+
+
 def test_list_for_a_program(capsys: Any) -> None:
     assert cli.main(["list", "env", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -177,6 +214,12 @@ def test_check_says_what_would_run(capsys: Any) -> None:
 def test_cfg_prints_the_configuration(capsys: Any) -> None:
     assert cli.main(["algo=iql", "seed=4", "--cfg", "job", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["seed"] == 4
+
+
+def test_cfg_prints_json_where_a_number_is_none() -> None:
+    asked = cli.request(["--cfg", "job", "--json"], "", "")
+    run = Planned([], {"most": float("inf"), "least": [float("nan"), 1.0]}, "runs/bc/disc2d-disc/0123456789")
+    assert json.loads(cli.configurations([run], asked)) == {"most": None, "least": [None, 1.0]}
 
 
 def test_doctor_finds_this_machine_fit(capsys: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -11,8 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from rlbench import config
 from rlbench.algos.offline.bc import BC
@@ -22,6 +26,7 @@ from rlbench.errors import RunError
 from rlbench.nets.capture import obstacle
 from rlbench.run import run
 from rlbench.tracking.rundir import RunDir, alone, find_runs, resolve
+from rlbench.verbs import resume
 
 SMALL = [
     "algo=bc", "env=disc2d", "dataset=disc", "dataset.rows=2000", "algo.hidden_dims=[16,16]", "algo.batch_size=16",
@@ -305,6 +310,115 @@ def test_diverged_run_fails_by_name() -> None:
     assert resolve(directory.id[:6], directory.path.parents[3]).path == directory.path
 
 
+def test_a_run_that_has_diverged_saves_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it is until the next report: between them, every chunk is saved here."""
+    monkeypatch.setattr("rlbench.run.CHECKPOINT_SHARE", float("inf"))
+    ends = ["steps=20000", "eval.every=20000", "log.every=20000"]
+    cfg = config.compose([*SMALL, *ends, "checkpoint.every_seconds=1e-9", "algo.learning_rate=1e38"])
+    with pytest.raises(RunError, match=r"train/actor_loss of seed 0 is (nan|inf) at step (?!20,000)"):
+        run(cfg)
+    directory = RunDir(config.run_directory(cfg))
+    assert directory.status()["diverged"] == [0, 1]
+    assert checkpointed(directory.path) < directory.status()["step"] < 20000
+
+
+def test_the_score_of_a_ruined_policy_is_no_number_and_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    from rlbench.cli import main
+
+    cfg = config.compose(SHORT)
+    run(cfg)
+    path = config.run_directory(cfg)
+    saved = Checkpoints(path / "ckpt", keep=1)
+    state = saved.load()
+    assert state is not None
+    for value in tensors(state["algorithm"]):
+        if value.is_floating_point() and value.ndim and len(value) == 2:
+            value[0] = torch.nan  # of the first seed
+    saved.save(state, state["step"])
+    capsys.readouterr()
+    assert main(["eval", path.name, "--episodes", "2", "--keep", "--json"]) == 1
+    said = capsys.readouterr()
+    rows = json.loads(said.out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert rows[0]["eval/return"] is None
+    assert rows[1]["eval/return"] < 0
+    assert "eval/return of seed 0 is no number" in said.err
+    assert not (path / "episodes.json").exists()
+    assert main(["eval", path.name, "--episodes", "2"]) == 1
+    assert main(["eval", path.name, "--episodes", "2", "--seed", "1"]) == 0
+
+
+def tensors(value: Any) -> list[torch.Tensor]:
+    """Those of a state, however deep."""
+    if isinstance(value, dict):
+        return [each for inner in value.values() for each in tensors(inner)]
+    return [value] if isinstance(value, torch.Tensor) else []
+
+
+def test_other_data_than_those_it_began_with_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def recording(seed: int) -> None:
+        draw = np.random.default_rng(seed).uniform(-1, 1, (5, 100, 2)).astype(np.float32)
+        with h5py.File(tmp_path / "mine.hdf5", "w") as file:
+            file["observations"], file["actions"], file["next_observations"] = draw[:3]
+            file["rewards"] = draw[3, :, 0]
+            file["terminals"] = np.arange(100) % 10 == 9
+
+    recording(0)
+    words = [*SMALL[:2], f"dataset=file:{tmp_path / 'mine.hdf5'}", *SMALL[4:], *SHORT[len(SMALL) :]]
+    cfg = config.compose(words)
+    path = config.run_directory(cfg)
+    directory = RunDir(path)
+    train = BC.train
+
+    def struck(self: BC, n: int) -> dict[str, Any]:
+        if self.step >= 100:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return train(self, n)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BC, "train", struck)
+        assert run(cfg) == 143
+    first = directory.meta()["dataset"]
+    recording(1)
+    for _ in range(2):
+        with pytest.raises(RunError, match=rf"{first['fingerprint'][:16]}[\s\S]*rerun=true"):
+            resume.one(path)
+    assert directory.meta()["dataset"] == first
+    assert checkpointed(path) >= 100
+    recording(0)
+    assert resume.one(path) == 0
+    assert directory.meta()["dataset"] == first
+    recording(1)
+    assert resume.one(path) == 0  # it is finished, and needs no data
+    assert run(config.compose([*words, "rerun=true"]), words, path) == 0
+    assert directory.meta()["dataset"]["fingerprint"] != first["fingerprint"]
+
+
+def test_a_run_goes_on_when_nobody_reads_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlbench.tracking.progress.LINE_EVERY", 0.0)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(os.dup(writing), "w") as gone, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", gone)
+        assert run(config.compose(SHORT)) == 0
+        with pytest.raises(BrokenPipeError):
+            gone.flush()  # something was said, then
+        os.dup2(os.open(os.devnull, os.O_WRONLY), gone.fileno())
+    os.close(writing)
+
+
+@pytest.mark.parametrize("command", ["eval", "export", "resume"])
+@pytest.mark.parametrize("lines", [0, 3, 20])
+def test_a_cut_configuration_is_said(command: str, lines: int, capsys: pytest.CaptureFixture[str]) -> None:
+    from rlbench.cli import main
+
+    cfg = config.compose(SHORT)
+    path = config.run_directory(cfg)
+    text = OmegaConf.to_yaml(cfg, resolve=True)
+    RunDir.create(path, "".join(text.splitlines(keepends=True)[:lines]), SHORT, {}).write_status(state="interrupted")
+    assert main([command, path.name]) == 1
+    assert re.search(r"config\.yaml (holds no configuration|has no \w+: it was cut short)", capsys.readouterr().err)
+
+
 def test_two_at_once() -> None:
     cfg = config.compose(SHORT)
     path = config.run_directory(cfg)
@@ -340,6 +454,24 @@ def test_rerun_replaces_the_old_one_only_when_it_writes(monkeypatch: pytest.Monk
         json.loads(line)["train/actor_loss"] for line in old.splitlines()
     ]
     assert len(find_runs(path.parents[3]).runs) == 1
+
+
+def test_a_finished_run_outlives_a_kill_as_it_was_being_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    cfg = config.compose(SHORT)
+    run(cfg)
+    path = config.run_directory(cfg)
+    rows = RunDir(path).rows()
+    again = RunDir.create(path.with_name(f".{path.name}.new"), RunDir(path).config(), SHORT, {})
+    path.rename(path.with_name(f".{path.name}.old"))  # where the kill strikes `RunDir.replace`
+    capsys.readouterr()
+    assert run(cfg) == 0
+    assert "finished already" in capsys.readouterr().out
+    assert RunDir(path).rows() == rows
+    again.replace(path)
+    left = path.with_name(f".{path.name}.old")
+    left.mkdir()  # as it strikes a moment later
+    assert run(cfg) == 0
+    assert not left.exists()
 
 
 def test_damaged_directories_are_named_and_not_fatal(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -410,6 +542,9 @@ def test_verbs_on_a_trained_run(capsys: pytest.CaptureFixture[str]) -> None:
         assert len(episodes) == 5
         assert sum(episodes) / 5 == pytest.approx(row["eval/return"])
     assert main(["eval", path.name, "--seed", "7"]) == 2
+    for verb in ("show", "eval", "export"):
+        assert main([verb, ""]) == 2
+        assert "'' names no run" in capsys.readouterr().err
     assert main(["show", "ffffffffff"]) == 2
     assert "no run 'ffffffffff'" in capsys.readouterr().err
 

@@ -263,6 +263,7 @@ def test_values_take_their_type(value: Any, kind: Any, result: Any) -> None:
     ("value", "kind"),
     [
         ("abc", float), (True, int), (True, float), (1, bool), (1.5, int), (float("nan"), float), (float("inf"), int),
+        (float("inf"), float), (float("-inf"), float | None), (float("inf"), Positive),
         (None, int), (1.1, Fraction), (0, Positive), (0, Count), ([1, "x"], list[int]), (1, list[int]),
         ("medium", Literal["fast", "slow"]), (1, Literal[True]), ({}, str), (True, str), ("???", str),
         ("x", int | None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -24,7 +25,7 @@ class Speed(ProgressColumn):
 
 
 class Progress:
-    """Stage, step, speed, time left and the latest score, on stderr.
+    """Stage, step, speed, time left and the latest score, on stderr; a run goes on where nobody reads them any more.
 
     Args:
         label: what runs.
@@ -55,7 +56,8 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         if self.bar:
-            self.bar.stop()
+            with suppress(OSError):
+                self.bar.stop()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """`done` of `total` units of this stage are done."""
@@ -63,15 +65,19 @@ class Progress:
         if changed:
             self._stage, self._began, self._from = stage, time.monotonic(), done
         if self.bar:
-            if changed:
-                for task in self.bar.task_ids:
-                    self.bar.remove_task(task)
-                self.bar.add_task(f"{self.label} · {stage}", completed=done, total=total, score=self.score)
-            else:
-                self.bar.update(self.bar.task_ids[0], completed=done, total=total, score=self.score)
+            with suppress(OSError):
+                self._draw(self.bar, changed, done, total)
         elif time.monotonic() - self._last > LINE_EVERY:
             self._last = time.monotonic()
             self._line(done, total)
+
+    def _draw(self, bar: Bar, changed: bool, done: int, total: int) -> None:
+        if changed:
+            for task in bar.task_ids:
+                bar.remove_task(task)
+            bar.add_task(f"{self.label} · {self._stage}", completed=done, total=total, score=self.score)
+        else:
+            bar.update(bar.task_ids[0], completed=done, total=total, score=self.score)
 
     def _line(self, done: int, total: int) -> None:
         speed = (done - self._from) / max(time.monotonic() - self._began, 1e-9)
@@ -81,11 +87,12 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line of its own, above the bar."""
-        if self.bar:
-            self.bar.console.print(text, markup=False, highlight=False)
-        else:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+        with suppress(OSError):
+            if self.bar:
+                self.bar.console.print(text, markup=False, highlight=False)
+            else:
+                sys.stderr.write(text + "\n")
+                sys.stderr.flush()
 
 
 def duration(seconds: float) -> str:

@@ -115,6 +115,13 @@ class RunDir:
             raise RunError(f"{path} holds no configuration")
         return content
 
+    def require_whole(self) -> None:
+        """Raise `RunError` where the configuration is none that a run was made from: empty, cut short, damaged."""
+        content = self.content()
+        for part in ("algo", "env", "dataset"):
+            if not isinstance(content.get(part), dict):
+                raise RunError(f"{self.path / 'config.yaml'} has no {part}: it was cut short, or is another file")
+
     def overrides(self) -> list[str]:
         """The words that the configuration was composed from.
 
@@ -223,12 +230,28 @@ class RunDir:
 
     def replace(self, path: Path) -> RunDir:
         """Take the place of the run at `path`, which goes."""
-        old = path.with_name(f".{path.name}.old")
+        old = leaving(path)
         shutil.rmtree(old, ignore_errors=True)
         path.replace(old)
         self.path.replace(path)
         shutil.rmtree(old)
         return RunDir(path)
+
+
+def leaving(path: Path) -> Path:
+    """Where the run at `path` lies while another takes its place (see `RunDir.replace`)."""
+    return path.with_name(f".{path.name}.old")
+
+
+def put_back(path: Path) -> None:
+    """Set right what a kill in the middle of `RunDir.replace` left; for who is `alone` at `path`.
+
+    A run that was leaving comes back where none has taken its place, and goes for good where one has.
+    """
+    if path.exists():
+        shutil.rmtree(leaving(path), ignore_errors=True)
+    elif leaving(path).exists():
+        leaving(path).replace(path)
 
 
 @contextmanager
@@ -384,6 +407,8 @@ def resolve(word: str, root: Path) -> RunDir:
     Raises:
         UsageError: no run, or more than one, is meant.
     """
+    if not word:  # every id begins with it
+        raise UsageError("'' names no run; `rlbench runs` lists them")
     if (Path(word) / "config.yaml").is_file():
         return RunDir.open(Path(word).resolve())
     matches = [path for path in run_paths(root) if path.name.startswith(word)]

@@ -45,7 +45,9 @@ def main(argv: Sequence[str]) -> int:
     directory = resolve(given.run, results_root())
     if given.keep and not directory.finished():
         raise RunError(f"--keep is for finished runs: `rlbench resume {directory.id}` goes on with this one")
+    from rlbench.analysis.contents import defined
     from rlbench.build import build_trained
+    from rlbench.run import no_numbers
 
     algorithm, task, _ = build_trained(directory, **{"eval.episodes": given.episodes})
     if given.seed is not None and given.seed not in task.seeds:
@@ -65,24 +67,36 @@ def main(argv: Sequence[str]) -> int:
         for place, seed in enumerate(task.seeds)
         if given.seed in (None, seed)
     ]
-    if given.keep:
+    wrong = [(name, seed) for name, seed, _ in no_numbers(metrics, task.seeds) if given.seed in (None, seed)]
+    if given.keep and not wrong:
         if not task.episodes:
             raise RunError("the algorithm of this run tells no episodes apart: there is nothing to keep")
         kept = {name: values.tolist() for name, values in task.episodes.items()}
         content = {"simulator": task.env.simulator(), "seeds": list(task.seeds), "values": kept}
         write_atomically(directory.path / EPISODES, json.dumps(content) + "\n")
     if given.json:
-        print(json.dumps(rows, indent=1))
-        return 0
-    print(f"{played} episodes a seed in {task.env.simulator()}" if played else task.env.simulator())
-    for name in metrics:
+        print(json.dumps(defined(rows), indent=1))
+    else:
+        print(f"{played} episodes a seed in {task.env.simulator()}" if played else task.env.simulator())
+        show(rows, list(metrics))
+    if wrong:
+        name, seed = wrong[0]
+        raise RunError(
+            f"{name} of seed {seed} is no number: its training diverged, or its environment gave none"
+            + ("\nnothing was kept" if given.keep else "")
+        )
+    return 0
+
+
+def show(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+    """Print the metrics of these names: over all seeds, and of each."""
+    for name in names:
         mean, spread = mean_and_spread([row[name] for row in rows])
         digits = decimals([row[name] for row in rows])
         print(f"{name}: {mean:,.{digits}f}" + (f" ± {spread:,.{digits}f}" if len(rows) > 1 else ""))
         if len(rows) > 1:
             for row in rows:
                 print(f"  seed {row['seed']:<6}{row[name]:12,.{digits}f}")
-    return 0
 
 
 def prepare_video(path: Path) -> None:

@@ -48,7 +48,7 @@ def one(directory: Path) -> int:
             )
         return execute(*held[-1])  # planned, and never begun
     recorded = RunDir(directory)
-    recorded.content()  # says so where it is damaged, which config.load does not expect
+    recorded.require_whole()  # config.load expects no damage
     cfg = config.load(directory / "config.yaml")
     cfg.rerun = False
     return run(cfg, recorded.overrides(), directory)
