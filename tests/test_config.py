@@ -71,7 +71,7 @@ def test_an_environment_has_the_values_that_were_published_for_it() -> None:
     assert config.compose(["algo=mobile", "env=hopper"]).algo.target_min == 0.0
     assert config.compose(["algo=mobile", "env=pendulum"]).algo.target_min is None  # each of its rewards is negative
     assert config.compose(["algo=td3", "env=hopper"]).algo.start_steps == 25_000
-    assert config.compose(["algo=td3", "env=hopper", "preset=quick"]).algo.start_steps == 1000
+    assert config.compose(["algo=td3", "env=hopper", "preset=quick"]).algo.start_steps == 3333
 
 
 @pytest.mark.parametrize(
