@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import shutil
@@ -20,7 +19,7 @@ from rlbench.data.provenance import which
 from rlbench.data.store import Progress
 from rlbench.data.transitions import Transitions
 from rlbench.errors import RunError, UsageError
-from rlbench.files import write_atomically
+from rlbench.files import take, write_atomically
 from rlbench.tracking.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -122,10 +121,7 @@ def under_way(partial: Path, asked: dict[str, Any]) -> Iterator[None]:
     """
     partial.mkdir(parents=True, exist_ok=True)
     with (partial / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(f"{partial}: another process records into it\nname another place with --to") from error
+        take(lock, f"{partial}: another process records into it\nname another place with --to")
         note = partial / "asked.json"
         if not note.exists():
             write_atomically(note, json.dumps(asked))

@@ -1,8 +1,11 @@
-"""Files that are whole or not there, and YAML read fast."""
+"""Files that are whole or not there, or one process's alone; and YAML read fast."""
 
+import fcntl
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from rlbench.errors import UsageError
 
 
 def parse_yaml(text: str) -> Any:
@@ -10,6 +13,18 @@ def parse_yaml(text: str) -> Any:
     import yaml
 
     return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def take(file: IO[Any], busy: str) -> None:
+    """Have an open file for this process alone, until it is closed.
+
+    Raises:
+        UsageError: another process has it, says `busy`.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UsageError(busy) from error
 
 
 def write_atomically(path: Path, data: bytes | memoryview | str) -> None:

@@ -7,7 +7,6 @@ continuations of them by a language model, and of each p(positive) by a classifi
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ import torch
 from rlbench.data.export import refuse_taken
 from rlbench.data.preferences import SUFFIXES, cached, rows, split_of
 from rlbench.errors import RunError, UsageError
-from rlbench.files import write_atomically
+from rlbench.files import take, write_atomically
 from rlbench.language import hf
 from rlbench.language.text import Ragged
 from rlbench.rng import SeedStreams
@@ -179,10 +178,7 @@ def begun(file: TextIO, partial: Path, asked: Asked) -> list[dict[str, Any]]:
     Raises:
         UsageError: they are another call's, or one that still works.
     """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UsageError(f"{partial}: another process is sampling into it\nname another place with --to") from error
+    take(file, f"{partial}: another process is sampling into it\nname another place with --to")
     file.seek(0)
     header, _, rest = file.read().partition("\n")
     ours = json.dumps(asdict(asked))

@@ -36,6 +36,11 @@ class Online(ControlAlgorithm):
                 by -1 and 1.
         """
         task = self.task
+        if start_steps >= task.steps:
+            raise UsageError(
+                f"algo.start_steps={start_steps}: all {task.steps} steps would be random, and nothing learned\n"
+                "lower it, or raise steps="
+            )
         self.batch_size = batch_size
         self.start_steps = start_steps
         self.reward_shift = reward_shift
@@ -43,11 +48,6 @@ class Online(ControlAlgorithm):
         width, capacity = 2 * self.dims[0] + self.dims[1] + 2, min(buffer_size, task.steps)
         self.parts["buffer"] = self.buffer = self.make_buffer(capacity, width)
         self.parts["envs"] = self.envs = TrainingEnvs(task.env, task.seeds, task.record)
-        if start_steps >= task.steps:
-            raise UsageError(
-                f"algo.start_steps={start_steps}: all {task.steps} steps would be random, and nothing learned\n"
-                "lower it, or raise steps="
-            )
         low, high = self.envs.bounds
         if (np.isfinite(low) & (low != -1) | np.isfinite(high) & (high != 1)).any():
             raise UsageError(

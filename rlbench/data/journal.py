@@ -6,7 +6,6 @@ dies at, all episodes but the one being played are there.
 
 from __future__ import annotations
 
-import fcntl
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import numpy as np
 from rlbench.data.provenance import told
 from rlbench.data.transitions import Transitions
 from rlbench.errors import UsageError
+from rlbench.files import take
 
 if TYPE_CHECKING:
     from rlbench.data.layout import Reader
@@ -43,10 +43,10 @@ class Journal:
         start = MAGIC + json.dumps(header).encode() + b"\n"
         self.file = path.open("ab+", buffering=0)
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            take(self.file, f"{path}: another process is recording into it")
+        except UsageError:
             self.file.close()
-            raise UsageError(f"{path}: another process is recording into it") from error
+            raise
         self.file.seek(0)
         content = self.file.read(len(start))
         if not start.startswith(content):

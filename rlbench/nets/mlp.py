@@ -284,7 +284,7 @@ class MLP:
     def forward(self, params: Params, x: Tensor) -> Tensor:
         """The output for input that is stacked already, `[S * members, B, in]`."""
         if not torch.is_grad_enabled():
-            return joined([self._forward(params, part) for part in in_parts(x)])
+            return joined([self._forward(params, part) for part in in_parts(self._factor(x))])
         return self._forward(params, x)
 
     def _forward(self, params: Params, x: Tensor) -> Tensor:

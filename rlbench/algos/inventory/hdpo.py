@@ -24,8 +24,7 @@ from rlbench.algos.inventory.policy import Policy
 from rlbench.envs.inventory.network import Moment
 from rlbench.envs.inventory.task import InventoryTask
 from rlbench.errors import UsageError
-from rlbench.nets import optim
-from rlbench.nets.optim import Adam, Params, assign, clone, gradients
+from rlbench.nets.optim import Adam, Params, assign, clipped, clone, gradients
 from rlbench.types import Count, Positive
 
 
@@ -88,6 +87,14 @@ class Trained:
                 self.choose()
         return self.metrics
 
+    def update(self, loss: Callable[[Params], tuple[Tensor, dict[str, Tensor]]]) -> dict[str, Tensor]:
+        """Change the parameters by the gradient of a loss; returns the metrics that it gives."""
+        grads, metrics = gradients(loss, self.params)
+        if (most := self.policy.max_grad_norm) is not None:
+            grads, _ = clipped(grads, most)
+        self.optimizer.step(grads)
+        return metrics
+
     def over(self) -> bool:
         """Whether no seed has patience left: what still is to be made of the run changes nothing."""
         return self.time > self.patience and bool((self.time - self.best_at > self.patience).all())
@@ -148,11 +155,4 @@ class HDPO(Trained):
             settled = cost[..., self.task.env.train.ignored :].mean((1, 2))
             return cost.mean((1, 2)), {"train/cost": settled}
 
-        grads, metrics = gradients(loss, self.params)
-        self.optimizer.step(clipped(grads, self.policy.max_grad_norm))
-        return metrics
-
-
-def clipped(grads: list[Tensor], largest: float | None) -> list[Tensor]:
-    """Each seed's gradient, scaled down to a norm where it is larger; as it is where there is none."""
-    return grads if largest is None else optim.clipped(grads, largest)[0]
+        return self.update(loss)

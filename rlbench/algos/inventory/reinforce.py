@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlbench.algos.inventory.hdpo import Trained, clipped
+from rlbench.algos.inventory.hdpo import Trained
 from rlbench.algos.inventory.policy import Policy
 from rlbench.envs.inventory.network import Moment, Traces
 from rlbench.envs.inventory.task import InventoryTask
-from rlbench.nets.optim import Params, gradients
+from rlbench.nets.optim import Params
 from rlbench.types import Count, Positive
 
 Played = list[tuple[Moment, Tensor]]
@@ -104,10 +104,6 @@ class Reinforce(Trained):
 
         self.update(loss)
         return self.report(costs)
-
-    def update(self, loss: Callable[[Params], tuple[Tensor, dict[str, Tensor]]]) -> None:
-        grads, _ = gradients(loss, self.params)
-        self.optimizer.step(clipped(grads, self.policy.max_grad_norm))
 
     def report(self, costs: Tensor) -> dict[str, Tensor]:
         return {
