@@ -67,6 +67,7 @@ def build(
         say: told, in a sentence, what a person would want to know.
     """
     device = processor(cfg.hardware.device)
+    torch.backends.cudnn.deterministic = True  # convolutions: what goes on from a checkpoint is the same to the bit
     env: Problem = config.instantiate(cfg.env)
     env.require()  # before data are read and models learned in vain
     data: Data | None = None

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rlbench.choices import Choices, read
 from rlbench.conformance import CHECKS, Subject
@@ -28,6 +29,14 @@ def subjects() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("overrides", subjects())
+@pytest.mark.parametrize("overrides", list(subjects()))
 def test_conforms(overrides: list[str], check: str, tmp_path: Path) -> None:
     CHECKS[check](Subject(overrides, tmp_path))
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no NVIDIA GPU here")
+@pytest.mark.parametrize("overrides", list(subjects()))
+def test_resumes_on_a_gpu(overrides: list[str], tmp_path: Path) -> None:
+    CHECKS["resumes"](Subject([*overrides, "hardware.device=cuda"], tmp_path))
