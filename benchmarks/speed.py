@@ -31,7 +31,11 @@ RESULTS = Path("results/speed")
 QUICK_MODEL = ["algo.dynamics.max_epochs=1"]  # how well the model is trained does not change what a step costs
 PORTIONS = ["algo.rollout_every=100", "algo.rollout_starts=5000"]  # the published ratio, in smaller portions
 LISTED = 12  # operations of a profile
-PEERS = {"d3rlpy": ("td3_bc", "iql", "cql"), "jax": ("td3_bc", "iql")}  # which join these races where installed
+PEERS = {
+    "d3rlpy": ("td3_bc", "iql", "cql"),
+    "jax": ("td3_bc", "iql"),
+    "cleanrl": ("sac", "td3"),
+}  # which join these races where installed
 RACES: dict[str, list[str]] = {
     "td3_bc": [],
     "iql": [],

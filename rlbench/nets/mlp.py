@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NARROW = 16
 """Products with fewer columns are up to five times faster with the columns, not the rows, contiguous in memory."""
-CACHED, ROWS = 1024, 256
+CACHED, ROWS = 512, 256
 """Rows of some hundred numbers that stay in a core's cache from one operation to the next; at least so many of each
 member, for products of fewer take longer."""
 BLOCK, BLOCKS, SHORT = 64, 512, 400
@@ -283,9 +283,9 @@ class MLP:
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
         """The output for input that is stacked already, `[S * members, B, in]`."""
-        if not torch.is_grad_enabled():
-            return joined([self._forward(params, part) for part in in_parts(self._factor(x))])
-        return self._forward(params, x)
+        if self.is_relu_stack and torch.is_grad_enabled():  # which takes the parts itself
+            return self._forward(params, x)
+        return joined([self._forward(params, part) for part in in_parts(self._factor(x))])
 
     def _forward(self, params: Params, x: Tensor) -> Tensor:
         if self.is_relu_stack:
