@@ -124,6 +124,8 @@ def build_trained(directory: RunDir, **settings: Any) -> tuple[Algorithm, Task, 
         state = Checkpoints(directory.checkpoints, keep=cfg.checkpoint.keep, say=progress.say).load()
         if state is None:
             raise RunError(f"{directory.path} has no checkpoint yet")
+        if (life := directory.status()["state"]) != "finished" and state["step"] < cfg.steps:
+            progress.say(f"note: {life}, saved at step {state['step']:,} of {cfg.steps:,}")
         algorithm, task = build(cfg, stop, progress, progress.say)
     restore(algorithm, state)
     return algorithm, task, state["step"]

@@ -36,13 +36,15 @@ from rlbench.errors import UsageError
 from rlbench.identity import RESERVED, determinants, digest
 from rlbench.signatures import MismatchError, Signature
 from rlbench.spelling import closest
+from rlbench.types import Seed
 
 NODES = ("algo", "env", "dataset")
 """The groups whose files describe a class."""
 LABELS = {"name", "level"}
 """Keys that a constructor gets only if it asks for them."""
 SETTINGS = "rlbench.settings.Run"
-SEED = re.compile(r"seed=\d+")
+SEED = re.compile(r"seed=\d{1,18}")
+"""A seed whose value needs no check: whatever has 18 digits is in its range."""
 INSTEAD = {
     "hydra/sweeper": "search=tpe looks for good values: docs/search.md",
     "hydra/launcher": "hardware=local and hardware=slurm_gpu start many runs: docs/sweeps.md",
@@ -569,6 +571,7 @@ def validated(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     for group in NODES:
         checked[group] = checked_node(content[group], (group,))
     check_processes(checked)
+    check_seeds(checked)
     return checked
 
 
@@ -702,6 +705,17 @@ def check_processes(content: dict[str, Any]) -> None:
     if (count := content["hardware"]["processes"]) > 1 and not content["algo"]["about"].get("shares_work"):
         hint = "hardware=local works on several runs at a time, seeds= trains several seeds in one"
         raise UsageError(f"algo={content['algo']['name']} does not share its work: hardware.processes={count}\n{hint}")
+
+
+def check_seeds(content: dict[str, Any]) -> None:
+    """Every seed of the run is one, the last of several too."""
+    try:
+        signatures.coerce(content["seed"] + content["seeds"] - 1, Seed)
+    except MismatchError as wrong:
+        raise UsageError(
+            f"seed={content['seed']} seeds={content['seeds']}: the last seed is {wrong.value}, "
+            f"expected {signatures.describe(wrong.kind)}"
+        ) from wrong
 
 
 def these_fit(choices: Choices, group: str, kinds: Sequence[str], env: str) -> str:

@@ -63,14 +63,21 @@ def run(
 
     Raises:
         UsageError: what was asked for cannot be built.
-        RunError: it failed, or another process is running it.
+        RunError: it failed, or another process is running it, or it is finished and its results cannot be read.
     """
     path = path or config.run_directory(cfg)
     with alone(path, print if wait else None):
         put_back(path)
         if RunDir(path).finished() and not cfg.rerun:
+            try:
+                came = result(RunDir(path))
+            except (OSError, RunError) as error:
+                raise RunError(
+                    f"{path} is finished, and its results cannot be read: {error}\n"
+                    "the command that began it, with rerun=true, trains it anew"
+                ) from error
             print("This run is finished already (rerun=true would start it anew).")
-            print(result(RunDir(path)))
+            print(came)
             return 0
         # A run that starts anew leaves the old one in its place until there is something to put there.
         place = path.with_name(f".{path.name}.new") if cfg.rerun and path.exists() else path

@@ -6,7 +6,7 @@ Read as text by `rlbench.signatures`, like the constructors: nothing here is eve
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from rlbench.types import Count, NonNegativeInt, Positive, Range
+from rlbench.types import Count, NonNegativeInt, Positive, Range, Seed
 
 
 @dataclass
@@ -144,7 +144,7 @@ class Search:
     trials: Count
     metric: str | None
     direction: Literal["auto", "maximize", "minimize"]
-    seed: NonNegativeInt
+    seed: Seed
     reduction_factor: Annotated[int, Range(2)] | None
     grace: Count
 
@@ -168,7 +168,7 @@ class Run:
         search: how good values are found; absent: nothing is searched.
     """
 
-    seed: NonNegativeInt
+    seed: Seed
     seeds: Count
     steps: Count
     eval: Evaluation

@@ -22,7 +22,8 @@ class Range:
         return above and below
 
     def __str__(self) -> str:
-        return f"{'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
+        low, high = (f"{end:{'d' if isinstance(end, int) else 'g'}}" for end in (self.low, self.high))
+        return f"{'(' if self.open_low else '['}{low}, {high}{')' if self.open_high else ']'}"
 
 
 Fraction = Annotated[float, Range(0, 1)]
@@ -33,4 +34,5 @@ AboveZero = Annotated[float, Range(0, 1, open_low=True)]
 Count = Annotated[int, Range(1)]
 Several = Annotated[int, Range(2)]
 NonNegativeInt = Annotated[int, Range(0)]
+Seed = Annotated[int, Range(0, 2**63 - 1)]  # tables of results hold seeds in 64 bits
 Precision = Literal["fp32", "bf16"]

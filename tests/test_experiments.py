@@ -151,14 +151,14 @@ def test_the_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
         "hdpo_retail": 30,
         "hopper_embedded": 24,
         "hopper_short": 1,
-        "moorl_d4rl": 830,
+        "moorl_d4rl": 890,
         "moorl_pendulum": 9,
         "moorl_pixels": 2,
         "moorl_pointmaze": 10,
         "moorl_vd4rl": 150,
         "npg_mujoco": 1620,
         "recovering_bandit_full": 1,
-        "stax_full": 630,
+        "stax_full": 675,
     }
 
 

@@ -33,4 +33,6 @@ $rlbench -m experiment=cpl_reacher algo=cpl dataset.label=partial_return
 # Problems whose optimum is known.
 $rlbench -m algo=cpl,cpl_kl,cpl_bc,pref_sft,piql seeds=5
 $rlbench -m algo=cpl dataset.judged_by=regret,partial_return env.seed=0,1,2 seeds=5
+$rlbench -m algo=cpl dataset.labels=sampled env.seed=0,1,2 seeds=5
+$rlbench -m algo=cpl dataset.labels=sampled dataset.pairs=200 env.choices=12 env.unseen=4 algo.conservatism=0.5,1 seeds=5
 $rlbench algo=cpl env=lqr_pref seeds=5

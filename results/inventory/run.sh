@@ -44,6 +44,9 @@ networks() { # graph and plain networks
   run algo=hdpo_gnn env=inv_serial algo.batch_size=64 steps=1500 eval.every=500 "${judged[@]}"
   run algo=hdpo,hdpo_gnn env=inv_transshipment algo.batch_size=256 algo.learning_rate=1e-3 \
     steps=1000 eval.every=500
+  run algo=federgruen_zipkin env=inv_transshipment 'env.underage=[9.0]'
+  run algo=hdpo env=inv_transshipment 'env.underage=[9.0]' algo.batch_size=256 algo.learning_rate=1e-3 \
+    steps=1000 eval.every=500
   warehouse=(env=inv_one_warehouse env.stores=10 algo.batch_size=64)
   run algo=hdpo,hdpo_gnn "${warehouse[@]}" env.train.traces=16,4096 algo.dev_every=25 steps=400 eval.every=200
   longer=(algo.dev_every=100 algo.patience=8000)

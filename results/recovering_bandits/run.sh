@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The runs behind this folder's tables and figure: some ten minutes of one CPU core. Finished runs are skipped.
+# The runs behind this folder's tables and figure: the better part of an hour of one CPU core. Finished runs are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rlbench=${RLBENCH:-rlbench}

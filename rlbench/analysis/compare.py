@@ -269,7 +269,12 @@ def compare(
 
 
 def usable(results: Results, at: int | None) -> tuple[pl.DataFrame, list[str]]:
-    """The runs that are at the end that is asked for, and a sentence on the others."""
+    """The runs that are at the end that is asked for, and a sentence on the others.
+
+    Raises:
+        UsageError: there are none, or a word of the filter fits no run.
+    """
+    results.require_fit()
     done = pl.col("state") == "finished" if at is None else pl.col("step") >= at
     runs, others = results.runs.filter(done), results.runs.filter(~done)
     notes = [f"damaged, left out: {path}: {why}" for path, why in results.damaged.items()]
@@ -288,7 +293,7 @@ def usable(results: Results, at: int | None) -> tuple[pl.DataFrame, list[str]]:
 
 
 def common_metric(results: Results, runs: pl.DataFrame) -> str:
-    """The metric that all runs are judged by.
+    """The metric that all runs are judged by; one that was never evaluated has no say.
 
     Raises:
         UsageError: there is none.
@@ -296,7 +301,8 @@ def common_metric(results: Results, runs: pl.DataFrame) -> str:
     names = [name for name in results.metrics.columns if name.startswith("eval/")]
     rows = results.metrics.filter(pl.col("run").is_in(runs["run"].implode()))
     present = rows.group_by("run").agg(pl.col(names).is_not_null().any())
-    shared = [name for name in names if present.height == runs.height and present[name].all()]
+    judged = present.filter(pl.any_horizontal(False, *names))
+    shared = [name for name in names if judged.height and judged[name].all()]
     found = next((name for name in SCORES if name in shared), None) or headline(shared)
     if found is None:
         have = ", ".join(name for name in names if present[name].any()) or "none"

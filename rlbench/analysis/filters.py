@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ class Filter:
 
     Args:
         words: `KEY=VALUE` or `KEY=VALUE,VALUE` for runs whose KEY (of the configuration, dotted, or of the table of
-            runs) is one of the values; any other word as in `is_meant`.
+            runs) is one of the values, or begins with one where KEY is `id`; any other word as in `is_meant`.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
+        self.words = list(words)
         self.parts = [word for word in words if "=" not in word]
         self.values = [
             (key, value.split(",") if not value.startswith("[") else [value])
@@ -45,6 +46,33 @@ class Filter:
                 raise UsageError(f"no run has a key {key!r}" + (f"\ndid you mean {' or '.join(near)}?" if near else ""))
         return [path for path, facts in runs.items() if self.fits(path, facts)]
 
+    def strangers(self, runs: Mapping[Path, Mapping[str, Any]], damaged: Sequence[Path] = ()) -> list[str]:
+        """A sentence on every word, or value of a key, that fits none of the runs by itself; none without runs.
+
+        Args:
+            runs: their facts, by directory.
+            damaged: directories of runs of which nothing but the path can be read.
+        """
+        found = []
+        for word in self.single() if runs else ():
+            meant = Filter([word])
+            if any(meant.fits(*run) for run in runs.items()) or any(map(meant.may_fit, damaged)):
+                continue
+            key, equals, value = word.partition("=")
+            if equals:
+                names = {each for facts in runs.values() for each in named(key, facts) if isinstance(each, str)}
+            else:
+                names = {name for path in runs for part in path.parts[-3:-1] for name in (part, part.partition("-")[0])}
+            near = closest(value if equals else word, sorted(names)) if key != "id" else []
+            found.append(f"{word} fits no run" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+        return found
+
+    def single(self) -> Iterator[str]:
+        """The words, one for every value of a key; of states, which come and go, any one of several is enough."""
+        yield from self.parts
+        for key, values in self.values:
+            yield from (f"{key}={value}" for value in ([",".join(values)] if key == "state" else values))
+
     def fits(self, path: Path, facts: Mapping[str, Any], partly: bool = False) -> bool:
         """Whether a run does.
 
@@ -54,7 +82,11 @@ class Filter:
             partly: there are more facts, which may fit.
         """
         return all(is_meant(part, path) for part in self.parts) and all(
-            any(is_value(found, value) for found in named(key, facts) for value in values)
+            any(
+                is_value(found, value) or (key == "id" and begins(value, found))
+                for found in named(key, facts)
+                for value in values
+            )
             for key, values in self.values
             if not partly or key in facts
         )
@@ -68,7 +100,12 @@ class Filter:
 
 def is_meant(word: str, path: Path) -> bool:
     """Whether a run's algorithm, environment or dataset has a word in its name, or its id begins with it."""
-    return word in "/".join(path.parts[-3:-1]) or (len(word) >= 4 and path.name.startswith(word))
+    return word in "/".join(path.parts[-3:-1]) or begins(word, path.name)
+
+
+def begins(word: str, id: str) -> bool:
+    """Whether an id begins with a word that is long enough to be meant so."""
+    return len(word) >= 4 and id.startswith(word)
 
 
 def named(key: str, facts: Mapping[str, Any]) -> list[Any]:

@@ -164,12 +164,26 @@ class Results:
         chosen = self.filter.chosen({path: {**self._known[path].config, **each} for path, each in facts.items()})
         runs = [self._known[path] for path in chosen]
         self._leave_out({run.number for run in self._known.values()} - {run.number for run in runs})
+        new = [run for run in runs if run.rows_from != run.signature]
         changed |= self._read(runs)
+        self._require_ends([run for run in new if run.directory.path in self._known])
         runs = [run for run in runs if run.directory.path in self._known]
         self._tabulate(runs, facts)
         damage = {path: reason for path, (_, reason) in sorted(self._damage.items())}
         self.damaged = {path: reason for path, reason in damage.items() if self.filter.may_fit(path)}
         return changed
+
+    def require_fit(self) -> None:
+        """Raise `UsageError` where a word of the filter fits no run, or all together none; of the last `refresh`."""
+        facts = {path: {**run.config, **run.facts()} for path, run in sorted(self._known.items())}
+        if strangers := self.filter.strangers(facts, list(self._damage)):
+            raise UsageError("\n".join(strangers))
+        words = self.filter.words
+        if facts and len(words) > 1 and self.runs.is_empty() and not self.damaged:
+            raise UsageError(
+                f"each of {', '.join(words)} fits some run, and no run fits them all\n"
+                "several values of a key go into one word, KEY=A,B: several runs are id=A,B"
+            )
 
     def _look(self, path: Path) -> set[int]:
         """Bring what is known of one directory up to date, metrics apart."""
@@ -186,7 +200,7 @@ class Results:
                 raise RunError(f"{path / 'meta.json'} names no experiment: made by an earlier version of rlbench")
         except FileNotFoundError as error:
             gone = self._forget({path})
-            if not is_young(path):
+            if RunDir(path).finished() or not is_young(path):
                 self._damage[path] = signature, f"{error.filename} is missing"
             return gone
         except (OSError, RunError) as error:
@@ -264,6 +278,23 @@ class Results:
         kept = [name for name in frame.columns if name not in KEYS and (self.keep is None or self.keep(name))]
         return [frame.select(rows, "seed", "step", *kept)]
 
+    def _require_ends(self, runs: Sequence[Run]) -> None:
+        """Give up finished runs whose metrics end before their last score: the file was cut short since."""
+        rows = self.metrics.filter(pl.col("run").is_in([run.number for run in runs]))
+        ends = {
+            (run, str(seed)): step
+            for run, seed, step in rows.group_by("run", "seed").agg(pl.col("step").max()).iter_rows()
+        }
+        for run in runs:
+            score = run.status.get("score") or {}
+            if run.status.get("state") != "finished" or not score.get("values"):
+                continue
+            end = min(ends.get((run.number, seed), 0) for seed in score["values"])
+            if end < score["step"]:
+                self._give_up(
+                    run, f"metrics.jsonl ends at step {end:,}, status.json says it finished at step {score['step']:,}"
+                )
+
     def _give_up(self, run: Run, why: str) -> None:
         path = run.directory.path
         self._damage[path] = run.signature, why
@@ -326,12 +357,16 @@ def stored_config(directory: RunDir) -> dict[str, Any]:
     """A run's configuration, keys dotted.
 
     Raises:
-        RunError: it is none.
+        RunError: it is none, or not a whole one.
     """
     try:
-        return flat(directory.config())
+        config = flat(directory.config())
     except (ValueError, yaml.YAMLError) as error:
         raise RunError(f"{directory.path / 'config.yaml'}: {' '.join(str(error).split())}") from error
+    # Only in doubt: it parses the file as a whole, which takes longer than all the rest.
+    if not config.keys() >= {"algo.name", "env.name", "dataset.level"}:
+        directory.require_whole()
+    return config
 
 
 def flat(text: str) -> dict[str, Any]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from rlbench.envs.control import Control
 
+HDF5 = b"\x89HDF"
+"""What an HDF5 file begins with."""
+
 
 class FileDataset:
     """Transitions of one's own, in one of four forms:
@@ -124,4 +127,6 @@ class FileDataset:
             return npz.read(self.path, reader), {}
         if beginning.startswith(journal.MAGIC):
             return journal.read(self.path, reader)
+        if self.path.suffix == ".npz" and not beginning.startswith(HDF5):
+            raise reader.bad(npz.UNREADABLE)
         return reader.hdf5(self.path), reader.hdf5_card(self.path)

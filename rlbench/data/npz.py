@@ -21,6 +21,7 @@ NAMES = {
 """D4RL's name of each array, and the names it may have in a file."""
 BROKEN = (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 """What numpy and zipfile raise where a file is cut short, altered, encrypted or in a format of its own."""
+UNREADABLE = "it cannot be read as npz (cut short while copied, or altered?)"
 
 
 def read(path: Path, reader: Reader) -> dict[str, np.ndarray]:
@@ -39,7 +40,7 @@ def read(path: Path, reader: Reader) -> dict[str, np.ndarray]:
                 for each in found:
                     arrays[name] = numbers(archive, each, reader)
     except BROKEN as error:
-        raise reader.bad("it cannot be read as npz (cut short while copied, or altered?)") from error
+        raise reader.bad(UNREADABLE) from error
     return {name: standard(name, array) for name, array in arrays.items()}
 
 

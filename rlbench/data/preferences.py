@@ -227,6 +227,8 @@ class PrefFile(Source):
             entries[prompt].sft_target = target
         train = [entry for entry in entries.values() if not held_out(entry.prompt)]
         test = [entry for entry in entries.values() if held_out(entry.prompt)]
+        if len(entries) == 1:
+            raise self.bad("has one prompt alone: add another, for a policy is not judged by what it learned from")
         if not test and len(train) > 1:  # a small file may have no prompt whose hash is low
             test = [train.pop()]
         return train, test

@@ -20,6 +20,9 @@ def workers(_hardware: Hardware) -> int:
 def start(sweep: Sweep) -> int:
     """Run what is unfinished; a run that fails does not stop the others.
 
+    Returns:
+        The exit code: not 0 either where the results of a run that is finished cannot be read.
+
     Raises:
         RunError: some failed; the message says which, and why.
     """
@@ -27,6 +30,7 @@ def start(sweep: Sweep) -> int:
 
     runs = sweep.runs()
     names = labels(runs)
+    worst = 0
     with sweep.alone(), journal.Journal(sweep, [run for run in runs if not run.finished()]) as book:
         for number, run in enumerate(runs, 1):
             if run.path in book.cancelled():
@@ -35,7 +39,8 @@ def start(sweep: Sweep) -> int:
             book.began(run, os.getpid())
             code = guarded(lambda run=run: execute(sweep, run))  # type: ignore[misc]
             book.ended(run, code)
+            worst = max(worst, code)
             if code >= 128 and run.path not in book.cancelled():
                 print(f"`rlbench resume {sweep.name}` goes on with the sweep")
                 return code
-    return outcome(sweep)
+    return outcome(sweep) or worst

@@ -28,6 +28,7 @@ from rlbench.errors import RunError, UsageError
 from rlbench.files import write_atomically
 from rlbench.launch.sweep import Planned
 from rlbench.metrics import Ways, headline, way
+from rlbench.spelling import closest
 from rlbench.tracking.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -359,7 +360,9 @@ class Search:
         def goes_on(step: int, metrics: Metrics) -> bool:
             metric = self.settings["metric"] or headline(metrics)
             if metric not in metrics:
-                raise UsageError(f"search.metric={metric}: an evaluation has {', '.join(sorted(metrics))}")
+                near = closest(str(metric), metrics)
+                hint = f"\ndid you mean search.metric={near[0]}?" if near else ""
+                raise UsageError(f"search.metric={metric}: an evaluation has {', '.join(sorted(metrics))}{hint}")
             if not self.is_rung(step):
                 return True
             others = [each for each in self.trials() if each.number != trial.number]

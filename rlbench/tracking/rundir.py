@@ -119,7 +119,8 @@ class RunDir:
         """Raise `RunError` where the configuration is none that a run was made from: empty, cut short, damaged."""
         content = self.content()
         for part in ("algo", "env", "dataset"):
-            if not isinstance(content.get(part), dict):
+            chosen = content.get(part)
+            if not isinstance(chosen, dict) or "_target_" in chosen and not isinstance(chosen.get("about"), dict):
                 raise RunError(f"{self.path / 'config.yaml'} has no {part}: it was cut short, or is another file")
 
     def overrides(self) -> list[str]:

@@ -74,6 +74,8 @@ def compared(given: argparse.Namespace) -> Comparison:
     """
     if given.at is not None and not 1 <= given.at < math.inf:
         raise UsageError(f"--at {given.at:g}: a step, at least 1")
+    if given.seed < 0:
+        raise UsageError(f"--seed {given.seed}: at least 0")
 
     from rlbench.analysis.compare import compare
     from rlbench.analysis.protocols import Protocol

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,8 @@ def main(argv: Sequence[str]) -> int:
     directory = resolve(given.run, results_root())
     if given.keep and not directory.finished():
         raise RunError(f"--keep is for finished runs: `rlbench resume {directory.id}` goes on with this one")
+    if given.keep and not os.access(directory.path, os.W_OK):
+        raise RunError(f"--keep writes {EPISODES}, and {directory.path} is not to be written to")
     from rlbench.analysis.contents import defined
     from rlbench.build import build_trained
     from rlbench.run import no_numbers
@@ -68,12 +71,6 @@ def main(argv: Sequence[str]) -> int:
         if given.seed in (None, seed)
     ]
     wrong = [(name, seed) for name, seed, _ in no_numbers(metrics, task.seeds) if given.seed in (None, seed)]
-    if given.keep and not wrong:
-        if not task.episodes:
-            raise RunError("the algorithm of this run tells no episodes apart: there is nothing to keep")
-        kept = {name: values.tolist() for name, values in task.episodes.items()}
-        content = {"simulator": task.env.simulator(), "seeds": list(task.seeds), "values": kept}
-        write_atomically(directory.path / EPISODES, json.dumps(content) + "\n")
     if given.json:
         print(json.dumps(defined(rows), indent=1))
     else:
@@ -85,6 +82,12 @@ def main(argv: Sequence[str]) -> int:
             f"{name} of seed {seed} is no number: its training diverged, or its environment gave none"
             + ("\nnothing was kept" if given.keep else "")
         )
+    if given.keep:
+        if not task.episodes:
+            raise RunError("the algorithm of this run tells no episodes apart: there is nothing to keep")
+        kept = {name: values.tolist() for name, values in task.episodes.items()}
+        content = {"simulator": task.env.simulator(), "seeds": list(task.seeds), "values": kept}
+        write_atomically(directory.path / EPISODES, json.dumps(content) + "\n")
     return 0
 
 
@@ -105,6 +108,12 @@ def prepare_video(path: Path) -> None:
         raise UsageError(f"--video {path}: the name must end in .mp4")
     if importlib.util.find_spec("imageio") is None or importlib.util.find_spec("imageio_ffmpeg") is None:
         raise UsageError("--video needs packages that are not installed: pip install 'rlbench[video]'")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"--video {path}: {path.parent} cannot be made ({error.strerror})") from error
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise RunError(f"--video {path}: it cannot be written there")
     from rlbench.envs.drawing import draw_without_a_screen
 
     draw_without_a_screen()
@@ -124,7 +133,6 @@ def film(algorithm: Any, task: Task, place: int, path: Path) -> None:
             return algorithm.action(algorithm.actor_params, features)[place, 0].cpu().numpy()
 
     env, frame = renderable(algorithm.task.env.make)  # whose observations may say more than the problem's
-    path.parent.mkdir(parents=True, exist_ok=True)
     observation, _ = env.reset(seed=start_seed(task.seeds[place], 0))
     score, done, frames = 0.0, False, 0
     with imageio.get_writer(path, fps=env.metadata.get("render_fps", 30), macro_block_size=16) as video:

@@ -35,6 +35,7 @@ def main(argv: Sequence[str]) -> int:
 
     results = Results(results_root(), given.filters, keep=lambda _: False)
     results.refresh()
+    results.require_fit()
     runs = [(Path(path), state) for path, state in results.runs.select("path", "state").iter_rows()]
     ended = [path for path, state in runs if state in ENDED]
     if not ended:

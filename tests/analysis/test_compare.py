@@ -136,6 +136,29 @@ def test_what_is_unfinished_damaged_or_short_is_left_out_and_named(tmp_path: Pat
     assert "fewer evaluations than last5 asks for: 1" in notes
 
 
+def test_a_run_that_was_never_evaluated_has_no_say_in_the_metric(tmp_path: Path) -> None:
+    written(tmp_path, "iql", seeds=2)
+    silent = synthetic.write(tmp_path, ["algo=bc", *SHORT])
+    silent.write_status(**{**silent.raw_status(), "score": None})
+    silent.truncate(0)
+    found = of(tmp_path)
+    assert (found.metric, found.arms) == (METRIC, ["iql"])
+    assert f"seeds left out, for they have no {METRIC}: 1" in found.notes
+    assert "left out, without a score: bc on hopper-medium" in found.notes
+
+
+def test_a_value_that_no_run_has_is_told_before_anything_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path))
+    written(tmp_path, "td3_bc", seeds=2)
+    written(tmp_path, "bc", seeds=2)
+    for command in (["compare"], ["pack", str(tmp_path / "some.zip")]):
+        assert main([*command, "hopper", "algo=bc,td3bc"]) == 2
+        assert "algo=td3bc fits no run; did you mean td3_bc?" in capsys.readouterr().err
+    assert not (tmp_path / "some.zip").exists()
+
+
 def test_runs_can_be_looked_at_as_they_were(tmp_path: Path) -> None:
     written(tmp_path, "iql")
     synthetic.write(tmp_path, ["algo=iql", *SHORT, "seed=8"], done=0.5)

@@ -106,7 +106,7 @@ def test_a_step_reported_again_counts_as_it_was_reported_last(tmp_path: Path, lo
 
 
 def test_a_run_cut_back_or_begun_anew_is_read_again(tmp_path: Path) -> None:
-    run = synthetic.write(tmp_path, BC, points=10)
+    run = synthetic.write(tmp_path, BC, points=10, state="interrupted")
     results = read(tmp_path)
     run.truncate(run.metrics.read_bytes().index(b"\n", 700) + 1)
     append(run, *((10_000 + k, 0, 1.0) for k in range(40)))  # now longer than it was
@@ -157,6 +157,8 @@ def test_a_damaged_line_costs_its_run_alone(tmp_path: Path, line: str, said: str
         ("config.yaml", None, "config.yaml"),
         ("config.yaml", "algo: {a: [\n", "config.yaml: while parsing"),
         ("config.yaml", "- 1\n", "config.yaml"),
+        ("config.yaml", "", "config.yaml holds no configuration"),
+        ("config.yaml", "seed: 1\nalgo:\n  name: bc\n", "config.yaml has no env"),
         ("status.json", None, "status.json is missing"),
         ("status.json", "{", "status.json cannot be read"),
         ("meta.json", "[]", "holds no JSON object"),
@@ -190,6 +192,38 @@ def test_a_directory_that_is_being_made_is_not_damaged(tmp_path: Path) -> None:
     (run.path / "status.json").write_bytes(status)
     assert results.refresh() == {0}
     assert results.runs.height == 1
+
+
+def test_a_finished_run_that_lacks_a_file_is_damaged_at_once(tmp_path: Path) -> None:
+    run = synthetic.write(tmp_path, BC)
+    run.metrics.unlink()
+    assert read(tmp_path).damaged == {run.path: f"{run.metrics} is missing"}
+
+
+@pytest.mark.parametrize("keep", [None, lambda _: False])
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_metrics_cut_at_the_end_of_a_line_are_damaged(tmp_path: Path, seeds: int, keep: Any) -> None:
+    run = synthetic.write(tmp_path, [*BC, f"seeds={seeds}"], points=3)
+    results = Results(tmp_path, keep=keep)
+    results.refresh()
+    assert (results.damaged, results.runs.height) == ({}, 1)
+    lines = run.metrics.read_bytes().splitlines(keepends=True)
+    run.metrics.write_bytes(b"".join(lines[:-1]))  # of two seeds, the last evaluation of one
+    for _ in range(2):
+        results.refresh()
+        why = "metrics.jsonl ends at step 666, status.json says it finished at step 1,000"
+        assert (results.damaged, results.runs.height, results.metrics.height) == ({run.path: why}, 0, 0)
+    run.metrics.write_bytes(b"".join(lines))
+    results.refresh()
+    assert (results.damaged, results.runs.height) == ({}, 1)
+
+
+def test_a_run_without_a_score_may_end_anywhere(tmp_path: Path) -> None:
+    run = synthetic.write(tmp_path, BC, points=3)
+    run.write_status(**{**run.raw_status(), "score": None})
+    run.truncate(0)
+    results = read(tmp_path)
+    assert (results.damaged, results.runs.height) == ({}, 1)
 
 
 def test_a_run_that_is_deleted_leaves(tmp_path: Path) -> None:
@@ -336,6 +370,15 @@ def test_ids_are_text_to_a_filter() -> None:
     assert not Filter(["seed=1"]).fits(Path("a/b/c"), {"seed": True})
 
 
+def test_ids_are_found_by_their_beginnings() -> None:
+    meant = Filter(["id=1e4e,69b6"])
+    assert [id for id in ("1e4e000000", "69b6000000", "001e4e0000") if meant.fits(Path("a/b", id), {"id": id})] == [
+        "1e4e000000",
+        "69b6000000",
+    ]
+    assert not Filter(["id=1e4"]).fits(Path("a/b/1e4e000000"), {"id": "1e4e000000"})
+
+
 @pytest.mark.parametrize("typed", ["[256,256]", "[256, 256]"])
 def test_lists_are_found_as_configurations_and_as_tables_hold_them(typed: str) -> None:
     for found in ([256, 256], "[256, 256]"):
@@ -349,6 +392,40 @@ def test_a_filter_that_no_run_can_fit_is_refused(tmp_path: Path) -> None:
     synthetic.write(tmp_path, BC)
     with pytest.raises(UsageError, match=r"no run has a key 'algo\.learning_rat'\ndid you mean algo\.learning_rate"):
         read(tmp_path, "algo.learning_rat=1")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("algo=bc,iqll",), "algo=iqll fits no run; did you mean iql?"),
+        (("algo=iqll",), "algo=iqll fits no run; did you mean iql?"),
+        (("hoper", "bc"), "hoper fits no run; did you mean hopper?"),
+        (("id=0000000000",), "id=0000000000 fits no run"),
+        (("seed=0,77", "rerun=true"), "seed=77 fits no run\nrerun=true fits no run"),
+        (("bc", "iql"), "each of bc, iql fits some run, and no run fits them all\n"),
+        (("bc", "seed=0"), None),
+        (("state=interrupted,lost",), None),
+        ((), None),
+    ],
+)
+def test_words_that_fit_no_run_are_told(
+    four: tuple[Path, dict[str, str]], words: tuple[str, ...], said: str | None
+) -> None:
+    found = read(four[0], *words)
+    if said is None:
+        found.require_fit()
+    else:
+        with pytest.raises(UsageError) as error:
+            found.require_fit()
+        assert str(error.value).startswith(said)
+
+
+def test_a_word_that_a_damaged_run_may_fit_is_no_stranger(tmp_path: Path) -> None:
+    synthetic.write(tmp_path, BC)
+    (synthetic.write(tmp_path, ["algo=iql", *BC[1:]]).path / "config.yaml").write_text("")
+    read(tmp_path, "algo=bc,iql").require_fit()
+    with pytest.raises(UsageError, match="algo=cql fits no run"):
+        read(tmp_path, "algo=bc,cql").require_fit()
 
 
 def test_sections_read_as_the_whole() -> None:

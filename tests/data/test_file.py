@@ -280,6 +280,9 @@ def test_what_is_no_hdf5_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "half.hdf5").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UsageError, match="cannot be read as HDF5"):
         load(tmp_path / "half.hdf5")
+    (tmp_path / "byte.npz").write_bytes(b"P")
+    with pytest.raises(UsageError, match=r"byte\.npz: it cannot be read as npz"):
+        load(tmp_path / "byte.npz")
 
 
 def test_identity_is_the_content(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_what_is_missing_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest
         PrefHH(ENV, None)
     with pytest.raises(UsageError, match="does not exist"):
         PrefFile(ENV, str(tmp_path / "none.jsonl"))
-    with pytest.raises(UsageError, match="has no comparisons to be judged by"):
+    with pytest.raises(UsageError, match="has one prompt alone: add another"):
         PrefFile(ENV, str(written(tmp_path / "one.jsonl", [{"prompt": "q", "chosen": "a", "rejected": "b"}]))).load()
     scores = written(tmp_path / "imdb.jsonl", [{"prompt": "q", "chosen": "a", "rejected": "b"}])
     with pytest.raises(UsageError, match="row 1 has no scores"):

@@ -308,7 +308,9 @@ def test_the_mean_over_seeds_counts_in_the_direction_asked_for() -> None:
 def test_a_metric_that_there_is_not(evaluations: int, capsys: pytest.CaptureFixture[str]) -> None:
     searched("search=random", X, "search.metric=eval/retrun", "steps=4", f"eval.every={4 // evaluations}",
              trials=1, code=1)  # fmt: skip
-    assert "search.metric=eval/retrun: an evaluation has eval/depth, eval/return, train/loss" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "search.metric=eval/retrun: an evaluation has eval/depth, eval/return, train/loss\n" in said
+    assert "did you mean search.metric=eval/return?" in said
 
 
 def test_a_trial_that_fails_counts_as_one_of_the_worst() -> None:

@@ -324,3 +324,14 @@ def test_resume_of_a_run_of_a_cluster_asks_its_queue(sweep: Sweep, monkeypatch: 
     one = sweep.runs()[1]
     assert cli.main(["resume", one.directory.name]) == 0
     assert asked == [("slurm", [one.path])]
+
+
+def test_resume_of_a_sweep_with_a_finished_run_that_lost_its_results(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["-m", *SHORT, "seed=0,1", "hardware.pack=1", "--name", "mine"]) == 0
+    (lost, *_) = results.glob("runs/*/*/*/metrics.jsonl")
+    lost.unlink()
+    answer = said("resume", "mine", capsys=capsys, code=1)
+    assert f"{lost.parent} is finished, and its results cannot be read: " in answer
+    assert "with rerun=true, trains it anew" in answer
