@@ -120,7 +120,7 @@ class RunDir:
         content = self.content()
         for part in ("algo", "env", "dataset"):
             chosen = content.get(part)
-            if not isinstance(chosen, dict) or "_target_" in chosen and not isinstance(chosen.get("about"), dict):
+            if not isinstance(chosen, dict) or ("_target_" in chosen and not isinstance(chosen.get("about"), dict)):
                 raise RunError(f"{self.path / 'config.yaml'} has no {part}: it was cut short, or is another file")
 
     def overrides(self) -> list[str]:

@@ -160,7 +160,7 @@ def test_emitters_find_more_than_novelty_and_novelty_more_than_chance() -> None:
 @pytest.mark.slow
 def test_novelty_is_what_covers_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mutation with survivors by chance; measured .72, .63 and .35."""
-    monkeypatch.setattr(NoveltySearch, "selection", lambda self, s, agents: s.rng.permutation(len(agents)))
+    monkeypatch.setattr(NoveltySearch, "selection", lambda _, s, agents: s.rng.permutation(len(agents)))
     algorithm = search("ns", problem("point2d_goals_final"), (0, 1, 2))
     algorithm.train(20_000)
     assert (algorithm.evaluate()["eval/coverage"] < 0.85).all()
