@@ -59,10 +59,12 @@ class Run:
     @property
     def cfg(self) -> DictConfig:
         wandb = {"mode": self.mode, "project": "rlbench", "entity": None, "group": None, "tags": self.tags}
-        algo = {"name": "iql", "temperature": 3.0}
-        return OmegaConf.create(
-            {"algo": algo, "env": {"name": "hopper"}, "wandb": wandb, "seed": 3, "seeds": self.seeds}
-        )
+        chosen = {
+            "algo": {"name": "iql", "temperature": 3.0},
+            "env": {"name": "hopper"},
+            "dataset": {"level": "medium"},
+        }
+        return OmegaConf.create({**chosen, "wandb": wandb, "seed": 3, "seeds": self.seeds})
 
     def life(self) -> WandbMirror:
         return WandbMirror(self.cfg, self.path, ID)

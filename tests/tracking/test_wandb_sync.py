@@ -103,7 +103,7 @@ def test_sync_sends_each_run_once(server: WandbServer, tmp_path: Path) -> None:
     assert (code, lines[-1], server.requests) == (0, "7 up to date, 2 left", requests)
 
     # What is added afterwards is sent, and nothing a second time.
-    (runs[5].path / "status.json").write_text((runs[0].path / "status.json").read_text())
+    runs[5].write_status(**{**runs[5].status(), "state": "finished"})
     runs[5].append([{"step": 10**6, "seed": 5, "eval/return": 1.5}])
     (runs[4].path / "wandb.json").unlink()
     code, lines = wandb("sync", "state=finished")
