@@ -35,7 +35,8 @@ PEERS = {
     "d3rlpy": ("td3_bc", "iql", "cql"),
     "jax": ("td3_bc", "iql"),
     "cleanrl": ("sac", "td3"),
-}  # which join these races where installed
+}
+"""Which join these races where they are installed."""
 RACES: dict[str, list[str]] = {
     "td3_bc": [],
     "iql": [],

@@ -22,3 +22,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["RLBENCH_RESULTS"] = str(Path(home.name, "results"))
     os.environ["WANDB_MODE"] = "disabled"
     os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What needs a GPU is skipped where there is none."""
+    if item.get_closest_marker("gpu"):
+        import torch  # late: few tests ask
+
+        if not torch.cuda.is_available():
+            pytest.skip("torch finds no NVIDIA GPU here")

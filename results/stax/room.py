@@ -16,24 +16,14 @@ from scipy.spatial.distance import pdist, squareform  # type: ignore[import-unty
 from scipy.stats import spearmanr  # type: ignore[import-untyped]
 
 from rlbench.algos.evolution.autoencoder import Autoencoder
-from rlbench.envs.drawing import BLACK, BLUE, RED, WHITE, Canvas
-from rlbench.envs.point2d_goals import AREAS, Point2DGoals
+from rlbench.envs.drawing import BLACK, WHITE
+from rlbench.envs.point2d_goals import room
 
 TRAINING, SHOWN = 4000, 500
 BATCH, FEATURES, RATE = 128, 10, 1e-3
 NEAR = 0.4
 NEIGHBOURS = 15
 SHADES = {"white": WHITE, "black": BLACK}
-
-
-def views(points: np.ndarray, shade: tuple[int, int, int], radius: float) -> np.ndarray:
-    """Pictures of points `[B, 2]` in the room, uint8 `[B, h, w, 3]`; the radius in pixels."""
-    canvas = Canvas(Point2DGoals.LOW, Point2DGoals.HIGH, len(points))
-    canvas.views[:] = shade
-    for low, high in AREAS:
-        canvas.rectangle(low, high, RED)
-    canvas.discs(points, radius * canvas.pixel, BLUE)
-    return canvas.views
 
 
 def described(autoencoder: Autoencoder, points: np.ndarray, pictures: np.ndarray) -> list[str]:
@@ -62,9 +52,9 @@ def main() -> None:
     shown = np.random.default_rng(20211104).uniform(-1, 1, (SHOWN, 2))
     for shade, radius, seed in product(asked.shades, asked.radii, asked.seeds):
         rng = np.random.default_rng(seed)
-        pictures = views(shown, SHADES[shade], radius)
+        pictures = room(shown, SHADES[shade], radius)
         autoencoder = Autoencoder(seed, FEATURES, RATE, BATCH, torch.device(asked.device))
-        training = autoencoder.pixels(views(rng.uniform(-1, 1, (TRAINING, 2)), SHADES[shade], radius))
+        training = autoencoder.pixels(room(rng.uniform(-1, 1, (TRAINING, 2)), SHADES[shade], radius))
         for step in range(max(asked.steps) + 1):
             if step in asked.steps:
                 cells = [shade, f"{radius:g}", str(seed), f"{step:,}", *described(autoencoder, shown, pictures)]

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from rlbench.envs.drawing import BLUE, RED, Canvas
+from rlbench.envs.drawing import BLUE, RED, WHITE, Canvas
 from rlbench.envs.policy_search import End, PolicySearch, Worlds, nearness
 from rlbench.types import Positive
 
@@ -90,8 +90,14 @@ class Room(Worlds):
         return End(np.zeros(len(self.entered)), self.entered, self.observation)
 
     def drawn(self) -> np.ndarray:
-        canvas = Canvas(Point2DGoals.LOW, Point2DGoals.HIGH, len(self.observation))
-        for low, high in AREAS:
-            canvas.rectangle(low, high, RED)
-        canvas.discs(self.observation, 2 * canvas.pixel, BLUE)
-        return canvas.views
+        return room(self.observation)
+
+
+def room(points: np.ndarray, background: tuple[int, int, int] = WHITE, radius: float = 2.0) -> np.ndarray:
+    """Pictures of points `[B, 2]` in the room, uint8 `[B, h, w, 3]`; the radius of a point in pixels."""
+    canvas = Canvas(Point2DGoals.LOW, Point2DGoals.HIGH, len(points))
+    canvas.views[:] = background
+    for low, high in AREAS:
+        canvas.rectangle(low, high, RED)
+    canvas.discs(points, radius * canvas.pixel, BLUE)
+    return canvas.views

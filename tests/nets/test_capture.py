@@ -26,14 +26,10 @@ pytestmark = [
     pytest.mark.skipif(obstacle() is not None, reason=str(obstacle())),
     pytest.mark.slow,
 ]
-GPU = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no NVIDIA GPU here"),
-]
 MODES = [
     pytest.param("cpu", True, id="compiled"),
-    pytest.param("cuda", False, id="CUDA graph", marks=GPU),
-    pytest.param("cuda", True, id="compiled, CUDA graph", marks=GPU),
+    pytest.param("cuda", False, id="CUDA graph", marks=pytest.mark.gpu),
+    pytest.param("cuda", True, id="compiled, CUDA graph", marks=pytest.mark.gpu),
 ]
 in_each_mode = pytest.mark.parametrize(("device", "compiled"), MODES)
 UPDATES = 100

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rlbench.nets import mlp
 from rlbench.nets.mlp import MLP, in_parts, linear, weight_gradient
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
@@ -47,8 +48,23 @@ def test_gradients_are_those_of_the_plain_layers(out_dim: int, needed: str, rows
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
+def test_layer_normalisation_in_parts_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = MLP(5, [16, 16], 1, members=2, layernorm="after")
+    params = {name: value.requires_grad_() for name, value in net.init(SeedStreams((0,), "parameters")).items()}
+    x = torch.randn(2, MANY, 5, requires_grad=True)
+
+    def gradients() -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(net.forward(params, x).square().mean(), [x, *params.values()])
+
+    found = gradients()
+    assert len(in_parts(x)) > 1
+    monkeypatch.setattr(mlp, "CACHED", 10**9)
+    assert len(in_parts(x)) == 1
+    for one, other in zip(found, gradients(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no NVIDIA GPU here")
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 4e-3)])
 @pytest.mark.parametrize("shape", [(2, 7936, 256, 256), (2, 7936, 14, 6), (3, 1021, 14, 256), (1, 256, 256, 1)])
 def test_weight_gradient_of_many_rows_is_the_sum_of_its_parts(

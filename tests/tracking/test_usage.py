@@ -85,7 +85,6 @@ def test_a_gpu_that_tells_nothing_ends_no_run(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
 def test_a_gpu_that_is_used_is_seen() -> None:
     held = torch.zeros(64 * MIB, dtype=torch.uint8, device="cuda")
     assert Usage().row()["system/gpu_memory_mib"] >= held.numel() / MIB
