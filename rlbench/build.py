@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from rlbench import config, cpu, paths
 from rlbench.artefacts import Artefacts, Report
@@ -105,20 +105,19 @@ def processor(device: str) -> torch.device:
     return torch.device(device)
 
 
-def build_trained(directory: RunDir, **settings: Any) -> tuple[Algorithm, Task, int]:
+def build_trained(directory: RunDir, *words: str) -> tuple[Algorithm, Task, int]:
     """A run's algorithm as its newest checkpoint has it, its task, and the step of that checkpoint.
 
     Args:
         directory: the run.
-        settings: values of the configuration to be replaced, dotted: `{"eval.episodes": 100}`.
+        words: `KEY=VALUE` of keys of its configuration that get other values: `eval.episodes=100`.
 
     Raises:
         RunError: there is no checkpoint, or the configuration is damaged.
+        UsageError: a word names no key, or no value that it takes.
     """
     directory.require_whole()  # config.load expects no damage
-    cfg = config.load(directory.path / "config.yaml")
-    for key, value in settings.items():
-        OmegaConf.update(cfg, key, value)
+    cfg = config.load(directory.path / "config.yaml", words)
     cpu.settle(cfg.hardware.threads)
     with Stop() as stop, Progress(directory.id) as progress:
         state = Checkpoints(directory.checkpoints, keep=cfg.checkpoint.keep, say=progress.say).load()

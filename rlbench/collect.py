@@ -60,7 +60,7 @@ def collect(
     from rlbench.policies import policy, require_policy, torchscript
 
     export.refuse_taken(to)
-    algorithm, task, step = build_trained(directory, **{"hardware.device": "cpu"})
+    algorithm, task, step = build_trained(directory, "hardware.device=cpu")
     algo = OmegaConf.create(directory.config()).algo.name
     require_policy(algorithm, directory.path)
     if not isinstance(task.env, Control):

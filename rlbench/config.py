@@ -182,15 +182,20 @@ def compose_sweep(
         yield words, content
 
 
-def load(path: Path) -> DictConfig:
+def load(path: Path, words: Sequence[str] = ()) -> DictConfig:
     """The configuration that a run's `config.yaml` holds, checked anew (the code may have changed since).
 
+    Args:
+        path: the file.
+        words: `KEY=VALUE` of keys that get other values.
+
     Raises:
-        UsageError: it cannot be run any more.
+        UsageError: it cannot be run any more; there is no such key, or it takes other values.
     """
     cfg = cast(DictConfig, OmegaConf.load(path))
     if "_target_" not in cfg.algo:
         raise UsageError(f"{path.parent} was pulled from W&B, and not made by rlbench: it can be read, and not be run")
+    lay_over(cfg, [pair for word in words for pair in assignments(word)])
     return checked_anew(cfg, path)
 
 

@@ -137,7 +137,7 @@ def loaded(oracle: RunDir, env: Control) -> SoftActorCritic:
     from rlbench.algos.actor_critic import SoftActorCritic
     from rlbench.build import build_trained
 
-    algorithm, task, _ = build_trained(oracle, **{"hardware.device": "cpu"})
+    algorithm, task, _ = build_trained(oracle, "hardware.device=cpu")
     if not isinstance(algorithm, SoftActorCritic):
         raise UsageError(f"oracle={oracle.id} has no soft actor-critic\ntrain one: rlbench algo=sac env={env.name}")
     if (task.env.id, which(task.env.kwargs)) != (env.id, which(env.kwargs)):

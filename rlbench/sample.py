@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from rlbench.data.export import refuse_taken
-from rlbench.data.preferences import SUFFIXES, cached, rows, split_of
+from rlbench.data.rows import Rows
 from rlbench.errors import RunError, UsageError
 from rlbench.files import take, write_atomically
 from rlbench.language import hf
@@ -142,19 +142,12 @@ def texts(path: str | None) -> list[str]:
     Raises:
         UsageError: there are none.
     """
-    place = Path(path).expanduser() if path else cached(HUB, "texts", "texts=FILE")
-
-    def bad(what: str) -> UsageError:
-        return UsageError(f"texts: {place} {what}")
-
-    if not place.exists():
-        raise bad("does not exist")
-    inside = [each for each in sorted(place.rglob("*")) if split_of(str(each.relative_to(place))) == "train"]
-    files = [each for each in ([place] if place.is_file() else inside) if each.name.endswith(SUFFIXES)]
-    found = [row.get("text") for file in files for row in rows(file, bad)]
-    if not found or not all(isinstance(text, str) for text in found):
-        raise bad(f"has no rows with a text: wanted {', '.join(SUFFIXES)}, of a folder those of the split train")
-    return [str(text) for text in found]
+    source = Rows("texts", path or None, HUB, "texts=FILE")
+    rows = source.rows(None if source.path.is_file() else "train")
+    found = [source.of(row, "text", "a text") for row in rows]
+    if not found:
+        raise source.bad("has no rows")
+    return found
 
 
 def continuations(policy: hf.HFPolicy, prompts: Sequence[str], asked: Asked, rng: SeedStreams) -> list[str]:

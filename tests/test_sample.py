@@ -168,6 +168,7 @@ def test_slips_are_answered(place: Path, tmp_path: Path, monkeypatch: pytest.Mon
     to = ["--to", str(tmp_path / "made.jsonl")]
     blank = classifier(tmp_path / "blank", ("LABEL_0", "LABEL_1"))
     (tmp_path / "short.jsonl").write_text('{"text": "is it"}\n')
+    (tmp_path / "empty.jsonl").touch()
     (tmp_path / "other.jsonl").write_text('{"review": "is it"}\n')
     for given, message in (
         (["sample", *to], "model= is missing"),
@@ -177,7 +178,8 @@ def test_slips_are_answered(place: Path, tmp_path: Path, monkeypatch: pytest.Mon
         ([*words(place, max_new=25), *to], "max_new=25: .* has 32 positions"),
         ([*words(place, classifier=blank), *to], r"has no label POSITIVE\nlabel=LABEL_0 or label=LABEL_1 chooses"),
         ([*words(place, texts=tmp_path / "none"), *to], "texts: .*none does not exist"),
-        ([*words(place, texts=tmp_path / "other.jsonl"), *to], "has no rows with a text"),
+        ([*words(place, texts=tmp_path / "other.jsonl"), *to], r"texts: .*other.jsonl row 1 has no text, a text"),
+        ([*words(place, texts=tmp_path / "empty.jsonl"), *to], "has no rows"),
         ([*words(place, texts=tmp_path / "short.jsonl"), *to], "all are shorter than 9 tokens"),
         ([*words(place, texts=""), *to], r"texts: stanfordnlp/imdb is not in .*\n`hf download .*, or texts=FILE"),
         ([*words(place), "--to", str(place / "reviews.jsonl")], "it exists"),

@@ -6,34 +6,28 @@ the response to be imitated.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import html
 import json
-import math
-import os
 import re
-import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rlbench.data.checksum import checksum
-from rlbench.errors import RunError, UsageError
+from rlbench.data.rows import Rows, are_texts, is_score
+from rlbench.errors import RunError
 
 if TYPE_CHECKING:
     from rlbench.data.store import Progress
     from rlbench.envs.problem import Problem
 
-SUFFIXES = ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet"
 RATIO = 2.0  # of the scores of two responses of SHP, at least, to count as a comparison
 HELD_OUT_PERCENT = 5  # of the prompts of a file without a split of its own
-SPLITS = "train", "test", "validation"
 
 
 @dataclass
@@ -78,7 +72,7 @@ class Preferences:
     card: dict[str, Any]
 
 
-class Source(ABC):
+class Source(Rows, ABC):
     """Where comparisons come from: a file or folder of one's own, or the cache of Hugging Face.
 
     Args:
@@ -94,29 +88,13 @@ class Source(ABC):
     hub: str | None = None
     """The set's name on the hub."""
     keep = "start"
-    where = ""
-    """The row that is being read, for messages."""
 
     def __init__(self, env: Problem, path: str | None) -> None:
-        if path is not None:
-            self.path = Path(path).expanduser()
-            if not self.path.exists():
-                raise UsageError(f"dataset={self.word}: {self.path.absolute()} does not exist")
-        else:
-            assert self.hub is not None
-            self.path = cached(self.hub, f"dataset={self.word}", "dataset.path=FOLDER")
+        super().__init__(f"dataset={self.word}", path, self.hub, "dataset.path=FOLDER")
 
     @abstractmethod
     def read(self) -> tuple[list[Entry], list[Entry]]:
         """Prompts to be learned from, and the others."""
-
-    def files(self) -> list[Path]:
-        """The files that are read."""
-        found = [self.path] if self.path.is_file() else sorted(self.path.rglob("*"))
-        files = [path for path in found if path.is_file() and path.name.endswith(SUFFIXES)]
-        if not files:
-            raise self.bad(f"holds no {', '.join(SUFFIXES)}")
-        return files
 
     def identity(self) -> dict[str, Any]:
         """The content of its files, and of a folder's the names.
@@ -130,7 +108,7 @@ class Source(ABC):
                 return {"source": self.word, "sha256": checksum(self.path)}
             files = [[str(path.relative_to(self.path)), checksum(path)] for path in self.files()]
         except OSError as error:
-            raise RunError(f"dataset={self.word}: {error}") from error
+            raise RunError(f"{self.who}: {error}") from error
         return {"source": self.word, "files": files}
 
     def load(self, progress: Progress | None = None) -> Preferences:
@@ -154,42 +132,6 @@ class Source(ABC):
         counts = {name: sum(len(entry.comparisons) for entry in part) for name, part in parts}
         card = {"id": self.word, "level": self.word, "source": str(self.path.absolute()), **counts}
         return Preferences(train, test, self.keep, hashlib.sha256(content.encode()).hexdigest(), card)
-
-    def rows(self, split: str | None = None) -> Iterator[dict[str, Any]]:
-        """The rows of all files, or of those of a split (see `split_of`).
-
-        Raises:
-            UsageError: there are none, or a file cannot be read.
-        """
-        inside = self.path if self.path.is_dir() else self.path.parent
-        names = {path: str(path.relative_to(inside)) for path in self.files()}
-        files = [path for path, name in names.items() if split in (None, split_of(name))]
-        if not files:
-            raise self.bad(f"holds no file of the split {split}: with this word in its name, or its folder's")
-        for path in files:
-            for number, row in enumerate(rows(path, self.bad), 1):
-                self.where = f"row {number}" if path == self.path else f"{names[path]}: row {number}"
-                yield row
-
-    def of(self, row: Any, name: str, kind: str) -> Any:
-        """What the row that is being read, or an object in it, has under a name.
-
-        Args:
-            row: the row, or the object.
-            name: the name.
-            kind: what it is to be, one of `KINDS`.
-
-        Raises:
-            UsageError: it is something else, or not there.
-        """
-        value = row.get(name) if isinstance(row, dict) else None
-        if not KINDS[kind](value):
-            wrong = f" has no {name}, {kind}" if value is None else f": {name} is to be {kind}"
-            raise self.bad(self.where + wrong)
-        return value
-
-    def bad(self, what: str) -> UsageError:
-        return UsageError(f"dataset={self.word}: {self.path} {what}")
 
 
 class PrefFile(Source):
@@ -260,29 +202,9 @@ class PrefFile(Source):
         return texts, scored_pairs(scores), best_of(texts, scores)
 
 
-def are_texts(values: Any) -> bool:
-    """Whether this is a list of texts."""
-    return isinstance(values, list) and all(isinstance(value, str) for value in values)
-
-
 def is_pair(pair: Any, places: range) -> bool:
     """Whether these are two of the places."""
     return isinstance(pair, list) and len(pair) == 2 and all(type(place) is int and place in places for place in pair)
-
-
-def is_score(score: Any) -> bool:
-    """Whether this is a number that another can be compared with."""
-    return isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
-
-
-KINDS: dict[str, Callable[[Any], bool]] = {
-    "a text": lambda value: isinstance(value, str),
-    "a text that is not empty": lambda value: isinstance(value, str) and value != "",
-    "a number": is_score,
-    "a list": lambda value: isinstance(value, list),
-    "a list of texts": are_texts,
-}
-"""What there may be in a row."""
 
 
 class ImdbSentiment(PrefFile):
@@ -386,74 +308,6 @@ class TLDR(Source):
             entry = entries.setdefault(prompt, Entry(prompt))
             entry.add(summaries[choice], summaries[1 - choice])
         return list(entries.values())
-
-
-def cached(hub: str, what: str, otherwise: str) -> Path:
-    """Where the cache of Hugging Face has a set.
-
-    Args:
-        hub: its name on the hub.
-        what: who asks, for messages.
-        otherwise: what says that it is elsewhere.
-
-    Raises:
-        UsageError: it has not.
-    """
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface"))
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
-    found = sorted(
-        (cache / f"datasets--{hub.replace('/', '--')}" / "snapshots").glob("*"), key=lambda p: p.stat().st_mtime
-    )
-    if not found:
-        fetch = f"`hf download --repo-type dataset {hub}` fetches it, or {otherwise} says where it is"
-        raise UsageError(f"{what}: {hub} is not in {cache}\n{fetch}")
-    return found[-1]
-
-
-def split_of(name: str) -> str | None:
-    """The split that a path names by a word of its own, the file rather than its folders: test/train.jsonl is train."""
-    return next((word for word in reversed(re.findall("[a-z]+", name.lower())) if word in SPLITS), None)
-
-
-def rows(path: Path, bad: Callable[[str], UsageError]) -> Iterator[dict[str, Any]]:
-    """The rows of one file.
-
-    Args:
-        path: the file.
-        bad: makes the error of what is the matter with it.
-
-    Raises:
-        UsageError: it cannot be read, or has something else in it.
-    """
-    try:
-        yield from parquet_rows(path) if path.suffix == ".parquet" else json_rows(path, bad)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:  # damaged, or not in UTF-8
-        raise bad(f"cannot be read: {path.name}: {error}") from error
-
-
-def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    import polars
-
-    try:
-        table = polars.read_parquet(path)
-    except polars.exceptions.PolarsError as error:
-        raise OSError(error) from error
-    return table.iter_rows(named=True)
-
-
-def json_rows(path: Path, bad: Callable[[str], UsageError]) -> Iterator[dict[str, Any]]:
-    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                try:
-                    row = json.loads(line)
-                    if "\\ud" in line.lower():  # half a character, which JSON can write and no tokenizer read
-                        json.dumps(row, ensure_ascii=False).encode()
-                except ValueError as error:
-                    raise bad(f"line {number} of {path.name} is no JSON: {error}") from error
-                if not isinstance(row, dict):
-                    raise bad(f"line {number} of {path.name} is no object with a prompt")
-                yield row
 
 
 def scored_pairs(scores: Sequence[float]) -> list[tuple[int, int]]:

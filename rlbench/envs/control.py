@@ -90,6 +90,13 @@ class Control(Stepwise):
                 near = closest(self.id, gymnasium.registry)
                 hint = f"\ndid you mean {near[0]}?" if near else ""
                 raise UsageError(f"env={self.name}: there is no environment {self.id}{hint}") from error
+            except TypeError as error:
+                if not self.kwargs:
+                    raise
+                reason = str(error).partition(" was raised from")[0]
+                raise UsageError(
+                    f"env={self.name}: {self.id} is not made with env.kwargs={self.kwargs}: {reason}"
+                ) from error
 
     def dims(self) -> tuple[int, int]:
         """Widths of observation and action.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from rlbench.data.prompts import source
 from rlbench.envs.problem import Problem
 from rlbench.errors import RunError, UsageError
 from rlbench.metrics import Ways
@@ -28,6 +29,8 @@ class Written(Problem):
         max_prompt_length: most tokens that a prompt keeps where they are too long.
         max_new: most tokens of a response that is sampled.
         held_out: most held-out comparisons that policies are judged by.
+        shifted: prompts of another kind that policies are judged by as well, SOURCE or SOURCE:PATH (see
+            `rlbench.data.prompts`); null: none.
         temperature: at which responses are sampled to be judged; 0: the most probable tokens.
         judge: decides between a sample and the preferred response of the data, a plug-in; null: nobody does.
         reward: grades samples, a plug-in or a classifier of `rlbench.language.reward`; null: nobody does.
@@ -41,7 +44,7 @@ class Written(Problem):
         UsageError: a prompt may be so long that nothing is left of its responses.
     """
 
-    metric_directions: ClassVar[Ways] = {"eval/kl": "lower"}
+    metric_directions: ClassVar[Ways] = {"eval/kl": "lower", "eval/shifted_kl": "lower"}
 
     name: str
     beta: Positive
@@ -49,6 +52,7 @@ class Written(Problem):
     max_prompt_length: Count
     max_new: Count
     held_out: Count
+    shifted: str | None
     temperature: NonNegative
     judge: Any
     reward: Any
@@ -64,6 +68,15 @@ class Written(Problem):
                 f"env.max_length={self.max_length} leaves nothing of a response behind a prompt of "
                 f"env.max_prompt_length={self.max_prompt_length}\nraise the one, or lower the other"
             )
+
+    def require(self) -> None:
+        if self.shifted is not None:
+            next(source(self.shifted), None)  # the first of them is read
+
+    @property
+    def one_precision(self) -> bool:
+        """Whether the reference has the precision of what is trained."""
+        return True
 
     def backend(self, task: Task) -> tuple[TextPolicy, Backend]:
         """The model before anything is learned here, and its tokens."""
@@ -82,6 +95,7 @@ class Text(Written):
     Args:
         model: a folder, or a name on the hub of Hugging Face.
         dtype: of its weights.
+        reference_dtype: of the reference's, which are not trained.
         lora_rank: rank of adapters, which alone are trained then; null: all weights are.
         learning_rate: step size of RMSprop in all that is trained, unless told otherwise.
         warmup_updates: updates until it is reached, likewise.
@@ -89,12 +103,18 @@ class Text(Written):
 
     model: str
     dtype: Literal["float32", "bfloat16"]
+    reference_dtype: Literal["float32", "bfloat16", "float16"]
     lora_rank: Count | None
     learning_rate: Positive
     warmup_updates: NonNegativeInt
 
     def require(self) -> None:
         require(f"env={self.name}", "transformers", *(["peft"] if self.lora_rank else []))
+        super().require()
+
+    @property
+    def one_precision(self) -> bool:
+        return self.reference_dtype == self.dtype
 
     def simulator(self) -> str:
         return f"{self.name}, {self.model}"

@@ -212,6 +212,7 @@ def make(env: LmEnum, task: Task) -> EnumTask:
     return EnumTask(
         **common(task),
         base=lambda: base.clone(task.streams("base")),
+        fitted=lambda: reference,
         reference=reference,
         demonstrations=demonstrations,
         comparisons=comparisons,

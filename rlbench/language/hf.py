@@ -220,11 +220,19 @@ class HFPolicy(Listed, TextPolicy):
         modules: one a seed.
         tokenizer: theirs.
         lora_rank: copies to be trained get adapters of this rank, and are otherwise as they were; None: no adapters.
+        frozen_dtype: of the weights of copies that stay as they are; None: these models'.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], tokenizer: Any, lora_rank: int | None = None) -> None:
+    def __init__(
+        self,
+        modules: Sequence[nn.Module],
+        tokenizer: Any,
+        lora_rank: int | None = None,
+        frozen_dtype: str | None = None,
+    ) -> None:
         super().__init__(modules)
         self.tokenizer, self.lora_rank = tokenizer, lora_rank
+        self.frozen_dtype = getattr(torch, frozen_dtype) if frozen_dtype else None
 
     @property
     def end(self) -> int:
@@ -236,7 +244,7 @@ class HFPolicy(Listed, TextPolicy):
         return self.remade(with_adapters([merged(module) for module in self.modules], self.lora_rank, rng))
 
     def clone_frozen(self) -> Self:
-        return self.remade([merged(module).requires_grad_(False) for module in self.modules])
+        return self.remade([merged(module).requires_grad_(False).to(self.frozen_dtype) for module in self.modules])
 
     def logits(self, text: Text) -> Tensor:
         n = text.response.shape[-1] + 1  # those of the last token tell what would follow on the response

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from rlbench.errors import RunError
 from rlbench.language.policy import TextPolicy, TextScorer
 from rlbench.language.text import Comparisons, Text, Texts
 from rlbench.task import Task
@@ -23,7 +25,8 @@ class LanguageTask(Task):
 
     Attributes:
         base: the model before anything was learned here, made when it is asked for: a copy, to be trained.
-        reference: the model fitted to `demonstrations`; it stays as it is. What is judged is reward and distance to it.
+        fitted: the model fitted to `demonstrations`, made when it is asked for: what all that is trained begins as.
+        reference: the same, frozen, in a precision of its own. What is judged is reward and distance to it.
         demonstrations: prompts with good responses.
         comparisons: what to learn from.
         asked: the prompts of these, short enough that a response of `max_new` tokens can be sampled.
@@ -33,6 +36,7 @@ class LanguageTask(Task):
     """
 
     base: Callable[[], TextPolicy]
+    fitted: Callable[[], TextPolicy]
     reference: TextPolicy
     demonstrations: Texts
     comparisons: Comparisons
@@ -48,10 +52,11 @@ class LanguageTask(Task):
 
     @abstractmethod
     def true_reward(self) -> Score:
-        """The reward behind the comparisons.
+        """The reward behind the comparisons, with mean 0 and deviation 1.
 
         Raises:
             UsageError: nobody knows it.
+            RunError: it says the same of all responses.
         """
 
     @abstractmethod
@@ -61,3 +66,16 @@ class LanguageTask(Task):
     @abstractmethod
     def evaluate_best(self, score: Score | TextScorer, n: int) -> dict[str, Any]:
         """The same of answering with the best of `n` samples of the reference by a score."""
+
+
+@torch.no_grad()
+def normalised(score: Score, texts: Iterable[Text]) -> Score:
+    """A score moved to mean 0 and scaled to deviation 1, each seed's over its responses in these texts.
+
+    Raises:
+        RunError: it says the same of all of them.
+    """
+    deviation, mean = torch.std_mean(torch.cat([score(text) for text in texts], 1), 1, keepdim=True)
+    if not bool((deviation > 0).all()):
+        raise RunError("the reward is the same number for all responses: there is nothing to learn from it")
+    return lambda text: (score(text) - mean) / deviation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -11,12 +12,13 @@ import torch
 from torch import Tensor
 
 from rlbench.data.preferences import Entry, Preferences
+from rlbench.data.prompts import source
 from rlbench.envs.problem import common
 from rlbench.errors import UsageError
 from rlbench.language.judge import Judge, Verdict
 from rlbench.language.policy import TextPolicy, TextScorer
 from rlbench.language.reward import Reward
-from rlbench.language.task import LanguageTask, Score
+from rlbench.language.task import LanguageTask, Score, normalised
 from rlbench.language.text import Comparisons, Ragged
 from rlbench.language.text import Text as Tokens
 from rlbench.language.tiny import Shape, TinyPolicy
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 MAX_GRAD_NORM = 10.0
 SAMPLED = 16  # responses that are sampled at a time
+NORMALISED = 1024  # comparisons over whose responses the true reward gets mean 0 and deviation 1
 BYTES = 256
 
 
@@ -76,7 +79,8 @@ def hf_backend(env: Text, task: Task) -> tuple[TextPolicy, Backend]:
             f"env.max_new={env.max_new}: a prompt with a sampled response counts, too"
         )
     model.to(task.device)
-    policy = hf.HFPolicy([model, *(hf.merged(model) for _ in task.seeds[1:])], tokenizer, env.lora_rank)
+    models = [model, *(hf.merged(model) for _ in task.seeds[1:])]
+    policy = hf.HFPolicy(models, tokenizer, env.lora_rank, env.reference_dtype)
     return policy, Backend(
         end=policy.end,
         encode=lambda texts: tokenizer(list(texts), add_special_tokens=False)["input_ids"],
@@ -96,7 +100,7 @@ def files(model: str) -> list[Any]:
     return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in found]
 
 
-def cut(prompt: list[int], longest: int, env: Written, keep: str) -> tuple[list[int], int]:
+def cut(prompt: list[int], longest: int, env: Written, keep: str, ending: Sequence[int] = ()) -> tuple[list[int], int]:
     """A prompt that fits, and how many tokens a response to it may have.
 
     Args:
@@ -104,10 +108,13 @@ def cut(prompt: list[int], longest: int, env: Written, keep: str) -> tuple[list[
         longest: tokens of the longest of its responses, the end token included.
         env: the limits.
         keep: which part of the prompt stays, its `start` or its `end`.
+        ending: more tokens, which stay behind it whatever is cut.
     """
-    if len(prompt) + longest <= env.max_length:
-        return prompt, longest
-    prompt = prompt[-env.max_prompt_length :] if keep == "end" else prompt[: env.max_prompt_length]
+    if len(prompt) + len(ending) + longest <= env.max_length:
+        return [*prompt, *ending], longest
+    room = max(0, env.max_prompt_length - len(ending))
+    prompt = prompt[max(0, len(prompt) - room) :] if keep == "end" else prompt[:room]
+    prompt = [*prompt, *ending]
     fits = len(prompt) + longest <= env.max_length
     return prompt, longest if fits else env.max_length - env.max_prompt_length
 
@@ -173,12 +180,14 @@ class TextTask(LanguageTask):
     Attributes:
         backend: the model's tokens.
         prompts: held-out prompts, as `Tokenised` has them.
+        shifted: prompts of another kind, likewise; the same is told of answers to them.
         judge: decides between a sample and the preferred response; None: nobody does.
         reward: grades samples; None: nobody does.
     """
 
     backend: Backend
     prompts: list[tuple[str, list[int], str]]
+    shifted: list[tuple[str, list[int], str]]
     judge: Judge | None
     reward: Reward | None
 
@@ -190,7 +199,9 @@ class TextTask(LanguageTask):
         if self.reward is None:
             hint = "algo.reward=learned, or name who knows it in the environment's file, as reward:"
             raise UsageError(f"env={self.env.name}: nobody knows the reward behind the comparisons\n{hint}")
-        return self.graded
+        rng = self.streams("normalisation")
+        some = rng.permutation(len(self.comparisons))[:, :NORMALISED]
+        return normalised(self.graded, [self.comparisons.take(part) for part in some.split(SAMPLED, 1)])
 
     def graded(self, text: Tokens) -> Tensor:
         """The reward of responses, `[S, B]`."""
@@ -241,28 +252,43 @@ class TextTask(LanguageTask):
         """Metrics of answers to the held-out prompts: `eval/win_rate` against the data's, ties apart, where judged.
 
         `eval/reward` is their mean reward, where somebody grades them; `eval/kl` a sequence's divergence from
-        the reference, estimated by the answers where they are plain samples.
+        the reference, estimated by the answers where they are plain samples. Of answers to prompts of another kind all
+        of it again, as `eval/shifted_win_rate` and so on.
         """
-        rng, lots = self.streams("evaluation"), self.streams("lots")
-        some = self.prompts[: self.eval_episodes]
+        metrics = {}
+        for kind, prompts in (("", self.prompts), ("shifted_", self.shifted)):
+            found = self.judged_by(prompts[: self.eval_episodes], kind, answer, policy, at_once)
+            metrics.update({f"eval/{kind}{name}": value for name, value in found.items()})
+        return metrics
+
+    def judged_by(
+        self,
+        prompts: Sequence[tuple[str, list[int], str]],
+        kind: str,
+        answer: Callable[[Tokens, Any], Tokens],
+        policy: TextPolicy | None,
+        at_once: int,
+    ) -> dict[str, Tensor]:
+        """The same of answers to these prompts; the kind separates random streams."""
+        rng, lots = self.streams(f"{kind}evaluation"), self.streams(f"{kind}lots")
         totals: dict[str, Tensor] = {}
 
         def add(name: str, value: Tensor) -> None:
-            totals[name] = totals.get(name, torch.zeros(len(self.seeds), device=self.device)) + value / len(some)
+            totals[name] = totals.get(name, torch.zeros(len(self.seeds), device=self.device)) + value / len(prompts)
 
-        for start in range(0, len(some), at_once):
-            part = some[start : start + at_once]
+        for start in range(0, len(prompts), at_once):
+            part = prompts[start : start + at_once]
             places = torch.arange(len(part), device=self.device).expand(len(self.seeds), -1)
             asked = Ragged([tokens for _, tokens, _ in part], [[]] * len(part), self.device).take(places)
             text = answer(asked, rng)
             if self.judge is not None:
                 for verdict, share in zip(("win", "tie"), self.verdicts(text, part, lots), strict=True):
-                    add(f"eval/{verdict}_rate", share)
+                    add(f"{verdict}_rate", share)
             if self.reward is not None:
-                add("eval/reward", self.graded(text).sum(1))
+                add("reward", self.graded(text).sum(1))
             if policy is not None and self.env.temperature == 1:
-                add("eval/kl", (policy.logp(text) - self.reference.logp(text)).sum(1))
-            add("eval/tokens", text.response_mask.sum((1, 2)))
+                add("kl", (policy.logp(text) - self.reference.logp(text)).sum(1))
+            add("tokens", text.response_mask.sum((1, 2)))
         return totals
 
     def verdicts(self, text: Tokens, part: Sequence[tuple[str, list[int], str]], lots: Any) -> tuple[Tensor, Tensor]:
@@ -285,10 +311,30 @@ class TextTask(LanguageTask):
         return wins, ties
 
 
+def other_prompts(env: Written, task: Task, backend: Backend, keep: str) -> list[tuple[str, list[int], str]]:
+    """The prompts of `env.shifted`, as `Tokenised` has prompts: as many as policies are judged by.
+
+    Raises:
+        UsageError: they cannot be read, or there is nothing that a judge could compare an answer with.
+    """
+    if env.shifted is None:
+        return []
+    found = list(islice(source(env.shifted), task.eval_episodes))
+    if not found:
+        raise UsageError(f"env.shifted={env.shifted}: there is no prompt in it")
+    if env.judge is not None and not all(prompt.response for prompt in found):
+        raise UsageError(f"env.shifted={env.shifted}: the judge needs a response on every row, to compare answers with")
+    texts, endings = (backend.encode([getattr(each, part) for each in found]) for part in ("text", "ending"))
+    return [
+        (prompt.words, cut(tokens, env.max_new, env, keep, ending)[0], prompt.response)
+        for prompt, tokens, ending in zip(found, texts, endings, strict=True)
+    ]
+
+
 def make(env: Written, task: Task) -> TextTask:
     """Read the comparisons in tokens, and fit the reference."""
     data: Preferences = task.data
-    policy, backend = env.backend(task)
+    model, backend = env.backend(task)
     train, test = (tokenised(entries, data, backend, env, task) for entries in (data.train, data.test))
     fitting = Fitting(
         env.sft_epochs,
@@ -305,21 +351,28 @@ def make(env: Written, task: Task) -> TextTask:
         "fitting": asdict(fitting),
         "seeds": list(task.seeds),
     }
-    reference = policy
-    if env.sft_epochs > 0:
+
+    def fitted(model: TextPolicy) -> TextPolicy:
+        if env.sft_epochs == 0:
+            return model
 
         def fit() -> Fit:
-            model = policy.clone(task.streams("base"))
-            losses = likelihood_losses(model, train.demonstrations, env.sft_micro_batch)
+            begun = model.clone(task.streams("base"))
+            losses = likelihood_losses(begun, train.demonstrations, env.sft_micro_batch)
             count = len(train.demonstrations)
-            return Fit("reference model", model, count, losses, task.streams("reference"), fitting)
+            return Fit("reference model", begun, count, losses, task.streams("reference"), fitting)
 
-        reference = policy.clone(task.streams("base"))
-        reference.load_state_dict(task.artefacts.fit("reference_model", key, fit)["tuner"]["model"])
+        same = model.clone(task.streams("base"))
+        same.load_state_dict(task.artefacts.fit("reference_model", key, fit)["tuner"]["model"])
+        return same
+
+    reference = fitted(model).clone_frozen()
     return TextTask(
         **common(task),
         base=lambda: env.backend(task)[0].clone(task.streams("base")),
-        reference=reference.clone_frozen(),
+        # A reference in another precision has lost what is trained: the model is read again then.
+        fitted=(lambda: reference) if env.one_precision else (lambda: fitted(env.backend(task)[0])),
+        reference=reference,
         demonstrations=train.demonstrations,
         comparisons=Comparisons(train.ranked),
         asked=train.asked,
@@ -328,6 +381,7 @@ def make(env: Written, task: Task) -> TextTask:
         key=key,
         backend=backend,
         prompts=test.prompts,
+        shifted=other_prompts(env, task, backend, data.keep),
         judge=None if env.judge is None else env.judge(task),
         reward=None if env.reward is None else env.reward(task),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,17 @@ if TYPE_CHECKING:
 
 HELP = """\
 Evaluate the policies that a run has trained; the first ten episodes are those of its own evaluations.
-Nothing in the run's directory changes, but for --keep."""
+Nothing in the run's directory changes, but for --keep.
+
+env.KEY=VALUE evaluates them with another setting of the environment, in which they were not trained:
+
+  rlbench eval 1a2b env.temperature=0"""
 
 
 def main(argv: Sequence[str]) -> int:
     parser = Parser("eval", HELP)
     parser.add_argument("run", metavar="RUN", help="first digits of a run's id, or its directory")
+    parser.add_argument("words", nargs="*", metavar="env.KEY=VALUE", help="other settings of the environment")
     parser.add_argument("--episodes", type=int, default=100, metavar="N", help="for each seed (default: 100)")
     parser.add_argument("--seed", type=int, metavar="K", help="only the policy that was trained with this seed")
     parser.add_argument("--video", type=Path, metavar="FILE.mp4", help="film the first episode instead of evaluating")
@@ -35,9 +41,14 @@ def main(argv: Sequence[str]) -> int:
         "--keep", action="store_true", help=f"leave the score of every episode in {EPISODES} of the run"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    given = parser.parse_args(argv)
+    given = parser.read(argv)
     if given.episodes < 1:
         raise UsageError(f"--episodes {given.episodes}: at least 1")
+    for word in given.words:
+        if not word.startswith("env."):
+            raise UsageError(f"{word}: only settings of the environment can differ in an evaluation, env.KEY=VALUE")
+    if given.keep and given.words:
+        raise UsageError(f"--keep keeps the episodes of the run's own environment: leave out {' '.join(given.words)}")
     if given.keep and (given.seed is not None or given.video is not None):
         raise UsageError("--keep keeps the episodes of all seeds: leave out --seed and --video")
     if given.video is not None:
@@ -52,7 +63,8 @@ def main(argv: Sequence[str]) -> int:
     from rlbench.build import build_trained
     from rlbench.run import no_numbers
 
-    algorithm, task, _ = build_trained(directory, **{"eval.episodes": given.episodes})
+    with fitting(given.words):
+        algorithm, task, _ = build_trained(directory, f"eval.episodes={given.episodes}", *given.words)
     if given.seed is not None and given.seed not in task.seeds:
         raise UsageError(f"--seed {given.seed}: this run has the seeds {', '.join(map(str, task.seeds))}")
     if given.video is not None:
@@ -62,7 +74,8 @@ def main(argv: Sequence[str]) -> int:
         place = 0 if given.seed is None else task.seeds.index(given.seed)
         film(algorithm, task, place, given.video)
         return 0
-    metrics = {name: [float(v) for v in values] for name, values in algorithm.evaluate().items()}
+    with fitting(given.words):
+        metrics = {name: [float(v) for v in values] for name, values in algorithm.evaluate().items()}
     played = next((values.shape[1] for values in task.episodes.values()), 0)  # some tasks play fewer, or none
     counted = {"episodes": played} if played else {}
     rows = [
@@ -74,7 +87,8 @@ def main(argv: Sequence[str]) -> int:
     if given.json:
         print(json.dumps(defined(rows), indent=1))
     else:
-        print(f"{played} episodes a seed in {task.env.simulator()}" if played else task.env.simulator())
+        where = " ".join([task.env.simulator(), *given.words])
+        print(f"{played} episodes a seed in {where}" if played else where)
         show(rows, list(metrics))
     if wrong:
         name, seed = wrong[0]
@@ -89,6 +103,17 @@ def main(argv: Sequence[str]) -> int:
         content = {"simulator": task.env.simulator(), "seeds": list(task.seeds), "values": kept}
         write_atomically(directory.path / EPISODES, json.dumps(content) + "\n")
     return 0
+
+
+@contextmanager
+def fitting(words: Sequence[str]) -> Iterator[None]:
+    """What an environment with other settings asks for that the policies are not made for ends as one message."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if not words:
+            raise
+        raise RunError(f"the policies do not fit the environment with {' '.join(words)}: {error}") from error
 
 
 def show(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:

@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
     from rlbench.policies import policy, require_policy, torchscript
 
     directory = resolve(given.run, results_root())
-    algorithm, task, _ = build_trained(directory, **{"hardware.device": "cpu"})
+    algorithm, task, _ = build_trained(directory, "hardware.device=cpu")
     out = given.out or directory.path / "export"
     if hasattr(algorithm, "files"):
         written = list(texts(algorithm, task.seeds, out))

@@ -1,5 +1,9 @@
 """What the tests of data share."""
 
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rlbench import config
@@ -13,3 +17,11 @@ def control(name: str = "hopper") -> Control:
     """`env=NAME`."""
     env: Control = config.instantiate(config.compose(["algo=sac", f"env={name}"]).env)
     return env
+
+
+def written(path: Path, rows: Sequence[Any]) -> Path:
+    """A file of JSON lines, zipped if its name says so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path

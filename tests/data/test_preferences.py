@@ -1,8 +1,6 @@
 """Comparisons read from files: one's own, and the published sets in the form in which they are published."""
 
-import gzip
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +16,12 @@ from rlbench.data.preferences import (
     PrefSE,
     PrefSHP,
     Source,
-    split_of,
 )
 from rlbench.envs.problem import Problem
 from rlbench.errors import UsageError
+from tests.data.helpers import written
 
 ENV = Problem()
-
-
-def written(path: Path, rows: Sequence[Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
-    return path
 
 
 def everything(source: Source) -> list[Entry]:
@@ -90,22 +81,6 @@ def test_a_bad_row_is_named(tmp_path: Path, row: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("pairs.jsonl.gz", b"no zip"),
-        ("pairs.jsonl.gz", gzip.compress(b'{"prompt": "q", "chosen": "a", "rejected": "b"}')[:-9]),
-        ("pairs.jsonl", b'{"prompt": "caf\xe9", "chosen": "a", "rejected": "b"}'),
-        ("pairs.parquet", b"no parquet"),
-    ],
-    ids=["no zip", "cut off", "Latin-1", "no parquet"],
-)
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(UsageError, match=f"cannot be read: {name}: "):
-        PrefFile(ENV, str(tmp_path)).load()
-
-
-@pytest.mark.parametrize(
     ("source", "row", "message"),
     [
         (PrefHH, {"chosen": "\n\nHuman: a\n\nAssistant: b"}, "row 1 has no rejected, a text"),
@@ -138,12 +113,6 @@ def test_the_same_names_and_sizes_are_not_the_same_data(tmp_path: Path) -> None:
 
 def test_a_split_is_named_by_a_word_of_its_own(tmp_path: Path) -> None:
     """What is judged by is not what was learned from, whatever the folders are called."""
-    assert [split_of(name) for name in ("latest/train.jsonl", "contest.json", "data/train-00000-of-00001.parquet")] == [
-        "train", None, "train",
-    ]  # fmt: skip
-    assert [split_of(name) for name in ("test/train.json", "test/a.json", "Validation_1.json")] == [
-        "train", "test", "validation",
-    ]  # fmt: skip
 
     def rows(answers: str) -> list[dict[str, Any]]:
         asked = [f"\n\nHuman: {question}\n\nAssistant:" for question in answers]

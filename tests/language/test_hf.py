@@ -201,6 +201,35 @@ def test_texts_longer_than_the_model_can_read_are_refused(
     assert algorithm.evaluate()
 
 
+@pytest.mark.parametrize("words", [(), ("env.lora_rank=2",), ("env.sft_epochs=1", "env.sft_learning_rate=1e-2")])
+def test_the_reference_may_be_in_half_precision(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """As in the authors' code; what is trained begins as the model in its own precision."""
+    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
+    pairs = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": f"is {i}", "chosen": " yes", "rejected": " no"} for i in range(9)]
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    common = [
+        "algo=rlhf_ppo", "algo.batch_size=16", "algo.reward_epochs=1", "env=text", f"env.model={models['gpt2']}",
+        "env.max_length=24", "env.max_prompt_length=8", "env.max_new=4", "env.sft_epochs=0",
+        f"dataset=pref_file:{pairs}", "tracking=disabled", *words,
+    ]  # fmt: skip
+    made: dict[str, Any] = {
+        dtype: build(config.compose([*common, f"env.reference_dtype={dtype}"]))[0] for dtype in ("float32", "float16")
+    }
+    for name in ("policy", "critic"):
+        half, single = (made[dtype].__dict__[name].modules[0].state_dict() for dtype in ("float16", "float32"))
+        assert all(torch.equal(half[key], single[key]) for key in single), name
+        assert {value.dtype for value in half.values()} == {torch.float32}
+    text, _ = texts()
+    half, single = (made[dtype].task.reference for dtype in ("float16", "float32"))
+    assert {value.dtype for value in half.modules[0].state_dict().values()} == {torch.float16}
+    error = (half.logp(text) - single.logp(text)).abs()
+    assert 0 < float(error.max()) < 0.05
+    assert half.logp(text).dtype == torch.float32
+
+
 def test_a_state_is_taken_up_again(models: dict[str, Path]) -> None:
     both, _ = texts()
     whole, half = (policy(models["gpt2"]).clone(streams(0)) for _ in range(2))

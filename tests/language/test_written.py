@@ -1,5 +1,6 @@
 """Problems in words: what becomes of prompts and responses, and how answers are judged."""
 
+import dataclasses
 import importlib
 import json
 import sys
@@ -15,7 +16,7 @@ from rlbench.build import build
 from rlbench.errors import RunError, UsageError
 from rlbench.language.judge import Judge, Verdict
 from rlbench.language.reward import Reward
-from rlbench.language.written import TextTask, cut
+from rlbench.language.written import TextTask, cut, other_prompts
 
 WORDS = ["algo=dpo", "env=text_tiny", "tracking=disabled", "env.sft_epochs=0", "steps=64"]
 
@@ -91,6 +92,62 @@ def test_limits_that_leave_nothing_of_responses_are_refused(path: Path, capsys: 
         assert "env.max_prompt_length=128" in capsys.readouterr().err
     assert cli.main(["check", *WORDS, f"dataset=pref_file:{path}", "env.max_length=129"]) == 0
     assert cli.main(["check", *WORDS, f"dataset=pref_file:{path}", "env.heads=3"]) == 2
+
+
+def test_an_ending_stays_behind_what_is_cut(path: Path) -> None:
+    env = config.instantiate(config.compose([*WORDS, f"dataset=pref_file:{path}"]).env)
+    prompt, ending = list(range(200)), [7, 8]
+    assert cut(prompt, 54, env, "start", ending) == ([*prompt, 7, 8], 54)
+    assert cut(prompt, 55, env, "start", ending) == ([*prompt[:126], 7, 8], 55)
+    assert cut(prompt, 55, env, "end", ending) == ([*prompt[-126:], 7, 8], 55)
+    assert cut(prompt, 55, env, "start", prompt)[0] == prompt  # there is no room for anything else
+
+
+def test_policies_are_judged_by_prompts_of_another_kind_as_well(path: Path, tmp_path: Path) -> None:
+    other = written(tmp_path / "other.jsonl", [{"prompt": f"Tell me {i}", "response": " no"} for i in range(3)])
+    word = f"env.shifted=prompts:{other}"
+    plain, made = task(path, "env.max_new=8"), task(path, "env.max_new=8", "eval.episodes=2", word)
+    assert plain.shifted == []
+    assert [(words, bytes(tokens), known) for words, tokens, known in made.shifted] == [
+        (f"Tell me {i}", f"Tell me {i}".encode(), " no") for i in range(2)
+    ]
+
+    asked: list[str] = []
+
+    class Knows(Judge):
+        def prefers(self, prompt: str, first: str, second: str) -> Verdict:
+            asked.append(prompt)
+            if prompt.endswith("?"):
+                return "tie"
+            return "second" if first == " no" else "first"
+
+    judged: Any = made.__class__(**{**vars(made), "judge": Knows(), "reward": Same(), "prompts": made.prompts[:1]})
+    metrics = judged.evaluate(made.reference)
+    assert asked[1:] == ["Tell me 0", "Tell me 1"]
+    assert float(metrics["eval/tie_rate"]) == float(metrics["eval/shifted_win_rate"]) == 1
+    assert float(metrics["eval/win_rate"]) == float(metrics["eval/shifted_tie_rate"]) == 0
+    assert float(metrics["eval/shifted_reward"]) == 0.5
+    assert {name for name in metrics if "shifted" in name} == {
+        f"eval/shifted_{name}" for name in ("win_rate", "tie_rate", "reward", "kl", "tokens")
+    }
+    assert next(iter(metrics)) == "eval/win_rate"
+    # What is told of the comparisons' own prompts does not depend on the others.
+    own = plain.evaluate(plain.reference)
+    again = task(path, "env.max_new=8", word).evaluate(plain.reference)
+    assert {name: again[name] for name in own} == own
+
+
+def test_prompts_that_a_judge_can_do_nothing_with_are_refused(path: Path, tmp_path: Path) -> None:
+    made = task(path)
+    env: Any = made.env
+    for rows, message in (
+        ([], "there is no prompt in it"),
+        ([{"prompt": "a"}], "the judge needs a response on every row"),
+    ):
+        other = written(tmp_path / "other.jsonl", rows)
+        asking = dataclasses.replace(env, shifted=f"prompts:{other}", judge=object())
+        with pytest.raises(UsageError, match=rf"env.shifted=prompts:.*: {message}"):
+            other_prompts(asking, made, made.backend, "start")
 
 
 def test_only_what_is_to_be_imitated_is_demonstrated(path: Path) -> None:
@@ -198,7 +255,7 @@ def test_a_reward_grades_responses_in_words(path: Path) -> None:
     seen: Any = made.__class__(**{**vars(made), "reward": Lengths(), "prompts": made.prompts * 20})
     assert seen.decides
     known = seen.comparisons.take(torch.arange(6).expand(2, -1))
-    chosen, rejected = seen.comparisons.apart(seen.true_reward()(known))
+    chosen, rejected = seen.comparisons.apart(seen.graded(known))
     assert chosen.shape == (2, 6)
     assert set(chosen.flatten().tolist()) <= {3.0, 6.0, 9.0}
     assert set(rejected.flatten().tolist()) == {2.0}
@@ -208,6 +265,30 @@ def test_a_reward_grades_responses_in_words(path: Path) -> None:
     assert bool((metrics["eval/reward"] <= metrics["eval/tokens"]).all())
     best = seen.evaluate_best(seen.true_reward(), 8)["eval/reward"]
     assert bool((best > metrics["eval/reward"]).all())
+
+
+def test_the_true_reward_has_mean_0_and_deviation_1(path: Path) -> None:
+    """Over the responses of the data, for each seed; whose order it does not change."""
+    made: Any = task(path, "seeds=2")
+    seen: Any = made.__class__(**{**vars(made), "reward": Lengths()})
+    count = len(made.comparisons)
+    every = made.comparisons.take(torch.arange(count).expand(2, -1))
+    normal, graded = seen.true_reward()(every), seen.graded(every)
+    assert normal.shape == (2, 2 * count)
+    assert torch.allclose(normal.mean(1), torch.zeros(2), atol=1e-5)
+    assert torch.allclose(normal.std(1), torch.ones(2), atol=1e-5)
+    slope = (normal[:, 1:] - normal[:, :1]) / (graded[:, 1:] - graded[:, :1])
+    assert torch.allclose(slope.nan_to_num(), torch.where(slope.isnan(), 0.0, 1 / graded.std(1, keepdim=True)))
+    lazy: Any = made.__class__(**{**vars(made), "reward": Same()})
+    with pytest.raises(RunError, match="the reward is the same number for all responses"):
+        lazy.true_reward()
+
+
+class Same(Reward):
+    """Likes all responses alike."""
+
+    def rewards(self, prompts: Sequence[str], responses: Sequence[str]) -> Sequence[float]:
+        return [0.5] * len(responses)
 
 
 class Lazy(Reward):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -78,3 +79,36 @@ def test_an_interrupted_run_is_said(trained: RunDir, tmp_path: Path, capsys: pyt
     for each in words:
         assert main(each) == 0
         assert "note: interrupted, saved at step 60 of 200,000\n" in capsys.readouterr().err
+
+
+def test_policies_play_in_other_environments(trained: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other settings of theirs, in which nothing is learned and which nothing is kept of."""
+    before = {path: path.stat().st_mtime_ns for path in trained.path.rglob("*")}
+
+    def played(*words: str) -> dict[str, float]:
+        capsys.readouterr()
+        assert main(["eval", trained.id, "--episodes", "2", "--json", *words]) == 0
+        row: dict[str, float] = json.loads(capsys.readouterr().out)[0]
+        return row
+
+    own = played()
+    scored = played("env.reference_min=-100", "env.reference_max=0")
+    assert scored["eval/return"] == own["eval/return"]
+    assert scored["eval/normalized_score"] == pytest.approx(100 + own["eval/return"])
+    near = "env.kwargs.start_radius=[0.1,0.2]"
+    assert played(near)["eval/return"] > own["eval/return"]
+    assert main(["eval", trained.id, near, "--episodes", "2"]) == 0
+    assert capsys.readouterr().out.startswith(f"2 episodes a seed in Disc2D-v0 {near}\n")
+    for words, code, message in (
+        (["env.refrence_min=0"], 2, "no key 'env.refrence_min'\ndid you mean env.reference_min"),
+        (["env.reference_min=low"], 2, "env.reference_min=low: expected number or null"),
+        (["env.kwargs.radius=3"], 2, "is not made with env.kwargs={'radius': 3}: Disc2D.__init__() got an unexpected"),
+        (["env.id=Hopper-v4"], 1, "the policies do not fit the environment with env.id=Hopper-v4: "),
+        (["steps=3"], 2, "steps=3: only settings of the environment can differ in an evaluation"),
+        ([near, "--keep"], 2, "--keep keeps the episodes of the run's own environment"),
+    ):
+        assert main(["eval", trained.id, *words]) == code
+        said = capsys.readouterr()
+        assert message in said.err
+        assert said.out == ""
+    assert {path: path.stat().st_mtime_ns for path in trained.path.rglob("*")} == before

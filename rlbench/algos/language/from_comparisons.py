@@ -55,7 +55,7 @@ class FromComparisons(ByLosses, WithPolicy):
         if self.pairs_only and (K := task.comparisons.arity) > 2:
             hint = "algo=dpo algo.label_smoothing=0 learns from rankings"
             raise UsageError(f"{self.pairs_only} is made for pairs, and these are rankings of {K} responses\n{hint}")
-        self.policy = task.reference.clone(task.streams("policy"))
+        self.policy = task.fitted().clone(task.streams("policy"))
         self.beta: float = beta or task.env.beta
         tuner = Tuner(self.policy, learning_rate, warmup_updates, max_grad_norm)
         super().__init__(task, len(task.comparisons), batch_size, micro_batch, tuner)

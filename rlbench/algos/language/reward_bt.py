@@ -49,7 +49,7 @@ class RewardBT(ByLosses):
         warmup_updates: NonNegativeInt,
         max_grad_norm: Positive,
     ) -> None:
-        self.scorer: TextScorer = task.reference.scorer(task.streams("reward head"))
+        self.scorer: TextScorer = task.fitted().scorer(task.streams("reward head"))
         tuner = Tuner(self.scorer, learning_rate, warmup_updates, max_grad_norm)
         super().__init__(task, len(task.comparisons), batch_size, micro_batch, tuner)
 

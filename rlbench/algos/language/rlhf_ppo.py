@@ -24,7 +24,7 @@ from rlbench.algos.language.reward_bt import scored
 from rlbench.errors import UsageError
 from rlbench.language.policy import TextScorer
 from rlbench.language.ranking import ranking_loss
-from rlbench.language.task import LanguageTask, Score
+from rlbench.language.task import LanguageTask, Score, normalised
 from rlbench.language.text import Text, joined, split
 from rlbench.language.tuning import Fit, Fitting, Tuner
 from rlbench.types import Count, Fraction, NonNegativeInt, Positive
@@ -39,8 +39,8 @@ class RlhfPPO(ByExamples, WithPolicy):
 
     Args:
         task: the problem.
-        reward: what is maximised: learned, a reward model fitted to the comparisons first; ground_truth, the reward
-            behind them, where it is known.
+        reward: what is maximised, with mean 0 and deviation 1: learned, a reward model fitted to the comparisons first;
+            ground_truth, the reward behind them, where it is known.
         beta: price of the divergence from the reference, at first; null: the problem's.
         target_kl: divergence that beta adapts to; null: beta stays.
         kl_horizon: samples in which it adapts.
@@ -84,8 +84,8 @@ class RlhfPPO(ByExamples, WithPolicy):
         reward_batch_size: Count,
         reward_learning_rate: Positive,
     ) -> None:
-        self.policy = task.reference.clone(task.streams("policy"))
-        self.critic: TextScorer = task.reference.scorer(task.streams("critic head"))
+        self.policy = task.fitted().clone(task.streams("policy"))
+        self.critic: TextScorer = task.fitted().scorer(task.streams("critic head"))
         self.actor_tuner = Tuner(self.policy, learning_rate, warmup_updates, max_grad_norm)
         self.critic_tuner = Tuner(self.critic, critic_learning_rate, warmup_updates, max_grad_norm)
         self.target_kl, self.kl_horizon = target_kl, kl_horizon
@@ -229,7 +229,7 @@ def whitened(values: Tensor, mask: Tensor) -> Tensor:
 
 def learned_reward(task: LanguageTask, fitting: Fitting) -> Score:
     """A reward model fitted to the comparisons, moved to mean 0 and scaled to deviation 1 over their responses."""
-    scorer = task.reference.scorer(task.streams("reward head"))
+    scorer = task.fitted().scorer(task.streams("reward head"))
 
     def losses(index: Tensor) -> Iterator[Tensor]:
         for part, share in split(index, fitting.micro_batch):
@@ -241,14 +241,5 @@ def learned_reward(task: LanguageTask, fitting: Fitting) -> Score:
     key = {**task.key, "fitting reward": asdict(fitting)}
     scorer.load_state_dict(task.artefacts.fit("reward_model", key, fit)["tuner"]["model"])
     every = torch.arange(len(task.comparisons), device=task.device).expand(len(task.seeds), -1)
-    with torch.no_grad():
-        parts = [
-            scorer.score(task.comparisons.take(part)) for part, _ in split(every, fitting.micro_batch or EVALUATED)
-        ]
-    deviation, mean = torch.std_mean(torch.cat(parts, 1), 1, keepdim=True)
-
-    def score(text: Text) -> Tensor:
-        with torch.no_grad():
-            return (scorer.score(text) - mean) / deviation
-
-    return score
+    parts = split(every, fitting.micro_batch or EVALUATED)
+    return normalised(torch.no_grad()(scorer.score), (task.comparisons.take(part) for part, _ in parts))

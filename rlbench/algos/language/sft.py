@@ -46,7 +46,7 @@ class SFT(ByLosses, WithPolicy):
         max_grad_norm: Positive,
     ) -> None:
         self.texts = task.demonstrations if data == "target" else task.comparisons.chosen
-        self.policy = task.base() if data == "target" else task.reference.clone(task.streams("policy"))
+        self.policy = task.base() if data == "target" else task.fitted().clone(task.streams("policy"))
         tuner = Tuner(self.policy, learning_rate, warmup_updates, max_grad_norm)
         super().__init__(task, len(self.texts), batch_size, micro_batch, tuner)
 
