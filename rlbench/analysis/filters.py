@@ -67,6 +67,11 @@ class Filter:
             found.append(f"{word} fits no run" + (f"; did you mean {' or '.join(near)}?" if near else ""))
         return found
 
+    def require_known(self, runs: Mapping[Path, Mapping[str, Any]], damaged: Sequence[Path] = ()) -> None:
+        """Raise `UsageError` where a word, or a value of a key, fits none of the runs (arguments as of `strangers`)."""
+        if strangers := self.strangers(runs, damaged):
+            raise UsageError("\n".join(strangers))
+
     def single(self) -> Iterator[str]:
         """The words, one for every value of a key; of states, which come and go, any one of several is enough."""
         yield from self.parts

@@ -176,8 +176,7 @@ class Results:
     def require_fit(self) -> None:
         """Raise `UsageError` where a word of the filter fits no run, or all together none; of the last `refresh`."""
         facts = {path: {**run.config, **run.facts()} for path, run in sorted(self._known.items())}
-        if strangers := self.filter.strangers(facts, list(self._damage)):
-            raise UsageError("\n".join(strangers))
+        self.filter.require_known(facts, list(self._damage))
         words = self.filter.words
         if facts and len(words) > 1 and self.runs.is_empty() and not self.damaged:
             raise UsageError(

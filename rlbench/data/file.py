@@ -61,6 +61,39 @@ class FileDataset:
                 "is a folder, and not one of Minari's" if self.path.is_dir() else f"does not exist{self.unfinished()}"
             )
             raise UsageError(f"dataset=file:{path}: {self.path.absolute()} {what}")
+        if self.folder is None:
+            self.require_form()
+
+    def require_form(self) -> None:
+        """Raise `UsageError` where the file cannot be opened: said by `rlbench check`, it costs no run its start."""
+        reader = Reader(f"dataset=file:{self.path}", self.env, self.options)
+        form = self.form(reader)
+        if form == "npz":
+            with npz.opened(self.path, reader):
+                pass
+        if form == "hdf5":
+            with reader.opened(self.path):
+                pass
+
+    def form(self, reader: Reader) -> Literal["npz", "hdf5", "journal"]:
+        """What the file is, by how it begins.
+
+        Raises:
+            UsageError: its name says something else.
+            RunError: it cannot be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                beginning = file.read(32)
+        except OSError as error:
+            raise RunError(f"dataset=file:{self.path}: {error}") from error
+        if beginning.startswith(b"PK"):
+            return "npz"
+        if beginning.startswith(journal.MAGIC):
+            return "journal"
+        if self.path.suffix == ".npz" and not beginning.startswith(HDF5):
+            raise reader.bad(npz.UNREADABLE)
+        return "hdf5"
 
     def unfinished(self) -> str:
         """Where a recording lies that was not closed, in words that go on; empty where there is none."""
@@ -118,15 +151,9 @@ class FileDataset:
         """The arrays by D4RL's names, and what else is known of them."""
         if self.folder is not None:
             return self.folder.read(reader, progress)
-        try:
-            with self.path.open("rb") as file:
-                beginning = file.read(32)
-        except OSError as error:
-            raise RunError(f"dataset=file:{self.path}: {error}") from error
-        if beginning.startswith(b"PK"):
+        form = self.form(reader)
+        if form == "npz":
             return npz.read(self.path, reader), {}
-        if beginning.startswith(journal.MAGIC):
+        if form == "journal":
             return journal.read(self.path, reader)
-        if self.path.suffix == ".npz" and not beginning.startswith(HDF5):
-            raise reader.bad(npz.UNREADABLE)
         return reader.hdf5(self.path), reader.hdf5_card(self.path)

@@ -9,6 +9,8 @@ numbers of the frames that show each row's observation and its next one.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -83,22 +85,32 @@ class Reader:
     limit: int | None = None
     goes_on: bool = False
 
+    @contextmanager
+    def opened(self, path: Path) -> Iterator[h5py.File]:
+        """An HDF5 file, of which hardly more than the beginning is read yet.
+
+        Raises:
+            UsageError: it cannot be read, or what is done inside finds that it cannot.
+        """
+        import h5py
+
+        try:
+            with h5py.File(path, "r") as file:
+                yield file
+        except OSError as error:
+            raise self.bad("it cannot be read as HDF5 (cut short while copied, or another format?)") from error
+        except MemoryError as error:
+            raise self.bad(f"it tells of more than fits into memory ({error})") from error
+
     def hdf5(self, path: Path) -> dict[str, np.ndarray]:
         """The arrays of D4RL's layout in a file: float32, flags as they are.
 
         Raises:
             UsageError: it cannot be read.
         """
-        import h5py
-
-        try:
-            with h5py.File(path, "r") as file:
-                names = (*NEEDED, "timeouts", "next_observations", *(PICTURES if self.pictured else ()))
-                found = {name: numbers(file, name) for name in names}
-        except OSError as error:
-            raise self.bad("it cannot be read as HDF5 (cut short while copied, or another format?)") from error
-        except MemoryError as error:
-            raise self.bad(f"it tells of more than fits into memory ({error})") from error
+        with self.opened(path) as file:
+            names = (*NEEDED, "timeouts", "next_observations", *(PICTURES if self.pictured else ()))
+            found = {name: numbers(file, name) for name in names}
         return {name: array for name, array in found.items() if array is not None}
 
     def hdf5_card(self, path: Path) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,20 @@ BROKEN = (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, Memo
 UNREADABLE = "it cannot be read as npz (cut short while copied, or altered?)"
 
 
+@contextmanager
+def opened(path: Path, reader: Reader) -> Iterator[np.lib.npyio.NpzFile]:
+    """A file, of which only the table of contents is read yet.
+
+    Raises:
+        UsageError: it is damaged, or what is done inside finds it to be.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            yield archive
+    except BROKEN as error:
+        raise reader.bad(UNREADABLE) from error
+
+
 def read(path: Path, reader: Reader) -> dict[str, np.ndarray]:
     """The arrays of a file by D4RL's names. Pickled objects, which could run code, are never loaded.
 
@@ -31,16 +47,13 @@ def read(path: Path, reader: Reader) -> dict[str, np.ndarray]:
         UsageError: it is damaged, or an array is not one of numbers.
     """
     arrays = {}
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            for name, spellings in NAMES.items():
-                found = [each for each in spellings if each in archive.files]
-                if len(found) > 1:
-                    raise reader.bad(f"it has both {found[0]} and {found[1]}, which mean the same")
-                for each in found:
-                    arrays[name] = numbers(archive, each, reader)
-    except BROKEN as error:
-        raise reader.bad(UNREADABLE) from error
+    with opened(path, reader) as archive:
+        for name, spellings in NAMES.items():
+            found = [each for each in spellings if each in archive.files]
+            if len(found) > 1:
+                raise reader.bad(f"it has both {found[0]} and {found[1]}, which mean the same")
+            for each in found:
+                arrays[name] = numbers(archive, each, reader)
     return {name: standard(name, array) for name, array in arrays.items()}
 
 

@@ -12,7 +12,6 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 
 import numpy as np
-import torch
 
 from rlbench.envs.policy_search import Episodes, PolicySearch, Worlds
 from rlbench.envs.simulators import Simulators
@@ -44,6 +43,8 @@ class OneByOne(PolicySearch):
 
 def side_by_side(play: Callable[[np.ndarray, int], Episodes], genomes: np.ndarray, views: int) -> list[Episodes]:
     """`play` of each genome, in their order."""
+    import torch  # late: a problem is also built to be checked, which takes no torch
+
     workers = min(torch.get_num_threads(), len(genomes))
     if workers == 1:
         return [play(genome, views) for genome in genomes]

@@ -7,13 +7,15 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
 from rlbench import config
 from rlbench.cli import guarded
+from rlbench.errors import RunError
+from rlbench.launch.start import place
 from rlbench.launch.sweep import Planned, Sweep
 from rlbench.run import run
 
@@ -40,9 +42,20 @@ def execute(sweep: Sweep, planned: Planned, wait: bool = False) -> int:
     if "trial" in planned.config:
         from rlbench.launch import search
 
-        return search.work(planned, wait)
+        try:
+            return search.work(planned, wait)
+        except search.NoMetricError:
+            end_search(sweep, planned)
+            raise
     cfg = config.checked_anew(OmegaConf.create(planned.config), sweep.path / "runs.jsonl")
     return run(cfg, planned.words, planned.directory, wait=wait)
+
+
+def end_search(sweep: Sweep, trial: Planned) -> None:
+    """Stop the other trials of a search, and begin none."""
+    others = [run for run in sweep.runs() if run.directory.parent == trial.directory.parent and run.path != trial.path]
+    with suppress(RunError):  # where the queue cannot be asked from here, each of them fails by itself
+        place(sweep.hardware["where"]).cancel(sweep, others)
 
 
 @contextmanager

@@ -40,6 +40,10 @@ Values = dict[str, Any]
 Metrics = dict[str, list[float]]
 
 
+class NoMetricError(UsageError):
+    """No trial of a search will have the metric that it goes by."""
+
+
 # -- planning ----------------------------------------------------------------------------------------------------------
 
 
@@ -163,6 +167,7 @@ def work(planned: Planned, wait: bool = False) -> int:
         wait: for another process that runs it, which may be an earlier life; otherwise that is an error.
 
     Raises:
+        NoMetricError: its evaluations lack the metric, as those of all other trials would.
         UsageError: what the search was planned with is not what its words mean now.
         RunError: the run failed.
     """
@@ -362,7 +367,7 @@ class Search:
             if metric not in metrics:
                 near = closest(str(metric), metrics)
                 hint = f"\ndid you mean search.metric={near[0]}?" if near else ""
-                raise UsageError(f"search.metric={metric}: an evaluation has {', '.join(sorted(metrics))}{hint}")
+                raise NoMetricError(f"search.metric={metric}: an evaluation has {', '.join(sorted(metrics))}{hint}")
             if not self.is_rung(step):
                 return True
             others = [each for each in self.trials() if each.number != trial.number]

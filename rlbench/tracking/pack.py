@@ -22,6 +22,7 @@ from rlbench.tracking.rundir import EPISODES, RunDir, alone
 
 NUMBERS = "metrics.jsonl", EPISODES
 WORDS = "config.yaml", "overrides.yaml"
+NEEDED = {*WORDS, "meta.json", "status.json", "metrics.jsonl"}
 PLACE = re.compile(r"(?<![\w/.])/(?:[^\s/\"':,]+/)+(?=[^\s/\"':,])")
 """The folders of an absolute path: in `file:/home/me/data.npz`, not in `https://example.org/data.npz`."""
 NAME = re.compile(r"runs/(?P<place>\w[\w.+-]*/\w[\w.+-]*/[0-9a-f]{10})/(?P<file>[a-z]+\.[a-z]+)")
@@ -101,7 +102,7 @@ def places(archive: zipfile.ZipFile) -> dict[str, list[str]]:
     """The files of each run.
 
     Raises:
-        BadZipFile: something else is in the archive.
+        BadZipFile: something else is in the archive, or a run lacks a file.
     """
     found: dict[str, list[str]] = defaultdict(list)
     for entry in archive.infolist():
@@ -111,11 +112,14 @@ def places(archive: zipfile.ZipFile) -> dict[str, list[str]]:
         found[match["place"]].append(match["file"])
     if not found:
         raise zipfile.BadZipFile("no run is in it")
+    for place, names in found.items():
+        if missing := sorted(NEEDED - set(names)):
+            raise zipfile.BadZipFile(f"runs/{place} lacks {' and '.join(missing)}")
     return found
 
 
 def extracted(archive: zipfile.ZipFile, place: str, names: Sequence[str], root: Path) -> bool:
-    """Make a run's directory, whole; False if it was there."""
+    """Make a run's directory, whole or not at all; False if it was there."""
     path = root / "runs" / place
     with alone(path):
         if path.exists():
@@ -123,8 +127,11 @@ def extracted(archive: zipfile.ZipFile, place: str, names: Sequence[str], root: 
         new = path.with_name(f".{path.name}.new")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
-        for name in names:
-            (new / name).write_bytes(archive.read(f"runs/{place}/{name}"))
-        RunDir.open(new)
-        new.rename(path)
+        try:
+            for name in names:
+                (new / name).write_bytes(archive.read(f"runs/{place}/{name}"))
+            RunDir.open(new)
+            new.rename(path)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
     return True

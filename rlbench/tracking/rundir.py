@@ -24,6 +24,35 @@ ID = re.compile(r"[0-9a-f]{10}")
 SILENT = 600.0  # seconds without a heartbeat after which a run on another machine counts as lost
 EPISODES = "episodes.json"  # scores of single episodes of the trained policies, where `rlbench eval --keep` was asked
 Row = dict[str, Any]
+Kinds = dict[str, Any]
+"""Types of the values of a JSON object, by key."""
+STATUS: Kinds = {
+    "state": str,
+    "stage": str,
+    "step": int,
+    "steps": int,
+    "seeds": int,
+    "seconds": int | float,
+    "speed": int | float | None,
+    "score": dict | None,
+    "error": str | None,
+    "diverged": list,
+    "heartbeat": int | float,
+    "pid": int,
+    "host": str,
+}
+SCORE: Kinds = {"metric": str, "step": int, "values": dict}
+META: Kinds = {
+    "experiment": str,
+    "simulator": str | None,
+    "dataset": dict | None,
+    "device": str | None,
+    "metric_directions": dict | None,
+    "versions": dict | None,
+    "git": dict | None,
+    "machine": dict | None,
+    "resumed": list,
+}
 
 
 class RunDir:
@@ -80,12 +109,13 @@ class RunDir:
     def id(self) -> str:
         return self.path.name
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _json(self, name: str, kinds: Kinds) -> dict[str, Any]:
         path = self.path / name
         with readable(path):
             content = json.loads(path.read_bytes())
         if not isinstance(content, dict):
             raise RunError(f"{path} holds no JSON object")
+        _require_kinds(path, content, kinds)
         return content
 
     def config(self) -> str:
@@ -134,7 +164,12 @@ class RunDir:
             return [json.loads(line[2:]) for line in path.read_text().splitlines() if line.startswith("- ")]
 
     def meta(self) -> dict[str, Any]:
-        return self._json("meta.json")
+        """Where the results come from.
+
+        Raises:
+            RunError: it cannot be read, or holds something else.
+        """
+        return self._json("meta.json", META)
 
     def metric_directions(self) -> Ways:
         """By metric, which values are better, where the run declares it (see `rlbench.metrics.is_cost`)."""
@@ -144,12 +179,25 @@ class RunDir:
         write_atomically(self.path / "meta.json", json.dumps(meta, indent=1, default=str) + "\n")
 
     def status(self) -> dict[str, Any]:
-        """The last status written; a run whose process is gone is `lost`, whatever it said of itself."""
+        """The last status written; a run whose process is gone is `lost`, whatever it said of itself (raises as
+        `raw_status`)."""
         return judged(self.raw_status())
 
     def raw_status(self) -> dict[str, Any]:
-        """The last status as it was written."""
-        return self._json("status.json")
+        """The last status as it was written.
+
+        Raises:
+            RunError: it cannot be read, or is none.
+        """
+        status, path = self._json("status.json", STATUS), self.path / "status.json"
+        if "state" not in status:
+            raise RunError(f"{path} has no state")
+        if (score := status.get("score")) is not None:
+            _require_kinds(path, score, SCORE, "score.")
+            if missing := SCORE.keys() - score.keys():
+                raise RunError(f"{path} has no score.{min(missing)}")
+            _require_kinds(path, score["values"], dict.fromkeys(score["values"], int | float), "score.values.")
+        return status
 
     def finished(self) -> bool:
         """Whether the run says that nothing is left to do; a status that cannot be read says no such thing."""
@@ -262,6 +310,13 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def _require_kinds(path: Path, content: dict[str, Any], kinds: Kinds, prefix: str = "") -> None:
+    """Raise `RunError` where a value of a JSON object is none that rlbench writes; what is not there is not judged."""
+    for key, kind in kinds.items():
+        if key in content and not isinstance(content[key], kind):
+            raise RunError(f"{path} is damaged: {prefix}{key} is {json.dumps(content[key])[:60]}")
 
 
 def _append(path: Path, rows: Iterable[Row]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from rlbench import config
 from rlbench.cli import cells, one_of_each, request
 from rlbench.launch.sweep import Planned
 
@@ -15,7 +17,9 @@ TEXT = "Compose and validate, say what would run and where it would lie, run not
 
 def main(argv: list[str]) -> int:
     asked = request(argv, "check", TEXT)
-    found = [summary(run) for run in one_of_each(cells(asked))]
+    runs = one_of_each(cells(asked))
+    require_environments(runs)
+    found = [summary(run) for run in runs]
     if asked.json:
         print(json.dumps(found if asked.multirun else found[0], indent=2))
         return 0
@@ -27,6 +31,17 @@ def main(argv: list[str]) -> int:
             f"  {run['directory']}: " + (run["state"] or f"{run['trials']} trials")
         )
     return 0
+
+
+def require_environments(runs: Sequence[Planned]) -> None:
+    """Refuse runs whose environment could not be built here.
+
+    Raises:
+        RunError: a package that one needs is not installed.
+        UsageError: the settings of one contradict each other.
+    """
+    for env in {json.dumps(run.config["env"]): run.config["env"] for run in runs}.values():
+        config.instantiate(env).require()
 
 
 def summary(run: Planned) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,8 @@ def main(argv: Sequence[str]) -> int:
     elif given.plain:
         for line in lines(comparison):
             print("\t".join(line))
+        for note in [*comparison.notes, *code(comparison)]:
+            print(f"note: {note}", file=sys.stderr)  # stdout is a program's
     elif given.markdown:
         print("\n".join(markdown(comparison)))
     else:
@@ -171,13 +174,26 @@ def show(comparison: Comparison) -> None:
     console.print(cells_table(comparison))
     if comparison.aggregates:
         console.print(aggregates_table(comparison))
-    for text in sentences(comparison):
+    for text in [*sentences(comparison), *(f"note: {note}" for note in code(comparison))]:
         console.print(escape(text), highlight=False)
 
 
 def sentences(comparison: Comparison) -> list[str]:
     """What comes of the tables, and what a reader has to know."""
     return [*verdicts(comparison.pairs, len(comparison.arms)), *(f"note: {note}" for note in comparison.notes)]
+
+
+def code(comparison: Comparison) -> list[str]:
+    """A note where the arms come from different commits of rlbench, as far as these are known; on no page, which would
+    change with every run that is made again."""
+    found: dict[str, set[str]] = {arm: set() for arm in comparison.arms}
+    for run, commit in comparison.runs.select("run", "commit").drop_nulls().iter_rows():
+        found[comparison.where[run].arm].add(commit)
+    known = {arm: commits for arm, commits in found.items() if commits}
+    if len(set(map(frozenset, known.values()))) < 2:
+        return []
+    told = (f"{arm} {'several' if len(commits) > 1 else min(commits)[:7]}" for arm, commits in known.items())
+    return [f"the arms come from different commits of rlbench: {'; '.join(told)}"]
 
 
 def statistics(comparison: Comparison) -> list[str]:

@@ -223,6 +223,7 @@ def show_used(words: Sequence[str], as_json: bool, as_markdown: bool) -> int:
 
     results = Results(paths.results_root(), words, keep=lambda _: False)
     results.refresh()
+    results.require_fit()
     cards = used(results)
     if not cards:
         raise UsageError(f"no such run that read data in {paths.results_root() / 'runs'}; `rlbench runs` lists them")

@@ -29,16 +29,19 @@ def main(argv: Sequence[str]) -> int:
 
     meant = Filter(given.filters)
     found = find_runs(results_root())
-    damaged = {path: reason for path, reason in found.damaged.items() if meant.may_fit(path)}
+    damaged = dict(found.damaged)
     known, facts = {}, {}
     for run in found.runs:
         try:
             known[run.path] = entry(run)
             facts[run.path] = filtered_by(run) if meant.values else {}
         except RunError as error:
-            if meant.may_fit(run.path):
-                damaged[run.path] = str(error)
-    entries = [known[path] for path in meant.chosen(facts)]
+            damaged[run.path] = str(error)
+    chosen = meant.chosen(facts)
+    # That no run is in a state is an answer, not a slip of the hand.
+    Filter([word for word in given.filters if not word.startswith("state=")]).require_known(facts, list(damaged))
+    entries = [known[path] for path in chosen]
+    damaged = {path: reason for path, reason in damaged.items() if meant.may_fit(path)}
     if given.json:
         print(json.dumps({"runs": entries, "damaged": {str(path): why for path, why in damaged.items()}}, indent=1))
         return 0

@@ -37,6 +37,7 @@ def main(argv: Sequence[str]) -> int:
     wanted = table.planned(given.words, given.config_dir) if sweep else None
     results = Results(results_root(), () if sweep else given.words, keep=lambda name: name.startswith("eval/"))
     results.refresh()
+    results.require_fit()
     rows = table.lines(results, wanted, [key for key in given.source.split(",") if key])
     if not sweep:
         held = [line for line in rows if line.published is not None]

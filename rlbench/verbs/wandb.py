@@ -60,6 +60,7 @@ def sync(argv: Sequence[str]) -> int:
 
     results = Results(results_root(), given.filters, keep=lambda _: False)
     results.refresh()
+    results.require_fit()
     if results.runs.is_empty() and not results.damaged:
         raise UsageError(f"no such run in {results_root() / 'runs'}; `rlbench runs` lists them")
     states = dict(zip(map(Path, results.runs["path"]), results.runs["state"], strict=True))

@@ -607,3 +607,34 @@ def test_verb_with_a_thousand_runs_in_time(results: Path) -> None:
     subprocess.run([sys.executable, "-m", "rlbench", "compare"], check=True, capture_output=True, timeout=60)
     after = os.times()
     assert after.children_user + after.children_system - before.children_user - before.children_system < 4
+
+
+@pytest.mark.parametrize(
+    ("commits", "told"),
+    [
+        ({"bc": "a", "iql": "b"}, "bc aaaaaaa; iql bbbbbbb"),
+        ({"bc": "ab", "iql": "b"}, "bc several; iql bbbbbbb"),
+        ({"bc": "a", "iql": "a"}, None),
+        ({"bc": "ab", "iql": "ab"}, None),
+        ({"bc": "a", "iql": ""}, None),
+    ],
+)
+def test_arms_of_different_commits_are_told_to_a_reader(
+    commits: dict[str, str], told: str | None, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path))
+    for algo, letters in commits.items():
+        for seed, letter in enumerate(letters or " "):
+            meta = {"git": {"commit": letter * 40} if letter.strip() else {}}
+            level = 60.0 if algo == "bc" else 40.0
+            synthetic.Experiment(tmp_path, [f"algo={algo}", *SHORT], level, meta=meta).run(seed)
+
+    def said(*words: str) -> tuple[str, str]:
+        assert main(["compare", *words]) == 0
+        heard = capsys.readouterr()
+        return " ".join(heard.out.split()), heard.err
+
+    note = f"the arms come from different commits of rlbench: {told}"
+    shown, (plain, aside) = said()[0], said("--plain")
+    assert (note in shown, f"note: {note}\n" in aside) == (told is not None,) * 2
+    assert "commits" not in plain + said("--markdown")[0] + (shown + aside if told is None else "")

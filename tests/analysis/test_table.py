@@ -241,7 +241,7 @@ def test_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> N
     assert main(["table", "--source", "nobody"]) == 2
     assert "no source 'nobody'\nthere are" in capsys.readouterr().err
     assert main(["table", "algo=sac"]) == 2
-    assert "no runs in" in capsys.readouterr().err
+    assert "algo=sac fits no run" in capsys.readouterr().err
 
 
 def test_verb_says_where_nothing_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

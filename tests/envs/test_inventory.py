@@ -17,8 +17,9 @@ from rlbench import config, cpu, paths
 from rlbench.build import build
 from rlbench.choices import Choices
 from rlbench.envs.inventory.demand import Normal, Poisson, Seasonal, weeks_to_christmas
-from rlbench.envs.inventory.network import OUTSIDE, WINDOW, Link, Moment, Network, Simulator
+from rlbench.envs.inventory.network import OUTSIDE, WINDOW, Link, Moment, Network
 from rlbench.envs.inventory.problems import Inventory
+from rlbench.envs.inventory.simulator import Simulator
 from rlbench.rng import SeedStreams
 from tests.algos.inventory.cases import built
 

@@ -313,6 +313,21 @@ def test_a_metric_that_there_is_not(evaluations: int, capsys: pytest.CaptureFixt
     assert "did you mean search.metric=eval/return?" in said
 
 
+@pytest.mark.parametrize("hardware", [[], ["hardware=local", "hardware.workers=1"]])
+def test_a_metric_that_there_is_not_ends_the_search(hardware: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    found = searched("search=random", X, "search.metric=eval/retrun", "steps=2", *hardware, trials=4, code=1)
+    assert [trial.state for trial in found.trials()] == ["failed"]
+    assert "of 4 runs, 3 new, 1 failed\n" in capsys.readouterr().err
+
+
+def test_of_two_searches_the_one_without_its_metric_ends() -> None:
+    asked = "search=random", X, "steps=2"
+    metrics = "eval/retrun", "eval/depth"
+    assert cli.main(["-m", *OPTIONS, *words(*asked), f"search.metric={','.join(metrics)}"]) == 1
+    found = [Search.of(planned(*asked, f"search.metric={metric}")[0]) for metric in metrics]
+    assert [len(list(each.trials())) for each in found] == [1, 3]
+
+
 def test_a_trial_that_fails_counts_as_one_of_the_worst() -> None:
     found = searched("search=tpe", "algo.falls=choice(99,3)", "steps=4", trials=2, code=1)
     state = {each.values["algo.falls"]: found.told(each) for each in found.trials()}

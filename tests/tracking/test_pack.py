@@ -172,6 +172,28 @@ def test_a_bad_file_ends_with_one_message_and_makes_nothing(
         assert json.loads((path / "status.json").read_text())
 
 
+@pytest.mark.parametrize("name", ["status.json", "metrics.jsonl"])
+def test_a_run_that_is_not_whole_is_refused_and_leaves_nothing(
+    packed: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = packed.with_name("bad.zip")
+    with zipfile.ZipFile(packed) as archive, zipfile.ZipFile(bad, "w") as other:
+        left_out = next(each for each in archive.namelist() if each.endswith(name))
+        for each in archive.namelist():
+            if each != left_out:
+                other.writestr(each, archive.read(each))
+    capsys.readouterr()
+    assert main(["unpack", str(bad)]) == 1
+    said = f"rlbench: error: {bad} cannot be unpacked: {left_out.removesuffix('/' + name)} lacks {name}\n"
+    assert capsys.readouterr().err == said
+    assert not (packed.parent / "after").exists()
+
+
+def test_a_run_that_is_damaged_on_its_way_leaves_nothing(packed: Path) -> None:
+    assert main(["unpack", str(spoiled(packed, "altered"))]) == 1
+    assert not list((packed.parent / "after").glob("runs/*/*/.*.new"))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -154,7 +154,7 @@ def test_sync_names_what_it_cannot_read(server: WandbServer, tmp_path: Path) -> 
     assert rows_on(server, run, 0) == rows_of(run, 0)
     code, lines = wandb("sync", "walker2d")
     assert code == 2
-    assert "no such run" in lines[0]
+    assert "walker2d fits no run" in lines[0]
 
 
 def test_pulled_runs_compare_as_those_made_here(server: WandbServer, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,9 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         (["algo.expectile=0.9"], "c"),
         (["algo.hidden_dims=[256,256]", "dataset=medium"], "ab"),
         (["env=hopper", "dataset=expert"], "c"),
-        (["nonsense"], ""),
+        (["algo=iql", "seed=1"], ""),
+        (["state=failed"], ""),
+        (["state=failed,interrupted"], "b"),
     ],
 )
 def test_filters_are_those_of_compare(
@@ -48,10 +51,62 @@ def test_filters_are_those_of_compare(
 
 @pytest.mark.usefixtures("results")
 def test_where_none_fits_it_says_how_many_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["runs", "nonsense", "algo=bc"]) == 0
-    assert f"no run fits nonsense algo=bc; there are 3 in {tmp_path / 'runs'}" in capsys.readouterr().out
+    assert main(["runs", "algo=iql", "seed=1"]) == 0
+    assert f"no run fits algo=iql seed=1; there are 3 in {tmp_path / 'runs'}" in capsys.readouterr().out
     assert main(["runs", "algo.expectil=0.9"]) == 2
     assert "no run has a key 'algo.expectil'\ndid you mean algo.expectile" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("results")
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["runs"], ["runs", "--json"], ["wandb", "sync"], ["data", "used"], ["table"], ["compare"], ["pack", "a.zip"],
+        ["report", "a.html"], ["plot", "curves", "--out", "a.pdf"],
+    ],
+)  # fmt: skip
+def test_what_fits_no_run_is_told_by_every_verb(
+    verb: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*verb, "algo=bc,iqll", "hoper"]) == 2
+    said = "hoper fits no run; did you mean hopper?\nalgo=iqll fits no run; did you mean iql?\n"
+    assert capsys.readouterr().err == f"rlbench: error: {said}"
+
+
+@pytest.mark.usefixtures("results")
+@pytest.mark.parametrize(
+    ("file", "changed", "told"),
+    [
+        ("status.json", [1], "holds no JSON object"),
+        ("status.json", {}, "has no state"),
+        ("status.json", {"state": 3}, "state is 3"),
+        ("status.json", {"step": "10"}, 'step is "10"'),
+        ("status.json", {"heartbeat": None}, "heartbeat is null"),
+        ("status.json", {"score": "60"}, 'score is "60"'),
+        ("status.json", {"score": {"metric": "eval/return", "step": 1}}, "has no score.values"),
+        ("status.json", {"score": {"metric": "m", "step": 1, "values": {"0": "x"}}}, 'score.values.0 is "x"'),
+        ("meta.json", 7, "holds no JSON object"),
+        ("meta.json", {"git": "1a2b3c4"}, 'git is "1a2b3c4"'),
+        ("meta.json", {"dataset": [1]}, "dataset is [1]"),
+    ],
+)
+def test_json_of_another_type_is_damage_and_the_others_are_listed(
+    file: str, changed: Any, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (broken,) = tmp_path.glob("runs/iql/*/*")
+    path = broken / file
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps({**whole, **changed} if isinstance(changed, dict) and changed else changed))
+    assert main(["runs", "seed=0", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert len(said["runs"]) == 1
+    assert told in said["damaged"][str(broken)]
+    assert main(["compare"]) == 0
+    assert "damaged, left out" in capsys.readouterr().out
+    assert main(["show", broken.name]) == 1
+    assert f"{path} " in (error := capsys.readouterr().err)
+    assert told in error
 
 
 def test_an_empty_folder_has_no_runs(

@@ -10,8 +10,9 @@ import torch
 
 from rlbench import config, paths
 from rlbench.choices import read
-from rlbench.envs.inventory.network import WINDOW, Simulator
+from rlbench.envs.inventory.network import WINDOW
 from rlbench.envs.inventory.problems import Inventory
+from rlbench.envs.inventory.simulator import Simulator
 from rlbench.envs.inventory.task import begun
 from rlbench.rng import SeedStreams
 

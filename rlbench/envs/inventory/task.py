@@ -12,8 +12,9 @@ from torch import Tensor
 
 from rlbench.data.demand import DemandTable
 from rlbench.envs.inventory.demand import Demand
-from rlbench.envs.inventory.network import WINDOW, Moment, Network, Simulator, Traces
+from rlbench.envs.inventory.network import WINDOW, Moment, Network, Traces
 from rlbench.envs.inventory.problems import Inventory, Split
+from rlbench.envs.inventory.simulator import Simulator
 from rlbench.rng import SeedStreams
 from rlbench.task import Task
 
