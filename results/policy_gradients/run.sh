@@ -16,3 +16,6 @@ $rlbench algo=npg_igt algo.alpha_0=4 env=chain3 steps=32000 eval.every=4000 log.
 # CartPole: 100 batches of 1,000 steps; PPO and TRPO 50,000 steps (PPO's batches: 2,048).
 $rlbench -m algo=$ascents env=cartpole steps=100000 seeds=3
 $rlbench -m algo=ppo,trpo env=cartpole steps=50000 seeds=3
+
+# The table of estimators: half a minute, no runs.
+python -m results.policy_gradients.estimators

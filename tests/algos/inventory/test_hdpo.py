@@ -235,6 +235,30 @@ def test_plain_network_nears_the_optimum_of_a_store() -> None:
     assert best < learned < 1.03 * best
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_graph_network_nears_the_bound_behind_a_hub() -> None:
+    """Within 4 % of the lower bound, and of what nearly reaches it on the same traces."""
+    words = ["env=inv_transshipment", "seeds=3"]
+    shorter = ["env.train.periods=30", "env.train.ignored=10", "env.dev.traces=256"]
+    steps = ["algo.batch_size=32", "algo.learning_rate=3e-3"]
+    learned = train(built("algo=hdpo_gnn", *words, *shorter, *steps)[0], 500)["eval/cost"]
+    best = train(built("algo=federgruen_zipkin", *words)[0], 1)
+    for cost, near, bound in zip(learned, best["eval/cost"], best["eval/bound"], strict=True):
+        assert 0.997 * near < cost < 1.04 * min(near, bound)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("algo", "batch_size", "steps"), [("hdpo", 256, 2000), ("hdpo_gnn", 64, 1500)])
+def test_networks_near_the_optimum_of_a_chain(algo: str, batch_size: int, steps: int) -> None:
+    """Within 4 % on the same traces, and not below it."""
+    learned = train(built(f"algo={algo}", "env=inv_serial", f"algo.batch_size={batch_size}")[0], steps)["eval/cost"][0]
+    best = train(built("algo=clark_scarf")[0], 1)["eval/cost"][0]
+    assert 0.997 * best < learned < 1.04 * best
+
+
 def test_patience_lasts_to_the_first_look() -> None:
     with pytest.raises(UsageError, match=r"algo.patience=10 .* at least algo.dev_every=25"):
         built("algo=hdpo", "env=inv_one_store", *TINY, "algo.dev_every=25", "algo.patience=10")

@@ -7,9 +7,21 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import hessian, jacobian
 
+from results.policy_gradients.estimators import (
+    ALONG,
+    DIRECTION,
+    GAIN,
+    LOGITS,
+    SEEDS,
+    estimated,
+    exact,
+    in_groups,
+    lqr_exact,
+    lqr_with_baseline,
+)
 from rlbench.algos.policy_gradient import estimators
-from rlbench.algos.policy_gradient.estimators import along, discounted, gradient, hessian_product, log_probs, phi
-from rlbench.algos.policy_gradient.rollouts import Rollouts, joined
+from rlbench.algos.policy_gradient.estimators import along, gradient, hessian_product, log_probs, phi
+from rlbench.algos.policy_gradient.rollouts import Rollouts
 from rlbench.envs.control import Control
 from tests.algos.helpers import build
 from tests.algos.policy_gradient.solved import (
@@ -17,7 +29,6 @@ from tests.algos.policy_gradient.solved import (
     chain_return,
     close,
     deviation,
-    lqr,
     lqr_return,
     lqr_return_until,
     played,
@@ -25,20 +36,6 @@ from tests.algos.policy_gradient.solved import (
 
 CARTPOLE = Control("cartpole", "CartPole-v1")
 SWIMMER = Control("swimmer", "Swimmer-v4")
-K = torch.tensor([0.8], dtype=torch.float64)
-
-
-def exact(value: Any, theta: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradient, and Hessian times v, of an expected return."""
-    return jacobian(value, theta), hessian(value, theta) @ v
-
-
-def estimated(algorithm: Any, theta: Tensor, rollouts: Rollouts, v: Tensor) -> tuple[Tensor, Tensor]:
-    seeds = len(algorithm.task.seeds)
-    stacked, directions = theta.float().expand(seeds, -1), v.float().expand(seeds, -1)
-    weight = algorithm.weights(list(range(seeds)), rollouts)
-    g = gradient(algorithm.policy, stacked, rollouts, weight)
-    return g, hessian_product(algorithm.policy, stacked, rollouts, weight, directions)
 
 
 def wrong_products(algorithm: Any, theta: Tensor, rollouts: Rollouts, v: Tensor) -> dict[str, Tensor]:
@@ -55,8 +52,8 @@ def wrong_products(algorithm: Any, theta: Tensor, rollouts: Rollouts, v: Tensor)
 
 
 def test_lqr_has_the_derivatives_of_central_differences() -> None:
-    first, second = exact(lambda k: lqr_return(k)[0], K, torch.ones(1, dtype=torch.float64))
-    low, middle, high = (lqr_return(K + d).item() for d in (-1e-4, 0.0, 1e-4))
+    first, second = exact(lambda k: lqr_return(k)[0], GAIN, ALONG)
+    low, middle, high = (lqr_return(GAIN + d).item() for d in (-1e-4, 0.0, 1e-4))
     assert first.item() == pytest.approx((high - low) / 2e-4, abs=1e-7)
     assert second.item() == pytest.approx((high - 2 * middle + low) / 1e-8, abs=1e-5)
     assert first.item() == pytest.approx(0.97616, abs=1e-5)
@@ -66,49 +63,35 @@ def test_lqr_has_the_derivatives_of_central_differences() -> None:
 @pytest.mark.parametrize("baseline", ["none", "linear"])
 def test_lqr_estimates(baseline: str) -> None:
     """20,000 episodes: within four standard errors of the truth; wrong estimators are far off."""
-    seeds = tuple(range(50))
-    algorithm = lqr("harpg", seeds, baseline=baseline)
-    v = torch.ones(1, dtype=torch.float64)
-    fitting = played(algorithm, -K, 20)
-    algorithm.values.fit(list(seeds), fitting, discounted(fitting.reward, 0.9))
-    other = lqr("harpg", tuple(range(100, 150)), baseline=baseline)
-    other.values = algorithm.values
-    rollouts = played(other, -K, 400)
-    g, product = estimated(other, -K, rollouts, v)
-    truth, curvature = exact(lambda theta: lqr_return_until(-theta, 40)[0], -K, v)
+    algorithm = lqr_with_baseline(100, baseline)
+    rollouts = played(algorithm, -GAIN, 400)
+    g, product = estimated(algorithm, -GAIN, rollouts, ALONG)
+    truth, curvature = lqr_exact()
     assert close(g, truth), (g.mean(), truth)
     assert close(product, curvature), (product.mean(), curvature)
     if baseline == "linear":  # without, 20,000 episodes tell little of one from the other
-        assert (g.std(0) / 50**0.5 < 0.05).all()
-        assert (product.std(0) / 50**0.5 < 0.5).all()
-        for name, wrong in wrong_products(other, -K, rollouts, v).items():
+        assert (g.std(0) / SEEDS**0.5 < 0.05).all()
+        assert (product.std(0) / SEEDS**0.5 < 0.5).all()
+        for name, wrong in wrong_products(algorithm, -GAIN, rollouts, ALONG).items():
             assert (deviation(wrong, curvature) > 6).all(), name
 
 
 @pytest.mark.slow
 def test_lqr_estimates_of_many_episodes() -> None:
     """300,000 episodes with a baseline fitted to others, in 600 parts: to 0.02, and to four standard errors of 0.05."""
-    algorithm, v, found = lqr("harpg", tuple(range(50)), baseline="linear"), torch.ones(1, dtype=torch.float64), []
-    fitting = played(algorithm, -K, 20)
-    algorithm.values.fit(list(range(50)), fitting, discounted(fitting.reward, 0.9))
-    for part in range(12):
-        first = [20 + part * 500] * 50
-        batches = algorithm.sampler.sample(range(50), -K.float().expand(50, 1), first, 500 * 40)
-        found.append(torch.stack(estimated(algorithm, -K, joined(batches, 0), v)))
-    g, product = torch.stack(found).transpose(0, 1).flatten(1, 2)
-    truth, curvature = exact(lambda theta: lqr_return_until(-theta, 40)[0], -K, v)
+    g, product = in_groups(lqr_with_baseline(300, "linear"), -GAIN, ALONG, 500, 12)
+    truth, curvature = lqr_exact()
     assert g.mean().item() == pytest.approx(truth.item(), abs=0.02)
     assert close(g, truth), deviation(g, truth)
     assert close(product, curvature), deviation(product, curvature)
-    assert product.std() / 600**0.5 < 0.06
+    assert product.std() / len(product) ** 0.5 < 0.06
 
 
 def test_what_the_horizon_cuts_off() -> None:
     """The return of 40 steps is below that of all by less than gamma^40, and so is its derivative."""
-    assert (lqr_return_until(K, 400) - lqr_return(K)).abs().item() < 1e-9
+    assert (lqr_return_until(GAIN, 400) - lqr_return(GAIN)).abs().item() < 1e-9
     (first, _), (whole, _) = (
-        exact(value, K, torch.ones(1, dtype=torch.float64))
-        for value in (lambda k: lqr_return_until(k, 40)[0], lambda k: lqr_return(k)[0])
+        exact(value, GAIN, ALONG) for value in (lambda k: lqr_return_until(k, 40)[0], lambda k: lqr_return(k)[0])
     )
     assert 0 < whole.item() - first.item() < 0.9**40
 
@@ -116,18 +99,16 @@ def test_what_the_horizon_cuts_off() -> None:
 @pytest.mark.parametrize("episodes", [400, pytest.param(4000, marks=pytest.mark.slow)])
 def test_chain_estimates(episodes: int) -> None:
     """Every component of gradient and Hessian-vector product, at a random theta: 50 seeds."""
-    generator = torch.Generator().manual_seed(3)
-    theta, v = torch.randn(2, 6, dtype=torch.float64, generator=generator)
-    algorithm = chain("harpg", tuple(range(50)), baseline="none")
-    rollouts = played(algorithm, theta, episodes)
-    g, product = estimated(algorithm, theta, rollouts, v)
-    truth, curvature = exact(chain_return, theta, v)
+    algorithm = chain("harpg", tuple(range(SEEDS)), baseline="none")
+    rollouts = played(algorithm, LOGITS, episodes)
+    g, product = estimated(algorithm, LOGITS, rollouts, DIRECTION)
+    truth, curvature = exact(chain_return, LOGITS, DIRECTION)
     step = 1e-5 * torch.eye(6, dtype=torch.float64)
-    differences = torch.stack([chain_return(theta + d) - chain_return(theta - d) for d in step]) / 2e-5
+    differences = torch.stack([chain_return(LOGITS + d) - chain_return(LOGITS - d) for d in step]) / 2e-5
     torch.testing.assert_close(truth, differences, rtol=0, atol=1e-8)
     assert close(g, truth), deviation(g, truth)
     assert close(product, curvature), deviation(product, curvature)
-    for name, wrong in wrong_products(algorithm, theta, rollouts, v).items():
+    for name, wrong in wrong_products(algorithm, LOGITS, rollouts, DIRECTION).items():
         assert deviation(wrong, curvature).max() > 8, name
 
 
