@@ -148,6 +148,7 @@ def test_the_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
         "dpo_tldr": 1,
         "hdpo_full": 528,
         "hdpo_networks_full": 534,
+        "hdpo_one_store_retail": 72,
         "hdpo_retail": 30,
         "hopper_embedded": 24,
         "hopper_short": 1,
@@ -172,7 +173,7 @@ def test_a_sweep_is_a_list_of_lists(tmp_path: Path, sweep: str) -> None:
 
 @pytest.mark.parametrize("name", Choices().options("experiment"))
 def test_every_experiment_can_be_run(name: str) -> None:
-    own = {"dpo_imdb": "reviews.jsonl", "hdpo_retail": "sales.npy"}
+    own = {"dpo_imdb": "reviews.jsonl", "hdpo_retail": "sales.npy", "hdpo_one_store_retail": "sales.npy"}
     of_your_own = [f"dataset.path={own[name]}"] if name in own else []
     kinds = {tuple(cell[:3]): cell for cell in cells(f"experiment={name}", "seed=0", *of_your_own)}
     chooses = "override /algo" in Choices().files["experiment"][name].read_text()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The runs behind this folder's tables and figure. Finished runs are skipped.
 # `run.sh PART...` does some of it: store, lost, chain, hub, gradients, seasons take a few minutes of one CPU core, weeks
-# and control a quarter of an hour each, long and retail up to two hours, networks up to three.
+# and control a quarter of an hour each, depots one, long and retail up to two, networks up to three hours.
 # retail needs a file of weekly sales (results/inventory/README.md says which): SALES=FILE.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -45,7 +45,7 @@ networks() { # graph and plain networks
   run algo=hdpo,hdpo_gnn env=inv_transshipment algo.batch_size=256 algo.learning_rate=1e-3 \
     steps=1000 eval.every=500
   run algo=federgruen_zipkin env=inv_transshipment 'env.underage=[9.0]'
-  run algo=hdpo env=inv_transshipment 'env.underage=[9.0]' algo.batch_size=256 algo.learning_rate=1e-3 \
+  run algo=hdpo,hdpo_gnn env=inv_transshipment 'env.underage=[9.0]' algo.batch_size=256 algo.learning_rate=1e-3 \
     steps=1000 eval.every=500
   warehouse=(env=inv_one_warehouse env.stores=10 algo.batch_size=64)
   run algo=hdpo,hdpo_gnn "${warehouse[@]}" env.train.traces=16,4096 algo.dev_every=25 steps=400 eval.every=200
@@ -53,6 +53,11 @@ networks() { # graph and plain networks
   run algo=hdpo "${warehouse[@]}" env.train.traces=16,4096 algo.learning_rate=1e-4 "${longer[@]}" steps=3000 \
     eval.every=1000
   run algo=hdpo "${warehouse[@]}" env.train.traces=16 "${longer[@]}" steps=8000 eval.every=2000
+}
+depots() { # ten stores, two warehouses
+  two=(env=inv_many_warehouses algo.batch_size=64)
+  run algo=stock_cover,hdpo_gnn "${two[@]}" algo.dev_every=25 steps=400 eval.every=200
+  run algo=hdpo "${two[@]}" algo.learning_rate=1e-4 algo.dev_every=100 algo.patience=8000 steps=3000 eval.every=1000
 }
 weeks() { # learned policies on weekly sales
   run algo=fixed_quantile,transformed_newsvendor,hdpo_data_driven env=inv_one_store_seasonal

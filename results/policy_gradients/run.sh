@@ -13,7 +13,7 @@ $rlbench algo=vanilla_pg algo.alpha_0=0.04 env=lqr1d steps=640000 eval.every=400
 $rlbench -m algo=$ascents env=chain3 steps=32000 eval.every=4000 log.every=4000 eval.episodes=1 seeds=8
 $rlbench algo=npg_igt algo.alpha_0=4 env=chain3 steps=32000 eval.every=4000 log.every=4000 eval.episodes=1 seeds=8
 
-# CartPole: 100 batches of 1,000 steps; PPO and TRPO 50,000 steps (PPO's batches: 2,048).
+# CartPole: some 95 batches of 1,000 steps and the rest of an episode, HARPG and N-HARPG 77 and 74; PPO and TRPO 50,000 steps (PPO's batches: 2,048).
 $rlbench -m algo=$ascents env=cartpole steps=100000 seeds=3
 $rlbench -m algo=ppo,trpo env=cartpole steps=50000 seeds=3
 

@@ -19,8 +19,10 @@ compared 32000 env=recovering_bandit_step
 compared 32000 env=recovering_bandit_patience
 $rlbench -m algo=optimal_schedule env=recovering_bandit,recovering_bandit_step,recovering_bandit_patience steps=32000 eval.every=32000 seeds=5
 
-# What learns in the control form of the same problem.
+# What learns in the forms of the same problem for algorithms that know nothing of arms: scores, and choices.
 $rlbench algo=ppo env=recovering_bandit_control steps=200000 eval.every=10000 eval.episodes=5 seeds=5
+$rlbench algo=dqn env=recovering_bandit_discrete steps=100000 eval.every=5000 eval.episodes=5 seeds=5
+$rlbench algo=ppo env=recovering_bandit_discrete steps=100000 eval.every=5000 eval.episodes=5 seeds=5
 
 # N = 1000, K = 200, D = 30: the full length, some twenty minutes, and a fiftieth of it.
 $rlbench experiment=recovering_bandit_full

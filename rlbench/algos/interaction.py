@@ -79,6 +79,10 @@ class Online(ControlAlgorithm):
         """Store a transition of each seed, `[S, 1, width]`; `ended` `[S]`: whose episode is over with it."""
         self.buffer.add(rows)
 
+    def random_actions(self) -> Tensor:
+        """Uniformly random actions, `[S, 1, a]`, from `exploration`."""
+        return 2 * self.exploration.uniform(1, self.dims[1]) - 1
+
     def explore(self, features: Tensor) -> Tensor:
         """Actions to try, `[S, 1, d]` to `[S, 1, a]`, with noise from `exploration`."""
         raise NotImplementedError
@@ -103,10 +107,7 @@ class Online(ControlAlgorithm):
     def collect(self) -> None:
         """One step in each seed's environment, stored."""
         features = self.features_of(self.envs.observation)
-        if self.step < self.start_steps:
-            action = 2 * self.exploration.uniform(1, self.dims[1]) - 1
-        else:
-            action = self.explore(features)
+        action = self.random_actions() if self.step < self.start_steps else self.explore(features)
         step = self.envs.step(action[:, 0].cpu().numpy())
         reward, terminated = (
             torch.from_numpy(column.astype(np.float32)).to(self.task.device)[:, None, None]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rlbench.envs.problem import Problem
 
 RATIO = 2.0  # of the scores of two responses of SHP, at least, to count as a comparison
+REQUEST = "\nTL;DR:"  # behind a text that is to be summarised
 HELD_OUT_PERCENT = 5  # of the prompts of a file without a split of its own
 
 
@@ -39,12 +40,14 @@ class Entry:
         responses: the responses.
         comparisons: places of responses, the preferred one first; all entries of a set compare equally many.
         sft_target: the response to be imitated; "" where there is none.
+        ending: with what the prompt ends, which stays behind it where it is cut.
     """
 
     prompt: str
     responses: list[str] = field(default_factory=list)
     comparisons: list[tuple[int, ...]] = field(default_factory=list)
     sft_target: str = ""
+    ending: str = ""
 
     def add(self, better: str, worse: str) -> None:
         """One more comparison."""
@@ -301,11 +304,11 @@ class TLDR(Source):
             if choice is None or (isinstance(info, dict) and not info.get("post")):  # grades on axes; news
                 continue
             subreddit, title, post = (self.of(info, key, "a text") for key in ("subreddit", "title", "post"))
-            prompt = f"SUBREDDIT: r/{subreddit}\nTITLE: {title}\nPOST: {post}\nTL;DR:"
+            prompt = f"SUBREDDIT: r/{subreddit}\nTITLE: {title}\nPOST: {post}{REQUEST}"
             summaries = [self.of(each, "text", "a text") for each in self.of(row, "summaries", "a list")]
             if len(summaries) != 2 or choice not in (0, 1):
                 raise self.bad(f"{self.where} has not two summaries and a choice, 0 or 1")
-            entry = entries.setdefault(prompt, Entry(prompt))
+            entry = entries.setdefault(prompt, Entry(prompt, ending=REQUEST))
             entry.add(summaries[choice], summaries[1 - choice])
         return list(entries.values())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from rlbench.data.preferences import REQUEST
 from rlbench.data.rows import Rows
 from rlbench.errors import UsageError
 from rlbench.spelling import closest
@@ -49,7 +50,7 @@ def cnn_dailymail(path: str | None) -> Iterator[Prompt]:
     if (rows.path / NEWEST).is_dir():
         rows.path /= NEWEST
     for row in rows.rows(None if rows.path.is_file() else "test"):
-        yield Prompt(rows.of(row, "article", "a text"), "\nTL;DR:", " " + rows.of(row, "highlights", "a text"))
+        yield Prompt(rows.of(row, "article", "a text"), REQUEST, " " + rows.of(row, "highlights", "a text"))
 
 
 SOURCES: dict[str, Callable[[str | None], Iterator[Prompt]]] = {"prompts": own, "cnn_dailymail": cnn_dailymail}

@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class Control(Stepwise):
         install: what to give pip where a package is missing.
         requires: the package that holds the simulator, where it is not the id's module; it registers an id without one.
     """
+
+    judged_by: ClassVar[frozenset[str]] = frozenset({"id", "kwargs", "reference_min", "reference_max"})
 
     name: str
     id: str

@@ -23,6 +23,10 @@ class Problem:
     metric_directions: ClassVar[Ways] = {}
     """Which values of its metrics are better, where their names say the wrong thing (see `rlbench.metrics`)."""
 
+    judged_by: ClassVar[frozenset[str]] = frozenset()
+    """Those of its keys that say how policies are judged, and nothing of what they learn from: `rlbench eval` may give
+    these other values."""
+
     def require(self) -> None:
         """Raise `RunError` if a package that it needs is not installed; the message says how to install it."""
 

@@ -8,8 +8,10 @@ rested for D periods.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import gymnasium
@@ -240,17 +242,18 @@ class BanditEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return self.idle.copy(), float(rewards.sum()), False, False, info
 
 
-class Scored(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray]):
-    """The same for algorithms with continuous actions: a score in [-1, 1] for each arm.
-
-    The K highest of the positive scores are pulled. Observed is the share of D that each arm has rested.
-    """
+class Rested(gymnasium.Wrapper[np.ndarray, Any, np.ndarray, np.ndarray]):
+    """The same with other actions, of which a subclass says what they mark, and the share of D that each arm has rested
+    for what is observed."""
 
     def __init__(self, env: BanditEnv) -> None:
         super().__init__(env)
         self.problem = env.problem
         self.observation_space = gymnasium.spaces.Box(0.0, 1.0, (self.problem.N,), np.float32)
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self.problem.N,), np.float32)
+
+    def marks(self, action: Any) -> np.ndarray:
+        """The arms to be pulled, 0 or 1 for each."""
+        raise NotImplementedError
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -258,30 +261,76 @@ class Scored(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray]):
         idle, info = self.env.reset(seed=seed, options=options)
         return self.share(idle), info
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        best = np.argsort(-action, kind="stable")[: self.problem.K]
-        marks = np.zeros(self.problem.N, dtype=np.int8)
-        marks[best[action[best] > 0]] = 1
-        idle, reward, terminated, truncated, info = self.env.step(marks)
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        idle, reward, terminated, truncated, info = self.env.step(self.marks(action))
         return self.share(idle), float(reward), terminated, truncated, info
 
     def share(self, idle: np.ndarray) -> np.ndarray:
         return (idle / self.problem.D).astype(np.float32)
 
 
+class Scored(Rested):
+    """For algorithms with continuous actions: a score in [-1, 1] for each arm. The K highest of the positive scores are
+    pulled."""
+
+    def __init__(self, env: BanditEnv) -> None:
+        super().__init__(env)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self.problem.N,), np.float32)
+
+    def marks(self, action: np.ndarray) -> np.ndarray:
+        best = np.argsort(-action, kind="stable")[: self.problem.K]
+        marks = np.zeros(self.problem.N, dtype=np.int8)
+        marks[best[action[best] > 0]] = 1
+        return marks
+
+
+class Chosen(Rested):
+    """For algorithms that choose: an action for each set of at most K arms, the single arms first, the empty set last.
+
+    Raises:
+        UsageError: there are too many sets.
+    """
+
+    MOST = 4096
+    """Sets, each a number in every action and an output of every network."""
+
+    def __init__(self, env: BanditEnv) -> None:
+        super().__init__(env)
+        N, K = self.problem.N, self.problem.K
+        count = sum(math.comb(N, size) for size in range(K + 1))
+        if count > self.MOST:
+            raise UsageError(
+                f"at most {K} of {N} arms are {count:,} sets: too many to choose from, {self.MOST:,} at most\n"
+                "lower K, take fewer arms, or have arms scored: env=recovering_bandit_control"
+            )
+        self.sets = np.zeros((count, N), dtype=np.int8)
+        for row, arms in enumerate(arms for size in [*range(1, K + 1), 0] for arms in combinations(range(N), size)):
+            self.sets[row, list(arms)] = 1
+        self.action_space = gymnasium.spaces.Discrete(count)
+
+    def marks(self, action: int) -> np.ndarray:
+        return self.sets[action]
+
+
 CURVES = {"table": Table, "exponential": Exponential, "step": Step, "random": Random}
 
 
-def make(curves: str, scored: bool = False, **settings: Any) -> gymnasium.Env[np.ndarray, np.ndarray]:
+def make(curves: str, scored: bool = False, chosen: bool = False, **settings: Any) -> gymnasium.Env[np.ndarray, Any]:
     """What gymnasium makes of `RecoveringBandit-v0`.
 
     Args:
         curves: how the curves are given: table, exponential, step or random.
         scored: whether actions are scores (`Scored`).
+        chosen: whether actions are choices of sets (`Chosen`).
         settings: the arguments of the class of that name, but for its name.
+
+    Raises:
+        UsageError: this is no recovering bandit, or actions cannot be of this kind.
     """
+    if scored and chosen:
+        raise UsageError("scored=true and chosen=true: an action is a score for each arm, or the choice of a set")
     env = CURVES[curves](name=curves, **settings).make()
-    return Scored(env) if scored else env
+    return Scored(env) if scored else Chosen(env) if chosen else env
 
 
 gymnasium.register("RecoveringBandit-v0", entry_point="rlbench.envs.recovering_bandit:make", max_episode_steps=1000)

@@ -37,11 +37,11 @@ class Stepwise(Problem):
 
     def discrete(self) -> bool:
         """Whether an action is a choice: of n numbers, the place of the largest."""
-        import gymnasium
+        from rlbench.envs.vectors import OneHotAction
 
         env = self.make()
         env.close()
-        return isinstance(env.unwrapped.action_space, gymnasium.spaces.Discrete)
+        return isinstance(env, OneHotAction)
 
     def action_bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest actions, `[a]` each."""

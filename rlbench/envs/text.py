@@ -45,6 +45,9 @@ class Written(Problem):
     """
 
     metric_directions: ClassVar[Ways] = {"eval/kl": "lower", "eval/shifted_kl": "lower"}
+    judged_by: ClassVar[frozenset[str]] = frozenset(
+        {"temperature", "max_new", "held_out", "shifted", "judge", "reward"}
+    )
 
     name: str
     beta: Positive

@@ -143,24 +143,25 @@ def tokenised(entries: Sequence[Entry], data: Preferences, backend: Backend, env
         UsageError: a text has the end token in it.
     """
     prompts, targets, target_prompts, asked, compared, ranked = [], [], [], [], [], []
-    encoded = backend.encode([entry.prompt for entry in entries])
-    for entry, prompt in zip(entries, encoded, strict=True):
+    encoded = backend.encode([entry.prompt.removesuffix(entry.ending) for entry in entries])
+    endings = backend.encode([entry.ending for entry in entries])
+    for entry, prompt, ending in zip(entries, encoded, endings, strict=True):
         *responses, target = backend.encode([*entry.responses, entry.sft_target])
-        if any(backend.end in tokens for tokens in (prompt, *responses, target)):
+        if any(backend.end in tokens for tokens in (prompt, ending, *responses, target)):
             start = " ".join(entry.prompt.split())[:60]
             raise UsageError(
                 f"dataset={data.card['id']}: the end token of the model stands in a text (prompt: {start})"
             )
         responses = [[*tokens, backend.end] for tokens in responses]
         target = [*target, backend.end]
-        short, _ = cut(prompt, env.max_new, env, data.keep)
+        short, _ = cut(prompt, env.max_new, env, data.keep, ending)
         for places in entry.comparisons:
-            fitting, room = cut(prompt, max(len(responses[place]) for place in places), env, data.keep)
+            fitting, room = cut(prompt, max(len(responses[place]) for place in places), env, data.keep, ending)
             compared.append(fitting)
             ranked.append([responses[place][:room] for place in places])
             asked.append(short)
         if entry.sft_target:
-            fitting, room = cut(prompt, len(target), env, data.keep)
+            fitting, room = cut(prompt, len(target), env, data.keep, ending)
             target_prompts.append(fitting)
             targets.append(target[:room])
         if entry.comparisons:

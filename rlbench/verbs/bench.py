@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import tempfile
 import time
@@ -29,7 +30,7 @@ TEXT = """\
 Measure a run without keeping it: the update and the phases around it (sample, evaluate, log, checkpoint, the loop
 itself), in seconds of the processor (on a GPU: of the clock), with the floating-point operations of an update and the
 share of the machine's float32 rate that it reaches. Takes what a run takes."""
-COUNTED = 4  # updates whose operations are counted: a multiple of every period in the algorithms
+COUNTED = 4  # updates whose operations are counted: a multiple of most periods in the algorithms, and see `operations`
 SAMPLED = 3200  # minibatches drawn to time one
 SQUARE = {"cpu": 256, "cuda": 4096}  # side of the matrices whose product measures the machine
 
@@ -186,9 +187,10 @@ class Bench:
         """Floating-point operations of one update, matrix products alone; 0: they cannot be counted."""
         from torch.utils.flop_counter import FlopCounterMode
 
+        units = math.lcm(COUNTED, getattr(self.algorithm, "train_every", 1))  # whole rounds of what waits for its turn
         with eager(self.algorithm), FlopCounterMode(display=False) as counter:
-            self.algorithm.train(COUNTED)
-        return counter.get_total_flops() / COUNTED
+            self.algorithm.train(units)
+        return counter.get_total_flops() / units
 
     def limit(self) -> float:
         """GFLOP/s of float32 matrix products by the library that the run uses: the best of many."""

@@ -10,30 +10,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlbench import config
+from rlbench.choices import Choices
 from rlbench.cli import Parser
 from rlbench.errors import RunError, UsageError
 from rlbench.files import write_atomically
 from rlbench.paths import results_root
-from rlbench.tracking.rundir import EPISODES, decimals, mean_and_spread, resolve
+from rlbench.tracking.rundir import EPISODES, RunDir, decimals, mean_and_spread, resolve
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from rlbench.envs.problem import Problem
     from rlbench.task import Task
 
 HELP = """\
 Evaluate the policies that a run has trained; the first ten episodes are those of its own evaluations.
 Nothing in the run's directory changes, but for --keep.
 
-env.KEY=VALUE evaluates them with another setting of the environment, in which they were not trained:
+env.KEY=VALUE judges them by another setting of the environment than the one that they were trained in:
 
-  rlbench eval 1a2b env.temperature=0"""
+  rlbench eval 1a2b env.id=Hopper-v5"""
 
 
 def main(argv: Sequence[str]) -> int:
     parser = Parser("eval", HELP)
     parser.add_argument("run", metavar="RUN", help="first digits of a run's id, or its directory")
     parser.add_argument("words", nargs="*", metavar="env.KEY=VALUE", help="other settings of the environment")
+    parser.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="a folder of your own choices")
     parser.add_argument("--episodes", type=int, default=100, metavar="N", help="for each seed (default: 100)")
     parser.add_argument("--seed", type=int, metavar="K", help="only the policy that was trained with this seed")
     parser.add_argument("--video", type=Path, metavar="FILE.mp4", help="film the first episode instead of evaluating")
@@ -44,9 +48,6 @@ def main(argv: Sequence[str]) -> int:
     given = parser.read(argv)
     if given.episodes < 1:
         raise UsageError(f"--episodes {given.episodes}: at least 1")
-    for word in given.words:
-        if not word.startswith("env."):
-            raise UsageError(f"{word}: only settings of the environment can differ in an evaluation, env.KEY=VALUE")
     if given.keep and given.words:
         raise UsageError(f"--keep keeps the episodes of the run's own environment: leave out {' '.join(given.words)}")
     if given.keep and (given.seed is not None or given.video is not None):
@@ -63,6 +64,8 @@ def main(argv: Sequence[str]) -> int:
     from rlbench.build import build_trained
     from rlbench.run import no_numbers
 
+    config.declare(Choices(given.config_dir).plugins(), list(map(Path, given.config_dir)))
+    require_judged_by(directory, given.words)
     with fitting(given.words):
         algorithm, task, _ = build_trained(directory, f"eval.episodes={given.episodes}", *given.words)
     if given.seed is not None and given.seed not in task.seeds:
@@ -103,6 +106,19 @@ def main(argv: Sequence[str]) -> int:
         content = {"simulator": task.env.simulator(), "seeds": list(task.seeds), "values": kept}
         write_atomically(directory.path / EPISODES, json.dumps(content) + "\n")
     return 0
+
+
+def require_judged_by(directory: RunDir, words: Sequence[str]) -> None:
+    """Raise `UsageError` where a word sets something that a run's policies have learned from."""
+    if not words:
+        return
+    directory.require_whole()  # config.load expects no damage
+    env: Problem = config.instantiate(config.load(directory.path / "config.yaml").env)
+    keys = [f"env.{name}" for name in sorted(env.judged_by)]
+    for word in words:
+        if not any(word == key or word.startswith((f"{key}=", f"{key}.")) for key in keys):
+            wanted = f"wanted is one of {', '.join(keys)}" if keys else f"in env={env.name} nothing can"
+            raise UsageError(f"{word}: this cannot be another in an evaluation than in training\n{wanted}")
 
 
 @contextmanager

@@ -212,4 +212,4 @@ def test_tldr_takes_the_comparisons_of_posts(tmp_path: Path) -> None:
     written(tmp_path / "comparisons" / "validation.json", [row("other", 0)])
     data = TLDR(ENV, str(tmp_path)).load()
     prompt = "SUBREDDIT: r/S\nTITLE: T\nPOST: long\nTL;DR:"
-    assert data.train == [Entry(prompt, [" two", " one"], [(0, 1)], " two")]
+    assert data.train == [Entry(prompt, [" two", " one"], [(0, 1)], " two", ending="\nTL;DR:")]

@@ -9,7 +9,17 @@ from gymnasium.utils.env_checker import check_env
 
 from rlbench import config
 from rlbench.algos.planning.periodic import STANDARD, plan
-from rlbench.envs.recovering_bandit import BanditEnv, Exponential, Logged, Random, Scored, Step, Table, make
+from rlbench.envs.recovering_bandit import (
+    BanditEnv,
+    Chosen,
+    Exponential,
+    Logged,
+    Random,
+    Scored,
+    Step,
+    Table,
+    make,
+)
 from rlbench.errors import UsageError
 
 E1 = config.instantiate(config.compose(["algo=ucb_ppp"]).env)
@@ -65,11 +75,11 @@ def test_long_run_of_a_cycle() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the checker's remarks on whole-numbered boxes and on wrappers
-@pytest.mark.parametrize("scored", [False, True])
-def test_gymnasium_finds_no_fault(scored: bool) -> None:
-    settings: dict[str, Any] = {"curves": "random", "K": 2, "D": 4, "arms": 5, "seed": 0}
-    env = gymnasium.make("RecoveringBandit-v0", scored=scored, **settings)
-    check_env(make(scored=scored, **settings), skip_render_check=True)
+@pytest.mark.parametrize("actions", [{}, {"scored": True}, {"chosen": True}], ids=["marks", "scores", "sets"])
+def test_gymnasium_finds_no_fault(actions: dict[str, Any]) -> None:
+    settings: dict[str, Any] = {"curves": "random", "K": 2, "D": 4, "arms": 5, "seed": 0, **actions}
+    env = gymnasium.make("RecoveringBandit-v0", **settings)
+    check_env(make(**settings), skip_render_check=True)
     assert env.spec is not None
     assert env.spec.max_episode_steps == 1000
 
@@ -98,6 +108,27 @@ def test_scores_pull_the_best_of_the_positive() -> None:
     assert env.step(np.array([0.2, -0.5, -0.9, -0.3]))[0].tolist() == [0.25, 1, 0.5, 0.5]
 
 
+def test_a_choice_is_a_set_of_arms() -> None:
+    env = Chosen(BanditEnv(Table("x", 2, 4, [[0, 0, 0, 1]] * 4)))
+    pairs = [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
+    assert [np.flatnonzero(marks).tolist() for marks in env.sets] == [[0], [1], [2], [3], *pairs, []]
+    assert env.action_space == gymnasium.spaces.Discrete(11)
+    rested, _ = env.reset(seed=0)
+    assert rested.tolist() == [1, 1, 1, 1]
+    rested, reward, *_, info = env.step(8)
+    assert (rested.tolist(), reward, info["overfull"]) == ([1, 0.25, 1, 0.25], 2.0, False)
+    assert env.step(10)[0].tolist() == [1, 0.5, 1, 0.5]
+
+
+def test_too_many_sets_and_two_kinds_of_actions_are_refused() -> None:
+    settings: dict[str, Any] = {"curves": "random", "K": 5, "D": 4, "arms": 20, "seed": 0}
+    with pytest.raises(UsageError, match=r"at most 5 of 20 arms are 21,700 sets: too many .* 4,096 at most\nlower K"):
+        make(chosen=True, **settings)
+    assert make(chosen=True, **settings | {"K": 3}).action_space.n == 1351  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match="scored=true and chosen=true"):
+        make(chosen=True, scored=True, **settings)
+
+
 def test_the_planners_schedule_earns_its_value_in_gymnasium() -> None:
     found = plan(E1.R[None], E1.K, **STANDARD)
     env = E1.make()
@@ -106,9 +137,13 @@ def test_the_planners_schedule_earns_its_value_in_gymnasium() -> None:
     assert np.mean(rewards) == pytest.approx(found.value[0], abs=4 * 0.5 / np.sqrt(12000))
 
 
-def test_control_algorithms_get_scores() -> None:
-    env = config.instantiate(config.compose(["algo=sac", "env=recovering_bandit_control"]).env)
-    assert env.dims() == (6, 6)
+@pytest.mark.parametrize(
+    ("algo", "form", "actions"), [("sac", "control", 6), ("dqn", "discrete", 7), ("ppo", "discrete", 7)]
+)
+def test_other_algorithms_get_scores_and_choices(algo: str, form: str, actions: int) -> None:
+    env = config.instantiate(config.compose([f"algo={algo}", f"env=recovering_bandit_{form}"]).env)
+    assert env.dims() == (6, actions)
+    assert env.discrete() == (form == "discrete")
     made = env.make().unwrapped
     assert isinstance(made, BanditEnv)
     np.testing.assert_array_equal(made.problem.R, E1.R)

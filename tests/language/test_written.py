@@ -103,6 +103,27 @@ def test_an_ending_stays_behind_what_is_cut(path: Path) -> None:
     assert cut(prompt, 55, env, "start", prompt)[0] == prompt  # there is no room for anything else
 
 
+def test_a_post_that_is_cut_still_asks_for_its_summary(tmp_path: Path) -> None:
+    """In what is learned from, what is sampled for PPO, and what policies are judged by."""
+    for split in ("train", "validation"):
+        info = {"subreddit": "s", "title": split, "post": "long " * 60}
+        row = {"info": info, "choice": 0, "summaries": [{"text": " yes"}, {"text": " no"}]}
+        written(tmp_path / f"{split}.jsonl", [row])
+    words = ["algo=dpo", "env=text_tiny", "env.sft_epochs=0", "tracking=disabled", "dataset=tldr"]
+    made: Any = build(config.compose([*words, f"dataset.path={tmp_path}"]))[1]
+    one = torch.zeros(1, 1, dtype=torch.long)
+    for texts in (made.comparisons, made.asked, made.demonstrations):
+        text = texts.take(one)
+        prompt = bytes(text.prompt[0, 0][text.prompt_mask[0, 0]].tolist())
+        assert prompt.startswith(b"SUBREDDIT: r/s\nTITLE: train\nPOST: long ")
+        assert prompt.endswith(b"\nTL;DR:")
+        assert len(prompt) == 128
+    ((words_of_it, tokens, _),) = made.prompts
+    assert words_of_it.endswith("long \nTL;DR:")
+    assert bytes(tokens).endswith(b"\nTL;DR:")
+    assert len(tokens) == 128
+
+
 def test_policies_are_judged_by_prompts_of_another_kind_as_well(path: Path, tmp_path: Path) -> None:
     other = written(tmp_path / "other.jsonl", [{"prompt": f"Tell me {i}", "response": " no"} for i in range(3)])
     word = f"env.shifted=prompts:{other}"

@@ -18,6 +18,7 @@ from rlbench.nets.capture import obstacle
 from rlbench.paths import cache_root
 from rlbench.task import ControlTask
 from tests.algos import modelled
+from tests.algos.corridor import CORRIDOR
 from tests.algos.helpers import build, synthetic
 from tests.algos.point import POINT
 from tests.nets import seeing
@@ -42,7 +43,13 @@ CHANGES: dict[str, dict[str, Any]] = {
     "edac": {"num_critics": 4},
     "rebrac": {"batch_size": 64},
 }
-CHANGES_ONLINE: dict[str, dict[str, Any]] = {"sac": {"target_every": 3}, "td3": {}}
+CHANGES_ONLINE: dict[str, dict[str, Any]] = {
+    "sac": {"target_every": 3},
+    "td3": {},
+    "dqn": {"target_every": 3, "train_every": 2, "epsilon_steps": 150},
+}
+WORLDS = {"dqn": CORRIDOR}
+"""Where actions are choices."""
 DATA = {"rebrac": 1}
 """With the data of seed 0 another such unit as below opens by rounding on a GPU: of 16 eager runs whose minibatches
 hold the same rows in another order (`torch.randperm`, seeds 0 to 15), two end up 2e-3 away from the first."""
@@ -87,7 +94,7 @@ def offline(name: str, device: str = "cpu", data: int = 0) -> Callable[[], Any]:
 
 def online(name: str, device: str) -> Callable[[], Any]:
     changes: dict[str, Any] = {"hidden_dims": [64, 64], "batch_size": 64, "start_steps": 100} | CHANGES_ONLINE[name]
-    return lambda: build(name, POINT, (3, 7), device=device, **changes)
+    return lambda: build(name, WORLDS.get(name, POINT), (3, 7), device=device, **changes)
 
 
 def model_based(name: str, cache: Path, device: str) -> Callable[[], Any]:

@@ -100,11 +100,12 @@ def test_policies_play_in_other_environments(trained: RunDir, capsys: pytest.Cap
     assert main(["eval", trained.id, near, "--episodes", "2"]) == 0
     assert capsys.readouterr().out.startswith(f"2 episodes a seed in Disc2D-v0 {near}\n")
     for words, code, message in (
-        (["env.refrence_min=0"], 2, "no key 'env.refrence_min'\ndid you mean env.reference_min"),
+        (["env.refrence_min=0"], 2, "env.refrence_min=0: this cannot be another in an evaluation than in training\n"),
+        (["env.termination=hopper"], 2, "wanted is one of env.id, env.kwargs, env.reference_max, env.reference_min\n"),
         (["env.reference_min=low"], 2, "env.reference_min=low: expected number or null"),
         (["env.kwargs.radius=3"], 2, "is not made with env.kwargs={'radius': 3}: Disc2D.__init__() got an unexpected"),
         (["env.id=Hopper-v4"], 1, "the policies do not fit the environment with env.id=Hopper-v4: "),
-        (["steps=3"], 2, "steps=3: only settings of the environment can differ in an evaluation"),
+        (["steps=3"], 2, "steps=3: this cannot be another in an evaluation than in training"),
         ([near, "--keep"], 2, "--keep keeps the episodes of the run's own environment"),
     ):
         assert main(["eval", trained.id, *words]) == code
@@ -112,3 +113,45 @@ def test_policies_play_in_other_environments(trained: RunDir, capsys: pytest.Cap
         assert message in said.err
         assert said.out == ""
     assert {path: path.stat().st_mtime_ns for path in trained.path.rglob("*")} == before
+
+
+JUDGE = """
+from rlbench.language.judge import Judge
+
+
+class Longer(Judge):
+    def __init__(self, task):
+        pass
+
+    def prefers(self, prompt, first, second):
+        return "tie" if len(first) == len(second) else "first" if len(first) > len(second) else "second"
+"""
+
+
+def test_policies_are_judged_by_a_judge_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that training knew nothing of, at another temperature; what the reference is made of cannot be another."""
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("".join(json.dumps({"prompt": f"{i}?", "chosen": "y", "rejected": "n"}) + "\n" for i in range(40)))
+    cfg = config.compose(
+        ["algo=dpo", "env=text_tiny", "env.sft_epochs=0", "env.max_new=8", f"dataset=pref_file:{pairs}",
+         "steps=64", "eval.every=64", "eval.episodes=2", "tracking=disabled"]
+    )  # fmt: skip
+    assert run(cfg) == 0
+    mine = tmp_path / "mine"
+    (mine / "env").mkdir(parents=True)
+    (mine / "env" / "empty.yaml").write_text("name: empty\n")
+    (mine / "plugins.yaml").write_text("plugins: [one_judge]\n")
+    (mine / "one_judge.py").write_text(JUDGE)
+    id = config.run_directory(cfg).name
+    judged = ["eval", id, "--json", "--config-dir", str(mine), "env.judge={_target_: one_judge.Longer}"]
+    capsys.readouterr()
+    assert main([*judged, "env.temperature=0"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["eval/win_rate"] + row["eval/tie_rate"] > 0.4
+    assert "eval/kl" not in row
+    assert main([*judged, "env.sft_epochs=1"]) == 2
+    assert "env.sft_epochs=1: this cannot be another in an evaluation than in training" in capsys.readouterr().err

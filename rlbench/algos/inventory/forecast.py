@@ -52,8 +52,9 @@ class Forecaster:
         self.task = task
         self.horizon = task.network.links[0].lead + 1
         self.net = MLP(WINDOW + task.columns, training.hidden_dims, LEVELS, activation="elu")
+        learned_from = {name: value for name, value in asdict(task.env).items() if name not in ("dev", "test")}
         key = {
-            "env": asdict(task.env),
+            "env": learned_from,
             "data": None if task.data is None else task.data.identity,
             "seeds": list(task.seeds),
             **asdict(training),

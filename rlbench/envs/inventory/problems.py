@@ -52,6 +52,7 @@ class Inventory(Problem):
 
     RANGES: ClassVar[tuple[str, ...]] = ()
     """The settings that are one number, or the least and the largest."""
+    judged_by: ClassVar[frozenset[str]] = frozenset({"test"})
 
     name: str
     train: Split
