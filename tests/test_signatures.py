@@ -80,7 +80,7 @@ def words(group: str, name: str) -> list[str]:
             return ["algo=bc", f"dataset={name}", f"env={env}"]
         case "env":
             return [f"algo={learner(Choices().about('env', name)['is'])}", f"env={name}"]
-        case "experiment" if name == "hdpo_retail":
+        case "experiment" if name in ("hdpo_retail", "hdpo_one_store_retail"):
             return ["algo=hdpo", "dataset=demand:sales.npy", f"experiment={name}"]
         case "experiment":
             return ["algo=bc", *config.expand([f"experiment={name}"], multirun=True)[0]]

@@ -43,7 +43,7 @@ def test_the_best_gain_is_found(algo: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("algo", ["vanilla_pg", "npg_igt", "harpg"])
 def test_a_pole_is_balanced(algo: str) -> None:
-    """Mean return of the last tenth's batches, of at most 200; a random policy has 22. Measured: 200, 195 and 150."""
+    """Mean return of the last tenth's batches, of at most 200; a random policy has 22. Measured: 190, 195 and 150."""
     algorithm = learner(f"algo={algo}", "env=cartpole", "seeds=3")
     algorithm.train(90_000)
     last = torch.stack([algorithm.train(1000)["train/return"] for _ in range(10)])
