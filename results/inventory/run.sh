@@ -39,6 +39,7 @@ long() { # plain networks for longer
   run algo=hdpo env=inv_one_store steps=600,3000 eval.every=600 "${judged[@]}"
   run algo=hdpo env=inv_one_store_lost env.lead_time=2 steps=600 eval.every=600 "${judged[@]}"
   run algo=hdpo env=inv_serial algo.batch_size=256 steps=2000 eval.every=500 "${judged[@]}"
+  run algo=hdpo env=inv_serial algo.batch_size=256 algo.learning_rate=3e-3 steps=4000 eval.every=1000 "${judged[@]}"
 }
 networks() { # graph and plain networks
   run algo=hdpo_gnn env=inv_serial algo.batch_size=64 steps=1500 eval.every=500 "${judged[@]}"
