@@ -53,6 +53,6 @@ def values() -> np.ndarray:
     return q
 
 
-gymnasium.register("Corridor-v0", f"{__name__}:Corridor", max_episode_steps=LIMIT)
-CORRIDOR = Control("corridor", f"{__name__}:Corridor-v0")
-MISTAKEN = Control("mistaken", f"{__name__}:Corridor-v0", kwargs={"mistaken": True})
+gymnasium.register("Places-v0", f"{__name__}:Corridor", max_episode_steps=LIMIT)
+CORRIDOR = Control("corridor", f"{__name__}:Places-v0")
+MISTAKEN = Control("mistaken", f"{__name__}:Places-v0", kwargs={"mistaken": True})
