@@ -258,11 +258,11 @@ class TextTask(LanguageTask):
         """
         metrics = {}
         for kind, prompts in (("", self.prompts), ("shifted_", self.shifted)):
-            found = self.judged_by(prompts[: self.eval_episodes], kind, answer, policy, at_once)
+            found = self.told_of(prompts[: self.eval_episodes], kind, answer, policy, at_once)
             metrics.update({f"eval/{kind}{name}": value for name, value in found.items()})
         return metrics
 
-    def judged_by(
+    def told_of(
         self,
         prompts: Sequence[tuple[str, list[int], str]],
         kind: str,
@@ -327,7 +327,7 @@ def other_prompts(env: Written, task: Task, backend: Backend, keep: str) -> list
         raise UsageError(f"env.shifted={env.shifted}: the judge needs a response on every row, to compare answers with")
     texts, endings = (backend.encode([getattr(each, part) for each in found]) for part in ("text", "ending"))
     return [
-        (prompt.words, cut(tokens, env.max_new, env, keep, ending)[0], prompt.response)
+        (prompt.words, cut(tokens, env.max_new, env, "start" if ending else keep, ending)[0], prompt.response)
         for prompt, tokens, ending in zip(found, texts, endings, strict=True)
     ]
 
