@@ -108,6 +108,7 @@ def test_epsilon_falls_in_a_line() -> None:
         dqn.train(step - dqn.step)
         found.append(dqn.epsilon)
     assert found == pytest.approx([0.9, 0.5, 0.1, 0.1])
+    assert build("dqn", CARTPOLE, **SMALL | {"epsilon_end": 0.1, "epsilon_steps": 0}).epsilon == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.3])

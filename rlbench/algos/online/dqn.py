@@ -48,7 +48,7 @@ class DQN(Online):
         start_steps: first steps, with uniformly random actions and no update.
         epsilon_start: share of random actions at first; it falls in a line.
         epsilon_end: share of random actions in the end.
-        epsilon_steps: environment steps, `start_steps` among them, until it has fallen.
+        epsilon_steps: environment steps, `start_steps` among them, until it has fallen; 0: it has from the beginning.
         reward_shift: added to every reward that is learned from.
 
     Raises:
@@ -71,7 +71,7 @@ class DQN(Online):
         start_steps: NonNegativeInt,
         epsilon_start: Fraction,
         epsilon_end: Fraction,
-        epsilon_steps: Count,
+        epsilon_steps: NonNegativeInt,
         reward_shift: float,
     ) -> None:
         super().__init__(task)
@@ -106,7 +106,7 @@ class DQN(Online):
     @property
     def epsilon(self) -> float:
         """Share of random actions in the next step."""
-        fallen = min(self.step / self.epsilon_steps, 1.0)
+        fallen = min(self.step / self.epsilon_steps, 1.0) if self.epsilon_steps else 1.0
         return self.epsilon_start + fallen * (self.epsilon_end - self.epsilon_start)
 
     def random_actions(self) -> Tensor:

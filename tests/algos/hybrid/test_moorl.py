@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from rlbench import config
+from rlbench.build import build as composed
 from rlbench.rng import SeedStreams
 from tests.algos.acting import Episodes
 from tests.algos.helpers import Columns, build, descend, exact_and_independent, minibatches
@@ -137,3 +139,12 @@ def test_reward_shift() -> None:
         )
     for name, value in shifted.params["critic"].items():
         assert torch.equal(plain.params["critic"][name], value)
+
+
+@pytest.mark.slow
+def test_a_pendulum_is_swung_up() -> None:
+    """With the data of a middling policy, past -250 after 12,000 steps; measured -171 on three seeds."""
+    (words,) = config.expand(["experiment=moorl_pendulum", "algo=moorl"], multirun=True)
+    algorithm: Any = composed(config.compose([*words, "seeds=1", "tracking=disabled"]))[0]
+    algorithm.train(12_000)
+    assert algorithm.evaluate()["eval/return"].item() > -250
