@@ -102,31 +102,46 @@ def last_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class ReluStack(torch.autograd.Function):
     """Linear, ReLU, ..., Linear as one node of autograd: what is not needed is not kept, what can be is overwritten.
 
-    Takes the stacked input, then weight and bias of each layer. If the input is bfloat16 and the parameters float32,
-    activations and products are bfloat16 (summed in float32), the output and all gradients float32. On a CPU, many rows
-    go through all layers, and back, in parts that stay in the cache.
+    Takes the stacked input, which units of each hidden layer are kept (`[N, B, width]`, 1 or 0; none named: all), then
+    weight and bias of each layer. If the input is bfloat16 and the parameters float32, activations and products are
+    bfloat16 (summed in float32), the output and all gradients float32. On a CPU, many rows go through all layers, and
+    back, in parts that stay in the cache.
     """
 
     @staticmethod
-    def compute(x: Tensor, *layers: Tensor) -> list[Tensor]:
+    def compute(x: Tensor, kept: Sequence[Tensor], *layers: Tensor) -> list[Tensor]:
         """The input of every layer, and the output."""
         steps = [x]
-        for weight, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
-            steps.append(linear(steps[-1], weight, bias).relu_())
+        for i, (weight, bias) in enumerate(zip(layers[:-2:2], layers[1:-2:2], strict=True)):
+            units = linear(steps[-1], weight, bias).relu_()
+            steps.append(units.mul_(kept[i]) if kept else units)
         return [*steps, last_linear(steps[-1], *layers[-2:])]
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, *layers: Tensor) -> Tensor:
-        parts = [ReluStack.compute(part, *layers) for part in in_parts(x)]
+    def forward(ctx: Any, x: Tensor, kept: Sequence[Tensor], *layers: Tensor) -> Tensor:
+        rows = in_parts(x)
+        masks = zip(*(mask.split(rows[0].shape[1], dim=1) for mask in kept), strict=True) if kept else [()] * len(rows)
+        parts = [ReluStack.compute(part, mask, *layers) for part, mask in zip(rows, masks, strict=True)]
         ctx.save_for_backward(x, *layers, *(step for part in parts for step in part[1:-1]))
+        ctx.kept = kept
         return joined([part[-1] for part in parts])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        needed, saved = ctx.needs_input_grad, ctx.saved_tensors
+        of_x, _, *of_layers = ctx.needs_input_grad
+        needed, saved = (of_x, *of_layers), ctx.saved_tensors
         x, layers, hidden = saved[0], saved[1 : len(needed)], saved[len(needed) :]
         if torch.is_grad_enabled():  # to be differentiated again: what was overwritten is needed after all
-            return twice_differentiable(needed, grad, x, layers)
+            grads = twice_differentiable(needed, grad, x, ctx.kept, layers)
+        else:
+            grads = ReluStack.all_gradients(needed, grad, x, layers, hidden)
+        return grads[0], None, *grads[1:]
+
+    @staticmethod
+    def all_gradients(
+        needed: Sequence[bool], grad: Tensor, x: Tensor, layers: Sequence[Tensor], hidden: Sequence[Tensor]
+    ) -> tuple[Tensor | None, ...]:
+        """Of the input and of every weight and bias, as far as they are needed, part by part."""
         parts, depth = in_parts(x), len(needed) // 2
         grads: list[list[Tensor | None]] = []
         for i, (part, rows) in enumerate(zip(parts, grad.split(parts[0].shape[1], dim=1), strict=True)):
@@ -174,12 +189,13 @@ def joined(parts: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
 
 
 def twice_differentiable(
-    needed: Sequence[bool], grad: Tensor, x: Tensor, layers: Sequence[Tensor]
+    needed: Sequence[bool], grad: Tensor, x: Tensor, kept: Sequence[Tensor], layers: Sequence[Tensor]
 ) -> tuple[Tensor | None, ...]:
     """The gradients of a `ReluStack`, as functions of everything they depend on."""
     arguments = [x, *layers]
-    for weight, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
+    for i, (weight, bias) in enumerate(zip(layers[:-2:2], layers[1:-2:2], strict=True)):
         x = F.relu(linear(x, weight, bias))
+        x = x * kept[i] if kept else x
     output = last_linear(x, *layers[-2:])
     wanted = [argument for argument, need in zip(arguments, needed, strict=True) if need]
     grads = iter(torch.autograd.grad(output, wanted, grad, create_graph=True))
@@ -201,7 +217,7 @@ class MLP:
             bias).
         gain: of the orthogonal weights.
         final_init: bound of the uniform initialisation of the last layer (weights and bias), instead of `init`'s.
-        dropout: probability with which `dropped` leaves a hidden unit out.
+        dropout: probability with which `dropped` leaves a hidden unit out; of ReLUs without LayerNorm only.
         prefix: prepended to parameter names, so that several networks share one dict.
         precision: `bf16` multiplies in bfloat16, apart from the last layer; parameters, gradients, output are float32.
     """
@@ -232,6 +248,8 @@ class MLP:
         self.init_scheme = init
         self.gain = gain
         self.final_init = final_init
+        if dropout > 0 and not self.is_relu_stack:
+            raise ValueError("dropout is of ReLU layers without LayerNorm")
         self.dropout = dropout
         self.precision = precision
         layers = range(len(self.sizes) - 1)
@@ -268,8 +286,8 @@ class MLP:
         scale, shift = self.norms[layer]
         return torch.addcmul(params[shift], F.layer_norm(x, x.shape[-1:]), params[scale])
 
-    def hidden(self, params: Params, x: Tensor, noise: SeedStreams | None = None) -> Tensor:
-        """The last hidden layer's activations for stacked input `[S * members, B, in]`; with noise, as `dropped`."""
+    def hidden(self, params: Params, x: Tensor) -> Tensor:
+        """The last hidden layer's activations for stacked input `[S * members, B, in]`."""
         for i, (weight, bias) in enumerate(self.layers[:-1]):
             x = linear(self._factor(x), params[weight], params[bias])
             if self.layernorm == "before":
@@ -277,8 +295,6 @@ class MLP:
             x = self.activation(x)
             if self.layernorm == "after":
                 x = self._norm(params, i, x)
-            if noise is not None:
-                x = x * (noise.uniform(*x.shape[1:]) >= self.dropout) / (1 - self.dropout)
         return x
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
@@ -292,8 +308,8 @@ class MLP:
             x = self._factor(x)
             layers = [params[name] for layer in self.layers for name in layer]
             if not torch.is_grad_enabled():  # a policy that is exported is made of operations alone
-                return ReluStack.compute(x, *layers)[-1]
-            output: Tensor = ReluStack.apply(x, *layers)  # type: ignore[no-untyped-call]
+                return ReluStack.compute(x, (), *layers)[-1]
+            output: Tensor = ReluStack.apply(x, (), *layers)  # type: ignore[no-untyped-call]
             return output
         last = len(self.layers) - 1
         weight, bias = self.layers[last]
@@ -307,8 +323,13 @@ class MLP:
         the others are scaled up (Srivastava et al., 2014); as `forward` without dropout."""
         if self.dropout == 0:
             return self.forward(params, x)
-        weight, bias = self.layers[-1]
-        return last_linear(self.hidden(params, x, noise), params[weight], params[bias])
+        kept = [noise.chance(1 - self.dropout, x.shape[1], width) for width in self.sizes[1:-1]]
+        # what scales a unit up scales the weights that it meets: there are fewer of them
+        weights = [params[weight] / (1 - self.dropout if i else 1) for i, (weight, _) in enumerate(self.layers)]
+        biases = [params[bias] for _, bias in self.layers]
+        layers = [part for layer in zip(weights, biases, strict=True) for part in layer]
+        output: Tensor = ReluStack.apply(self._factor(x), kept, *layers)  # type: ignore[no-untyped-call]
+        return output
 
     def __call__(self, params: Params, observation: Tensor, action: Tensor | None = None) -> Tensor:
         x = observation if action is None else torch.cat([observation, action], -1)

@@ -11,11 +11,14 @@ from rlbench.nets import mlp
 from rlbench.nets.mlp import MLP, in_parts, linear, weight_gradient
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
+from rlbench.types import Precision
 
 
-def plain(net: MLP, params: Params, x: Tensor) -> Tensor:
+def plain(net: MLP, params: Params, x: Tensor, noise: SeedStreams | None = None) -> Tensor:
     for weight, bias in net.layers[:-1]:
         x = F.relu(linear(x, params[weight], params[bias]))
+        if noise is not None:
+            x = x * noise.chance(1 - net.dropout, *x.shape[1:]) / (1 - net.dropout)
     weight, bias = net.layers[-1]
     return linear(x, params[weight], params[bias])
 
@@ -87,6 +90,32 @@ def test_second_derivatives_are_those_of_the_plain_layers(rows: int) -> None:
         results.append(torch.autograd.grad(loss, list(params.values())))
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [40, MANY])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_dropout_and_its_derivatives_are_those_of_the_plain_layers(rows: int, precision: Precision) -> None:
+    net = MLP(5, [32, 24], 1, dropout=0.4, precision=precision)
+    params = {name: value.requires_grad_() for name, value in net.init(SeedStreams((0, 1), "parameters")).items()}
+    x = torch.randn(2, rows, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    results = []
+    for output in (
+        net.dropped(params, x, SeedStreams((3, 4), "dropout")),
+        plain(net, params, x, SeedStreams((3, 4), "dropout")),
+    ):
+        first = torch.autograd.grad(output.square().sum(), [x, *params.values()], create_graph=precision == "fp32")
+        if precision == "fp32":
+            loss = output.square().mean() + first[0].square().sum(-1).sqrt().mean()
+            results.append([output, *first, *torch.autograd.grad(loss, list(params.values()))])
+        else:
+            results.append([output, *first])
+    for one, other in zip(*results, strict=True):
+        assert error(one, other) < (1e-5 if precision == "fp32" else FLIPPED)
+
+
+def test_dropout_is_for_layers_that_have_it() -> None:
+    with pytest.raises(ValueError, match="without LayerNorm"):
+        MLP(5, [32], 1, dropout=0.4, layernorm="before")
 
 
 @pytest.mark.parametrize("rows", [40, MANY])
