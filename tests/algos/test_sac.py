@@ -15,14 +15,15 @@ from tests.algos.point import POINT
 from tests.algos.soft import PlainSAC
 
 
-@pytest.mark.parametrize(("initial_alpha", "target_every"), [(1.0, 1), (0.1, 3)])
-def test_matches_reference(initial_alpha: float, target_every: int) -> None:
+@pytest.mark.parametrize(("alpha", "target_every", "entropy"), [(1.0, 1, True), (0.1, 3, True), (1.0, 1, False)])
+def test_matches_reference(alpha: float, target_every: int, entropy: bool) -> None:
     small: dict[str, Any] = {"hidden_dims": [32, 16], "batch_size": 16, "start_steps": 20}
-    sac = build("sac", POINT, (0, 5), initial_alpha=initial_alpha, target_every=target_every, **small)
+    small |= {"initial_alpha": alpha, "target_every": target_every, "entropy_in_target": entropy}
+    sac = build("sac", POINT, (0, 5), **small)
     plains = [PlainSAC(sac, None, k, seed, 16) for k, seed in enumerate((0, 5))]
     metrics = sac.train(60)
     for k, (plain, seed) in enumerate(zip(plains, (0, 5), strict=True)):
-        plain.log_alpha.data.fill_(math.log(initial_alpha))
+        plain.log_alpha.data.fill_(math.log(alpha))
         plain.optimise(3e-4, 3e-4, 3e-4)
         episodes = Episodes(seed)
         for step in range(60):
@@ -32,7 +33,7 @@ def test_matches_reference(initial_alpha: float, target_every: int) -> None:
             with torch.no_grad():
                 episodes.act(plain.squash(episodes.state[None], episodes.exploration.normal(1, 1)[0])[0][0])
             batch = Columns(*episodes.minibatch(16))
-            y = plain.target(batch, entropy=True)
+            y = plain.target(batch, entropy)
             pairs = torch.cat([batch.observation, batch.action], 1)
             loss = torch.stack([((c(pairs) - y) ** 2).mean() for c in plain.critics]).sum()
             critic_loss = descend(plain.critic_optimizer, loss)

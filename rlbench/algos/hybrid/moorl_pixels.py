@@ -24,4 +24,4 @@ class MOORLPixels(NStep, MOORL):
     """
 
     def __init__(self, task: ControlTask, **moorl: Any) -> None:
-        super().__init__(task, reward_shift=0.0, **moorl)
+        super().__init__(task, reward_shift=0.0, entropy_in_target=True, **moorl)

@@ -21,4 +21,4 @@ class SAC(SoftOnline):
     """
 
     def __init__(self, task: ControlTask, **soft: Any) -> None:
-        super().__init__(task, num_critics=2, entropy_in_target=True, **soft)
+        super().__init__(task, num_critics=2, **soft)
