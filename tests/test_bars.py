@@ -51,7 +51,9 @@ def scores(words: str) -> list[list[float]]:
 COST, CHAIN, HUB = "--metric eval/cost", 10.734, {4: 5.296, 9: 6.640}  # the optimum, and bounds from below
 GAP = "lqr1d seeds=24 --metric eval/gap"
 ROOM = "point2d_goals_final env.radius=0.1 steps=20000 algo=stax"
-MAZE = "pointmaze2d_sparse algo=moorl algo.batch_size=128 algo.reward_shift=-1"
+MAZE = "pointmaze2d_sparse algo=moorl algo.batch_size=128"
+AS_THEY_ARE, ONE_LESS = "algo.gamma=0.95", "algo.reward_shift=-1"
+"""Rewards, whose largest sums are 1 and 0."""
 
 BARS = {
     "policy_gradients": [
@@ -75,9 +77,12 @@ BARS = {
     ],
     "moorl": [
         Bar("pendulum algo=moorl algo.batch_size=128 dataset=medium --metric eval/return", low=-250),
-        Bar(f"{MAZE} --metric eval/success", low=0.8, of="each"),
-        Bar(f"{MAZE} --metric eval/q_data --protocol best", high=0.2, of="each"),
-        Bar(f"{MAZE} --metric eval/q_policy --protocol best", high=0.2, of="each"),
+        Bar(f"{MAZE} {AS_THEY_ARE} --metric eval/success", low=0.8, of="each"),
+        Bar(f"{MAZE} {AS_THEY_ARE} --metric eval/q_data --protocol best", high=1.2, of="each"),
+        Bar(f"{MAZE} {AS_THEY_ARE} --metric eval/q_policy --protocol best", high=1.2, of="each"),
+        Bar(f"{MAZE} {ONE_LESS} --metric eval/success", low=0.8, of="each"),
+        Bar(f"{MAZE} {ONE_LESS} --metric eval/q_data --protocol best", high=0.2, of="each"),
+        Bar(f"{MAZE} {ONE_LESS} --metric eval/q_policy --protocol best", high=0.2, of="each"),
     ],
     "dpo": [
         Bar("algo=dpo dataset=enum_pairs dataset.pairs=6000 env.beta=0.5,1.0 --metric eval/gap_closure", 0.7, arms=2),

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from results.make import BLOCK, make
+from results.moorl.detours import rows
+from rlbench.cli import main
 
 ROOT = Path(__file__).parents[1]
 CLOSE = 1e-6  # relative: the last digits belong to the processor
@@ -55,6 +57,22 @@ def test_a_comparison_comes_out_as_committed(tmp_path: Path) -> None:
         assert drawn(tmp_path / name) == drawn(script.with_name(name))
     said = [(folder / "compare.txt").read_text() for folder in (tmp_path, script.parent)]
     assert said[0] == said[1]
+
+
+@pytest.mark.slow
+def test_ways_through_the_maze_are_no_shorter_than_the_shortest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path))
+    run = ["algo=bc", "env=pointmaze2d_sparse", "dataset=detours", "algo.hidden_dims=[64,64]", "seeds=2", "steps=4000"]
+    assert main([*run, "eval.every=4000", "eval.episodes=1", "tracking=disabled"]) == 0
+    (folder,) = tmp_path.glob("runs/bc/*/*/")
+    told = [row.strip("| ").split(" | ") for row in rows(folder)]
+    assert told
+    for algorithm, *_, seed, successes, longer in told:
+        assert (algorithm, int(seed)) in {("bc", 0), ("bc", 1)}
+        assert 0 < int(successes) <= 100
+        assert 0.95 < float(longer) < 7  # an episode has 100 steps
 
 
 NUMBER = re.compile(r"-?\d[\d,]*\.\d+")

@@ -23,7 +23,8 @@ EPISODES = 100
 def rows(folder: Path) -> list[str]:
     """A row for each seed that reaches the goal."""
     algo = config.load(folder / "config.yaml").algo
-    policy, task, _ = cast(tuple[Any, Any, int], build_trained(RunDir.open(folder), **{"hardware.device": "cpu"}))
+    policy = cast(Any, build_trained(RunDir.open(folder), "hardware.device=cpu")[0])
+    task = policy.task  # which sees what it was trained on, normalised states for one
     lengths, env = shortest(), task.env.make()
     _, steps, success = rollout(
         task.env, lambda s: policy.action(policy.actor_params, task.features(s)), task.seeds, EPISODES
@@ -36,13 +37,13 @@ def rows(folder: Path) -> list[str]:
             least = np.array([lengths[tuple(np.rint(start / STEP).astype(int).tolist())] for start in starts])
             median = np.median(steps[row][there] / least[there])
             sizes = f"{algo.hidden_dims[0]} x {len(algo.hidden_dims)}"
-            cells = algo.name, f"{algo.get('reward_shift', 0):g}", sizes, str(seed), str(there.sum()), f"{median:.2f}"
-            found.append(f"| {' | '.join(cells)} |")
+            settings = f"{algo.get('gamma', 1):g}", f"{algo.get('reward_shift', 0):g}", sizes
+            found.append(f"| {' | '.join([algo.name, *settings, str(seed), str(there.sum()), f'{median:.2f}'])} |")
     return found
 
 
 if __name__ == "__main__":
-    print("| algorithm | shift of rewards | layers | seed | of 100 succeed | their median over the fewest |")
-    print("|---|---:|---|---:|---:|---:|")
+    print("| algorithm | discount | shift of rewards | layers | seed | of 100 succeed | their median over the fewest |")
+    print("|---|---:|---:|---|---:|---:|---:|")
     for name in sys.argv[1:]:
         print(*(f"{row}\n" for row in rows(Path(name))), sep="", end="")
