@@ -106,6 +106,7 @@ BARS = {
             of="each",
         ),
         Bar("maxent_tab algo=cpl dataset.labels=sampled env.unseen=0 --metric eval/total_variation", high=0.08, arms=3),
+        Bar("reacher-pref_segments algo=cpl steps=50000", low=-8.4),  # the mean of the clones that it starts from
     ],
     "recovering_bandits": [
         Bar("algo=ppp env=recovering_bandit steps=32000 --metric eval/mean_reward", low=0.533, high=0.539, of="each"),
@@ -117,7 +118,12 @@ BARS = {
 CLOSED = "env.beta=0.5 dataset.pairs=6000 --metric eval/gap_closure"
 STORE = f"env=inv_one_store steps=1000 {COST}"
 TRACES = f"env=inv_one_warehouse {COST}"
+REACHER = "reacher-pref_segments dataset.label=rl_sum steps=5000"
 ORDERS = {
+    "cpl": [
+        (f"algo=cpl {REACHER}", f"algo=pref_sft algo.bc_steps=5000 {REACHER}"),
+        (f"algo=cpl {REACHER}", f"algo=piql {REACHER}"),
+    ],
     "dpo": [
         (f"algo=dpo dataset=enum_pairs {CLOSED}", f"algo=preferred_ft {CLOSED}"),
         (f"algo=dpo dataset=enum_pairs {CLOSED}", f"algo=unlikelihood {CLOSED}"),
