@@ -18,8 +18,8 @@ whole=$(train "${pendulum[@]}" steps=8000 eval.every=1000)
 [ -e $data/pendulum.npz ] || $rlbench data label env=pendulum "dataset=file:$data/pendulum.hdf5" "oracle=$whole" \
   segments=2500 length=64 --to $data/pendulum.npz
 $rlbench -m experiment=cpl_pendulum
-# With the authors' minibatches, hours of a core, or ten minutes a run on a GPU: GPU='hardware=gpu compile=on' results/cpl/run.sh
-[ -z "${GPU:-}" ] || $rlbench -m experiment=cpl_pendulum algo=cpl,pref_sft algo.batch_size=96 $GPU
+# With the authors' minibatches, hours of a core, or ten minutes a run on a GPU: MORE='hardware=gpu compile=on'
+[ -z "${MORE:-}" ] || $rlbench -m experiment=cpl_pendulum algo=cpl,pref_sft algo.batch_size=96 $MORE
 
 # The same on Reacher.
 sac=(algo=sac env=reacher algo.start_steps=1000)
