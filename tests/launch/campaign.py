@@ -223,6 +223,8 @@ class Campaign:
         self.repair()
         while (left := [*self.unfinished(), *self.cluster.jobs()]) and time.monotonic() < end:
             self.note(f"{len(left)} runs and jobs are left")
+            # A job that ended while slurmctld was down runs for ever until its node registers anew, which is seldom.
+            self.cluster.run("scontrol", "reconfigure")
             self.resume()
             self.wait(LOOK / 2)
 
