@@ -52,6 +52,7 @@ COST, CHAIN, HUB = "--metric eval/cost", 10.734, {4: 5.296, 9: 6.640}  # the opt
 GAP = "lqr1d seeds=24 --metric eval/gap"
 ROOM = "point2d_goals_final env.radius=0.1 steps=20000 algo=stax"
 MAZE = "pointmaze2d_sparse algo=moorl algo.batch_size=128"
+PENDULUM = "pendulum-pref_segments dataset.path=pendulum_50000.npz"
 AS_THEY_ARE, ONE_LESS = "algo.gamma=0.95", "algo.reward_shift=-1"
 """Rewards, whose largest sums are 1 and 0."""
 
@@ -107,6 +108,7 @@ BARS = {
         ),
         Bar("maxent_tab algo=cpl dataset.labels=sampled env.unseen=0 --metric eval/total_variation", high=0.08, arms=3),
         Bar("reacher-pref_segments algo=cpl steps=50000", low=-8.4),  # the mean of the clones that it starts from
+        Bar(f"algo=cpl algo.conservatism=0.5 {PENDULUM}", low=28.38, of="each"),  # the best of them
     ],
     "recovering_bandits": [
         Bar("algo=ppp env=recovering_bandit steps=32000 --metric eval/mean_reward", low=0.533, high=0.539, of="each"),
@@ -123,6 +125,7 @@ ORDERS = {
     "cpl": [
         (f"algo=cpl {REACHER}", f"algo=pref_sft algo.bc_steps=5000 {REACHER}"),
         (f"algo=cpl {REACHER}", f"algo=piql {REACHER}"),
+        (f"algo=cpl,cpl_kl,cpl_bc {PENDULUM}", f"algo=pref_sft algo.bc_steps=50000 {PENDULUM}"),
     ],
     "dpo": [
         (f"algo=dpo dataset=enum_pairs {CLOSED}", f"algo=preferred_ft {CLOSED}"),

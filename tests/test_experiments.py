@@ -140,7 +140,7 @@ def test_the_list_counts_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
         "cocoa_d4rl": 408,
         "cpl_metaworld": 330,
         "cpl_metaworld_pixels": 264,
-        "cpl_pendulum": 7,
+        "cpl_pendulum": 8,
         "cpl_pixels": 3,
         "cpl_reacher": 7,
         "cpl_reacher_short": 6,

@@ -8,8 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
+import numpy as np
 import pytest
+import torch
 
+from results.cpl.labels import GAMMA, Pendulum
 from results.make import BLOCK, make
 from results.moorl.detours import rows
 from rlbench.cli import main
@@ -73,6 +77,26 @@ def test_ways_through_the_maze_are_no_shorter_than_the_shortest(
         assert (algorithm, int(seed)) in {("bc", 0), ("bc", 1)}
         assert 0 < int(successes) <= 100
         assert 0.95 < float(longer) < 7  # an episode has 100 steps
+
+
+@pytest.mark.slow
+def test_exact_advantages_of_the_pendulum_fit_gymnasium_s() -> None:
+    """Along any way, discounted advantages are what is earned above V*, if the grid's model is the simulator's."""
+    env, pendulum, drawn, found = gymnasium.make("Pendulum-v1"), Pendulum(), np.random.default_rng(0), []
+    for seed in range(5):
+        observations, actions, rewards = [env.reset(seed=seed)[0]], drawn.uniform(-1, 1, (101, 1)), []
+        for action in actions[:100]:
+            after, reward, *_ = env.step((2 * action).astype(np.float32))
+            observations.append(after)
+            rewards.append(float(reward))
+        state = torch.from_numpy(np.array(observations)).double()[None]
+        advantage, best = pendulum.told(state, torch.from_numpy(actions)[None])
+        value = pendulum.q(torch.atan2(state[..., 1], state[..., 0]), state[..., 2], 2 * best)[0].numpy()
+        discount = GAMMA ** np.arange(101)
+        earned = np.dot(discount[:100], rewards) + discount[100] * value[100] - value[0]
+        found.append((advantage[0].numpy() * discount)[:100].sum() / earned)
+    assert found == pytest.approx([1] * 5, abs=0.05)
+    assert np.median(found) == pytest.approx(1, abs=0.01)
 
 
 NUMBER = re.compile(r"-?\d[\d,]*\.\d+")
