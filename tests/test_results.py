@@ -90,7 +90,7 @@ def test_exact_advantages_of_the_pendulum_fit_gymnasium_s() -> None:
             observations.append(after)
             rewards.append(float(reward))
         state = torch.from_numpy(np.array(observations)).double()[None]
-        advantage, best = pendulum.told(state, torch.from_numpy(actions)[None])
+        advantage, best = pendulum.judge(state, torch.from_numpy(actions)[None])
         value = pendulum.q(torch.atan2(state[..., 1], state[..., 0]), state[..., 2], 2 * best)[0].numpy()
         discount = GAMMA ** np.arange(101)
         earned = np.dot(discount[:100], rewards) + discount[100] * value[100] - value[0]

@@ -54,7 +54,7 @@ class Pendulum:
         above = torch.lerp(self.value[left, low + 1], self.value[left + 1, low + 1], x)
         return -(angle**2 + 0.1 * speed**2 + 0.001 * torque**2) + GAMMA * torch.lerp(below, above, y)
 
-    def told(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+    def judge(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """A* of actions in [-1, 1], and the best actions, `[N, T]` both."""
         cosine, sine, speed = observation.unbind(-1)
         angle = torch.atan2(sine, cosine)
@@ -68,7 +68,7 @@ def study(pendulum: Pendulum, path: str) -> tuple[list[str], list[str]]:
     with np.load(path) as file:
         labels = {name: file[name] for name in file.files if file[name].ndim == 1}
         observation, action = (torch.from_numpy(file[name]).double() for name in ("obs", "action"))
-    advantage, best = pendulum.told(observation, action)
+    advantage, best = pendulum.judge(observation, action)
     regret = advantage.sum(1).numpy()
     known = [f"| {path} | {name} | {np.corrcoef(each, regret)[0, 1]:.2f} |" for name, each in labels.items()]
     first, second = np.random.default_rng(0).integers(0, len(regret), (2, PAIRS))
@@ -83,6 +83,8 @@ def study(pendulum: Pendulum, path: str) -> tuple[list[str], list[str]]:
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:]:
+        sys.exit(__doc__)
     pendulum = Pendulum()
     known, losses = (chain(*rows) for rows in zip(*(study(pendulum, path) for path in sys.argv[1:]), strict=True))
     print("| segments | label | correlation with exact regret |", "|---|---|---:|", *known, sep="\n")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The runs behind this folder's tables and figures: some six hours of one CPU core. Finished runs are skipped.
+# The runs behind this folder's tables and figures: some five hours of one CPU core. Finished runs are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rlbench=${RLBENCH:-rlbench}

@@ -100,7 +100,10 @@ class PrefSegments:
         self.env, self.mode, self.label, self.capacity = env, mode, label, capacity
         self.path = Path(path).expanduser()
         if not self.path.is_file():
-            raise UsageError(f"dataset=pref_segments:{path}: {self.path.absolute()} does not exist")
+            raise UsageError(
+                f"dataset=pref_segments:{path}: {self.path.absolute()} does not exist\n"
+                "`rlbench data label dataset=... oracle=RUN --to FILE.npz` makes such a file"
+            )
 
     def identity(self) -> dict[str, Any]:
         """The file's content, whatever its name, and what is used of it."""

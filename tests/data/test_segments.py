@@ -117,7 +117,7 @@ def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
             load(tmp_path / f"{name}.npz")
     with pytest.raises(UsageError, match=r"choose the env= that the segments come from"):
         PrefSegments(MaxEntTab("maxent_tab", 0.9, 0.5, 6, 4, 0, 0), str(tmp_path / "text.npz"), **OPTIONS)
-    with pytest.raises(UsageError, match=r"does not exist"):
+    with pytest.raises(UsageError, match=r"does not exist\n`rlbench data label"):
         load(tmp_path / "none.npz")
     with pytest.raises(UsageError, match=r"recorded in Hopper-v4, which is not env=disc2d"):
         load(file(tmp_path / "hopper.npz", {"env": "Hopper-v4"}))

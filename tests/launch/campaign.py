@@ -216,14 +216,14 @@ class Campaign:
         self.headless = False
 
     def finish(self) -> None:
-        """Repair everything, and resume until all is done and nothing runs."""
+        """Repair everything, have nodes register anew, and resume until all is done and nothing runs."""
         end = time.monotonic() + PATIENCE
         while self.due:
             self.wait(1)
         self.repair()
         while (left := [*self.unfinished(), *self.cluster.jobs()]) and time.monotonic() < end:
             self.note(f"{len(left)} runs and jobs are left")
-            # A job that ended while slurmctld was down runs for ever until its node registers anew, which is seldom.
+            # A job that ended while slurmctld was down stays RUNNING until its node registers anew, which is seldom.
             self.cluster.run("scontrol", "reconfigure")
             self.resume()
             self.wait(LOOK / 2)
