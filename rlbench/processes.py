@@ -30,6 +30,7 @@ from rlbench import config, cpu
 from rlbench.artefacts import Report
 from rlbench.build import Algorithm, build, processor
 from rlbench.errors import RunError, UsageError
+from rlbench.nets import matmul
 from rlbench.signals import Stop
 from rlbench.task import Task
 
@@ -150,7 +151,7 @@ class Others:
             "device": self.device,
             "rank": rank,
             "meeting": self.meeting.name,
-            "matmul": torch.get_float32_matmul_precision(),
+            "matmul": matmul.in_use(),
         }
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # what is blocked here is blocked there for good
         try:
@@ -263,7 +264,7 @@ def follow() -> None:
         OmegaConf.update(cfg, "hardware.device", f"cuda:{rank}")
         torch.cuda.set_device(rank)
     cpu.settle(cfg.hardware.threads)
-    torch.set_float32_matmul_precision(asked["matmul"])
+    matmul.use(asked["matmul"])
     here(asked["meeting"], rank).touch()
     line = join(asked["meeting"], rank, cfg.hardware.processes, device)
     algorithm, _ = build(cfg)

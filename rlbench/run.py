@@ -313,15 +313,12 @@ class Training:
 
     def matmul(self, facts: dict[str, Any]) -> str:
         """The library that multiplies float32 matrices: probed by the first life, kept by the later ones."""
-        import torch
-
         from rlbench.build import processor
-        from rlbench.nets.matmul import choose_matmul_backend
+        from rlbench.nets.matmul import choose_matmul_backend, use
 
         if "matmul" not in facts:
             return choose_matmul_backend(device=processor(self.cfg.hardware.device).type)
-        torch.set_float32_matmul_precision(facts["matmul"])
-        return str(facts["matmul"])
+        return use(facts["matmul"])
 
     def capture(self, facts: dict[str, Any], device: str) -> bool:
         """Have updates run as recorded on a GPU, and compiled if asked for; whether they are compiled.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlbench.nets import tracing
+from rlbench.nets import amx, tracing
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
 from rlbench.types import Precision
@@ -58,6 +58,8 @@ def stack(x: Tensor, members: int) -> Tensor:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`x @ weight + bias` for a stack: `[N, B, in]`, `[N, in, out]`, `[N, 1, out]`; computed in the type of `x`."""
+    if amx.serves(x, weight):
+        return amx.linear(x, weight, bias)
     width = weight.shape[-1]
     if width == 1 and x.dtype == weight.dtype and not x.is_cuda:
         # A batched product into a single column runs at a fortieth of the rate of a wide one.
@@ -97,6 +99,16 @@ def last_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return column(x, weight, bias)  # compiled, one pass over x as it is
     parts = x.split(x.shape[1] if x.is_cuda else max(1, CACHED // x.shape[0]), dim=1)
     return joined([linear(part.to(weight.dtype), weight, bias) for part in parts])
+
+
+def relu_stack(x: Tensor, kept: Sequence[Tensor], *layers: Tensor) -> Tensor:
+    """Linear, ReLU, ..., Linear: `[N, B, in]` to `[N, B, out]`; the arguments are `ReluStack`'s."""
+    if amx.serves(x, layers[0]):
+        return amx.relu_stack(x, kept, *layers)
+    if not torch.is_grad_enabled() and not kept:  # a policy that is exported is made of operations alone
+        return joined([ReluStack.compute(part, (), *layers)[-1] for part in in_parts(x)])
+    output: Tensor = ReluStack.apply(x, kept, *layers)  # type: ignore[no-untyped-call]
+    return output
 
 
 class ReluStack(torch.autograd.Function):
@@ -299,18 +311,12 @@ class MLP:
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
         """The output for input that is stacked already, `[S * members, B, in]`."""
-        if self.is_relu_stack and torch.is_grad_enabled():  # which takes the parts itself
-            return self._forward(params, x)
-        return joined([self._forward(params, part) for part in in_parts(self._factor(x))])
+        x = self._factor(x)
+        if self.is_relu_stack:
+            return relu_stack(x, (), *(params[name] for layer in self.layers for name in layer))
+        return joined([self._forward(params, part) for part in in_parts(x)])
 
     def _forward(self, params: Params, x: Tensor) -> Tensor:
-        if self.is_relu_stack:
-            x = self._factor(x)
-            layers = [params[name] for layer in self.layers for name in layer]
-            if not torch.is_grad_enabled():  # a policy that is exported is made of operations alone
-                return ReluStack.compute(x, (), *layers)[-1]
-            output: Tensor = ReluStack.apply(x, (), *layers)  # type: ignore[no-untyped-call]
-            return output
         last = len(self.layers) - 1
         weight, bias = self.layers[last]
         x = self.hidden(params, x)
@@ -328,8 +334,7 @@ class MLP:
         weights = [params[weight] / (1 - self.dropout if i else 1) for i, (weight, _) in enumerate(self.layers)]
         biases = [params[bias] for _, bias in self.layers]
         layers = [part for layer in zip(weights, biases, strict=True) for part in layer]
-        output: Tensor = ReluStack.apply(self._factor(x), kept, *layers)  # type: ignore[no-untyped-call]
-        return output
+        return relu_stack(self._factor(x), kept, *layers)
 
     def __call__(self, params: Params, observation: Tensor, action: Tensor | None = None) -> Tensor:
         x = observation if action is None else torch.cat([observation, action], -1)

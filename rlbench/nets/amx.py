@@ -1,0 +1,182 @@
+"""The layers' products on Intel's matrix units (AMX): three numbers in bfloat16 for one in float32, see `amx.cpp`.
+
+It is compiled once, into the cache folder, where the processor has such units and a C++ compiler is at hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlbench import cpu
+from rlbench.paths import cache_root
+
+SOURCE = Path(__file__).with_suffix(".cpp")
+FLAGS = ["-O3", "-std=c++20", "-w", "-shared", "-fPIC", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]
+TILES = ["-mamx-tile", "-mamx-bf16"]
+NEEDED = {"amx_tile", "amx_bf16", "avx512f", "avx512bw", "avx512vl", "avx512dq"}
+"""Of the processor, as Linux names it."""
+
+active = False
+"""Whether `rlbench.nets.mlp` is to use them: `rlbench.nets.matmul` decides."""
+
+
+@cache
+def available() -> bool:
+    """Whether the operations below can be used here; has them compiled where they are not yet."""
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    if not cpu.flags() >= NEEDED or compiler is None:
+        return False
+    try:
+        torch.ops.load_library(_compiled(compiler))
+    except (OSError, subprocess.CalledProcessError):  # a compiler that is too old, a cache that cannot be written
+        return False
+    _describe()
+    return bool(torch.ops.rlbench_amx.permitted())
+
+
+def _compiled(compiler: str) -> Path:
+    home = Path(torch.__file__).parent  # torch.utils.cpp_extension knows it too, but takes half a second to import
+    abi = f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"
+    command = [compiler, *FLAGS, *TILES, abi, f"-I{home}/include", f"-L{home}/lib", str(SOURCE), "-lc10", "-ltorch_cpu"]
+    made_of = f"{command} {torch.__version__} {SOURCE.read_text()}"
+    path = cache_root() / "compiled" / f"amx-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.so"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            made = Path(folder, path.name)
+            subprocess.run([*command, "-o", str(made)], check=True, capture_output=True)
+            made.replace(path)
+    return path
+
+
+def _describe() -> None:
+    """What a compiler and a counter of operations ask of them: shapes, and 2 x rows x sum x columns."""
+    from torch.utils.flop_counter import register_flop_formula
+
+    ops = torch.ops.rlbench_amx
+
+    @torch.library.register_fake("rlbench_amx::linear")
+    def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return x.new_empty(*x.shape[:2], weight.shape[2])
+
+    @torch.library.register_fake("rlbench_amx::input_gradient")
+    def _(grad: Tensor, weight: Tensor) -> Tensor:
+        return grad.new_empty(*grad.shape[:2], weight.shape[1])
+
+    @torch.library.register_fake("rlbench_amx::parameter_gradients")
+    def _(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+        n, width = grad.shape[0], grad.shape[2]
+        return x.new_empty(n, x.shape[2], width), x.new_empty(n, 1, width)
+
+    @torch.library.register_fake("rlbench_amx::relu_stack")
+    def _(x: Tensor, kept: list[Tensor], layers: list[Tensor], keep: bool) -> list[Tensor]:
+        outputs = [x.new_empty(*x.shape[:2], weight.shape[2]) for weight in layers[::2]]
+        return outputs if keep else outputs[-1:]
+
+    @torch.library.register_fake("rlbench_amx::relu_stack_gradients")
+    def _(
+        grad: Tensor, x: Tensor, hidden: list[Tensor], layers: list[Tensor], of_input: bool, of_parameters: bool
+    ) -> list[Tensor]:
+        of_x = x.new_empty(x.shape if of_input else 0)
+        return [of_x, *(x.new_empty(part.shape) for part in layers if of_parameters)]
+
+    @register_flop_formula([ops.linear, ops.input_gradient])
+    def _(rows: list[int], weight: list[int], *_: Any, **__: Any) -> int:
+        return 2 * rows[1] * math.prod(weight)
+
+    @register_flop_formula(ops.parameter_gradients)
+    def _(x: list[int], grad: list[int], *_: Any, **__: Any) -> int:
+        return 2 * math.prod(x) * grad[2]
+
+    @register_flop_formula(ops.relu_stack)
+    def _(x: list[int], kept: list[list[int]], layers: list[list[int]], *_: Any, **__: Any) -> int:
+        return 2 * x[1] * sum(math.prod(weight) for weight in layers[::2])
+
+    @register_flop_formula(ops.relu_stack_gradients)
+    def _(
+        grad: list[int], x: list[int], hidden: object, layers: list[list[int]], of_input: bool, of_parameters: bool,
+        **__: Any,
+    ) -> int:  # fmt: skip
+        first, *others = (2 * x[1] * math.prod(weight) for weight in layers[::2])
+        return (of_input + of_parameters) * first + (1 + of_parameters) * sum(others)
+
+
+def serves(x: Tensor, weight: Tensor) -> bool:
+    """Whether this product is to be computed here: float32 on the CPU, and not on its way into a file."""
+    return active and x.dtype == weight.dtype == torch.float32 and x.is_cpu and x.numel() > 0 and not torch._C._is_tracing()
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`x @ weight + bias`: `[N, B, in]`, `[N, in, out]`, `[N, 1, out]` to `[N, B, out]`."""
+    if not torch.is_grad_enabled():
+        return torch.ops.rlbench_amx.linear(x, weight, bias)
+    output: Tensor = Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return output
+
+
+def relu_stack(x: Tensor, kept: Sequence[Tensor], *layers: Tensor) -> Tensor:
+    """Linear, ReLU, ..., Linear, as `rlbench.nets.mlp.ReluStack`: `[N, B, in]` to `[N, B, out]`."""
+    if not torch.is_grad_enabled():
+        return torch.ops.rlbench_amx.relu_stack(x, kept, layers, False)[0]
+    output: Tensor = ReluStack.apply(x, kept, *layers)  # type: ignore[no-untyped-call]
+    return output
+
+
+class Linear(torch.autograd.Function):
+    """`linear` as a node of autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        if torch.is_grad_enabled():  # to be differentiated again, as plain operations are
+            return (
+                grad @ weight.mT if of_x else None,
+                x.mT @ grad if of_weight else None,
+                grad.sum(1, keepdim=True) if of_bias else None,
+            )
+        ops = torch.ops.rlbench_amx
+        of_parameters = ops.parameter_gradients(x, grad) if of_weight or of_bias else (None, None)
+        return ops.input_gradient(grad, weight) if of_x else None, *of_parameters
+
+
+class ReluStack(torch.autograd.Function):
+    """`relu_stack` as a node of autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kept: Sequence[Tensor], *layers: Tensor) -> Tensor:
+        *hidden, output = torch.ops.rlbench_amx.relu_stack(x, kept, layers, True)
+        ctx.save_for_backward(x, *layers, *hidden)
+        ctx.kept = kept
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        of_x, _, *of_layers = ctx.needs_input_grad
+        x, saved, depth = ctx.saved_tensors[0], ctx.saved_tensors[1:], len(of_layers)
+        layers, hidden = saved[:depth], saved[depth:]
+        if torch.is_grad_enabled():  # to be differentiated again
+            from rlbench.nets.mlp import twice_differentiable
+
+            grads = twice_differentiable((of_x, *of_layers), grad, x, ctx.kept, layers)
+            return grads[0], None, *grads[1:]
+        of_parameters = any(of_layers)
+        grads = torch.ops.rlbench_amx.relu_stack_gradients(grad, x, hidden, layers, of_x, of_parameters)
+        return grads[0] if of_x else None, None, *(grads[1:] if of_parameters else [None] * depth)

@@ -1,0 +1,130 @@
+"""Products on Intel's matrix units, against the same in double precision; where the processor has none, skipped."""
+
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from rlbench.nets import amx, matmul
+from rlbench.nets.mlp import MLP, linear
+from rlbench.rng import SeedStreams
+from tests.algos.helpers import build, synthetic
+
+pytestmark = pytest.mark.skipif(not amx.available(), reason="needs a processor with AMX, and a C++ compiler")
+
+ROUNDING = 5e-7
+"""Relative error of a product in float32, whose sums have up to 700 terms; without one of the six products of parts it is
+2e-6 and more."""
+SIZES = list(product([1, 3], [1, 17, 256, 700], [1, 14, 33, 130, 256], [1, 2, 16, 31, 256, 520]))
+"""Members, rows, inputs and outputs: of one tile and less, no multiples, more than go through in one part."""
+
+
+@pytest.fixture(autouse=True)
+def _by_amx() -> Iterator[None]:
+    before = matmul.in_use()
+    assert matmul.use("amx") == "amx"
+    yield
+    matmul.use(before)
+
+
+def off(found: Tensor, exact: Tensor, scale: Tensor | None = None) -> float:
+    """The error, relative to the size of what was added up."""
+    return float((found - exact).norm() / (exact if scale is None else scale).norm())
+
+
+def layer(n: int, rows: int, fan_in: int, fan_out: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = (n, rows, fan_in), (n, fan_in, fan_out), (n, 1, fan_out), (n, rows, fan_out)
+    x, weight, bias, grad = (torch.randn(shape, generator=generator) for shape in shapes)
+    return x, weight, bias, grad
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_layer_and_its_gradients_are_exact(size: tuple[int, int, int, int], turned: bool) -> None:
+    x, weight, bias, grad = layer(*size)
+    if turned:  # the same numbers in another order in memory
+        x, weight, grad = (value.mT.contiguous().mT for value in (x, weight, grad))
+    leaves = [value.requires_grad_() for value in (x, weight, bias)]
+    output = linear(*leaves)
+    found = [output, *torch.autograd.grad(output, leaves, grad)]
+    x, weight, bias, grad = (value.detach().double() for value in (x, weight, bias, grad))
+    exact = [x @ weight + bias, grad @ weight.mT, x.mT @ grad, grad.sum(1, keepdim=True)]
+    added = [x.abs() @ weight.abs(), grad.abs() @ weight.abs().mT, x.abs().mT @ grad.abs(), grad.abs().sum(1)]
+    for one, other, scale in zip(found, exact, added, strict=True):
+        assert off(one.detach(), other, scale) < ROUNDING
+
+
+@pytest.mark.parametrize("rows", [1, 256, 700])
+@pytest.mark.parametrize("out_dim", [1, 6])
+def test_a_stack_and_its_gradients_are_exact(rows: int, out_dim: int) -> None:
+    net = MLP(14, [256, 40], out_dim, members=3)
+    params = net.init(SeedStreams((0, 1), "parameters"))
+    generator = torch.Generator().manual_seed(0)
+    x, grad = (torch.randn(6, rows, width, generator=generator) for width in (14, out_dim))
+
+    def computed(dtype: torch.dtype) -> list[Tensor]:
+        leaves = {name: value.detach().to(dtype).requires_grad_() for name, value in {"x": x, **params}.items()}
+        output = net.forward(leaves, leaves["x"])
+        return [output, *torch.autograd.grad(output, list(leaves.values()), grad.to(dtype))]
+
+    for one, other in zip(computed(torch.float32), computed(torch.float64), strict=True):
+        assert off(one.detach(), other.detach()) < 10 * ROUNDING  # a unit at zero opens by rounding
+
+
+def test_a_copy_for_all_members_and_a_sum_s_gradient_need_no_memory_of_their_own() -> None:
+    """Strides of 0, as `expand` makes them."""
+    x, weight, bias, _ = layer(3, 40, 20, 10)
+    leaf = weight.requires_grad_()
+    output = linear(x[:1].expand(3, -1, -1), leaf, bias)
+    (found,) = torch.autograd.grad(output.sum(), leaf)
+    exact = x[:1].double().sum(1)[..., None].expand(3, -1, 10)
+    assert off(found, exact) < ROUNDING
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_stays_none(value: float) -> None:
+    net = MLP(8, [16, 16], 1)
+    params = net.init(SeedStreams((0,), "parameters"))
+    x = torch.ones(1, 4, 8)
+    x[0, 2, 5] = value
+    with torch.no_grad():
+        assert net.forward(params, x).isfinite().flatten().tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_small_and_large_numbers_are_exact(scale: float) -> None:
+    x, weight, bias, _ = layer(1, 64, 64, 64)
+    exact = (scale * x).double() @ weight.double()
+    with torch.no_grad():
+        assert off(linear(scale * x, weight, 0 * bias), exact) < ROUNDING
+
+
+def test_operations_are_counted_as_without_it() -> None:
+    def counted(backend: str) -> int:
+        matmul.use(backend)
+        algorithm = build("cql", synthetic(), (3, 7), hidden_dims=[32, 32], batch_size=64)
+        with FlopCounterMode(display=False) as counter:
+            algorithm.train(2)
+        return counter.get_total_flops()
+
+    mine, plain = counted("amx"), counted("highest")
+    # what has one column is a sum to PyTorch, and is not counted: 1 of 32 columns
+    assert plain < mine < 1.06 * plain
+
+
+@pytest.mark.parametrize("name", ["td3_bc", "iql", "cql", "sac_n", "edac", "rebrac"])
+def test_losses_are_those_of_mkl(name: str) -> None:
+    """Over 100 updates, beside each other."""
+    data = synthetic(seed=1)
+    algorithms = {backend: build(name, data, (3, 7), hidden_dims=[64, 64], batch_size=64) for backend in ("highest", "amx")}
+    for _ in range(10):
+        metrics = {}
+        for backend, algorithm in algorithms.items():
+            matmul.use(backend)
+            metrics[backend] = algorithm.train(10)
+        for key, value in metrics["highest"].items():
+            torch.testing.assert_close(metrics["amx"][key], value, rtol=1e-4, atol=1e-4)
