@@ -22,8 +22,8 @@ def settle(threads: int) -> None:
 
     By default glibc returns every large tensor to the system when it is freed, and each update has its pages zeroed
     again: two thirds of the time of an update of CQL, whose tensors are wide. What is kept is at most the largest
-    amount that was in use. Its next half gigabyte is to be in pages of 2 MB, where the system has them: with small ones,
-    updates spend 3 to 4 % of their time on finding out where their tensors are.
+    amount that was in use. Its next half gigabyte is to be in pages of 2 MB, where the system has them: with small ones
+    updates take 3 to 4 % longer, to find out where their tensors are.
     """
     import numpy as np  # late, as torch: what only names the processor does without
     import torch

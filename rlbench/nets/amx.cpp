@@ -1,9 +1,9 @@
 // Products of float32 matrices on Intel's matrix units (AMX), which multiply in bfloat16 and add in float32.
 //
-// A float32 number has 24 binary digits, a bfloat16 number 8: three of these, the rounded number, the rounded rest and
-// the rest of that, hold it exactly. Of the nine products of two such sums the six largest are computed, which leaves
-// an error of some 1e-7, as a product in float32 does (Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial
-// Intelligence Datatype For Higher-Precision Computations", ARITH 2019).
+// A float32 number has 24 binary digits, a bfloat16 number 8: the sum of three of these, the number cut off after eight
+// digits, the rest cut off likewise, and what is left then, is the number itself. Of the nine products of two such sums
+// the six largest are computed, which leaves an error of some 1e-7, as products in float32 do (Henry, Tang and Heinecke,
+// "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", ARITH 2019).
 //
 // What follows a product in a layer, and the sums beside it, are done while its numbers are at hand. Everything runs in
 // the thread that calls. An infinite factor makes NaN, not infinity.
@@ -33,7 +33,7 @@ constexpr int64_t SIDE = 16, STEP = 32, TILE = 1024;
 constexpr int64_t PARTS = 3;
 // Of an operand so much is split at a time, and so many rows go through a stack of layers: what is worked with then stays
 // in a core's 2 MB of cache.
-constexpr int64_t DEPTH = 128, LONGEST = 512, OUTPUTS = 1 << 17, PART = 256;
+constexpr int64_t DEPTH = 128, LONGEST = 512, OUTPUTS = 1 << 17, PART = 256, CACHE = 1 << 21;
 
 int64_t tiles(int64_t size) { return (size + SIDE - 1) / SIDE; }
 
@@ -96,7 +96,8 @@ inline void split(__m512 even, __m512 odd, char* to) {
 // factor's tiles and the columns of the right one's. The lines' sums are added to `sum`, unless what is along the sum is
 // contiguous.
 template <bool LEFT, bool CONTIGUOUS, bool WHOLE>
-inline void pack_tile(const float* from, int64_t between, int64_t along, __mmask16 lines, int64_t depth, char* to, __m512& sum) {
+inline void pack_tile(const float* from, int64_t between, int64_t along, __mmask16 lines, int64_t depth, char* to,
+                      __m512& sum) {
   const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   const __m512i odds = _mm512_add_epi32(evens, _mm512_set1_epi32(1));
   const __mmask16 lower = first(depth), upper = first(depth - SIDE);
@@ -165,18 +166,23 @@ void add_products(const char* left, const char* right, int64_t steps, char* sums
   }
   const char *lower = left + steps * PARTS * TILE, *beside = right + steps * PARTS * TILE;
   for (int64_t step = 0; step < steps; step++) {
-#define LEFT(part)                       \
-  _tile_loadd(4, left + (part)*TILE, 64); \
-  if (TALL) _tile_loadd(5, lower + (part)*TILE, 64);
-#define RIGHT(part)                       \
-  _tile_loadd(6, right + (part)*TILE, 64); \
-  if (WIDE) _tile_loadd(7, beside + (part)*TILE, 64);
-#define MULTIPLY                   \
-  _tile_dpbf16ps(0, 4, 6);         \
+#define LEFT(part)                          \
+  _tile_loadd(4, left + (part) * TILE, 64); \
+  if (TALL) _tile_loadd(5, lower + (part) * TILE, 64);
+#define RIGHT(part)                          \
+  _tile_loadd(6, right + (part) * TILE, 64); \
+  if (WIDE) _tile_loadd(7, beside + (part) * TILE, 64);
+#define MULTIPLY                     \
+  _tile_dpbf16ps(0, 4, 6);           \
   if (WIDE) _tile_dpbf16ps(1, 4, 7); \
   if (TALL) _tile_dpbf16ps(2, 5, 6); \
   if (TALL && WIDE) _tile_dpbf16ps(3, 5, 7);
-    LEFT(2) RIGHT(0) MULTIPLY LEFT(1) MULTIPLY RIGHT(1) MULTIPLY LEFT(0) MULTIPLY RIGHT(2) MULTIPLY RIGHT(0) MULTIPLY
+    LEFT(2) RIGHT(0) MULTIPLY
+    LEFT(1) MULTIPLY
+    RIGHT(1) MULTIPLY
+    LEFT(0) MULTIPLY
+    RIGHT(2) MULTIPLY
+    RIGHT(0) MULTIPLY
 #undef LEFT
 #undef RIGHT
 #undef MULTIPLY
@@ -252,12 +258,18 @@ void multiply(const Factor& left, const Factor& right, int64_t depth, const Outp
             const char* a = of_left + r / SIDE * line;
             char* const to = depth <= DEPTH ? sums : sums + (c / STEP * (tall / STEP) + r / STEP) * 4 * TILE;
             const bool two_rows = rows - r > SIDE, two_columns = columns - c > SIDE;
-            if (two_rows && two_columns) add_products<true, true>(a, of_right, steps, to, k == 0);
-            else if (two_rows) add_products<true, false>(a, of_right, steps, to, k == 0);
-            else if (two_columns) add_products<false, true>(a, of_right, steps, to, k == 0);
-            else add_products<false, false>(a, of_right, steps, to, k == 0);
+            if (two_rows && two_columns)
+              add_products<true, true>(a, of_right, steps, to, k == 0);
+            else if (two_rows)
+              add_products<true, false>(a, of_right, steps, to, k == 0);
+            else if (two_columns)
+              add_products<false, true>(a, of_right, steps, to, k == 0);
+            else
+              add_products<false, false>(a, of_right, steps, to, k == 0);
             if (!last) continue;
-            const auto writes = out.kind == Output::LAYER ? write<Output::LAYER> : out.kind == Output::GATED ? write<Output::GATED> : write<Output::SUMS>;
+            const auto writes = out.kind == Output::LAYER   ? write<Output::LAYER>
+                                : out.kind == Output::GATED ? write<Output::GATED>
+                                                            : write<Output::SUMS>;
             writes(out, to, row + r, std::min(STEP, rows - r), column + c, std::min(STEP, columns - c));
           }
         }
@@ -271,7 +283,10 @@ struct Rows {
   int64_t count, width, between;
 
   Rows(const Tensor& x, int64_t member)
-      : data(x.const_data_ptr<float>() + member * x.stride(0)), count(x.size(1)), width(x.size(2)), between(x.stride(1)) {}
+      : data(x.const_data_ptr<float>() + member * x.stride(0)),
+        count(x.size(1)),
+        width(x.size(2)),
+        between(x.size(1) == 1 ? x.size(2) : x.stride(1)) {}  // of a single row the stride may be anything
   Rows(const float* data, int64_t count, int64_t width) : data(data), count(count), width(width), between(width) {}
 
   Rows part(int64_t begin, int64_t length) const {
@@ -288,7 +303,11 @@ struct Weight {
   int64_t in, out, down, across;
 
   Weight(const Tensor& w, int64_t member)
-      : data(w.const_data_ptr<float>() + member * w.stride(0)), in(w.size(1)), out(w.size(2)), down(w.stride(1)), across(w.stride(2)) {}
+      : data(w.const_data_ptr<float>() + member * w.stride(0)),
+        in(w.size(1)),
+        out(w.size(2)),
+        down(w.stride(1)),
+        across(w.stride(2)) {}
 
   bool column() const { return out == 1 && down == 1; }  // there is no product of matrices with it
 };
@@ -305,7 +324,8 @@ float dot(const float* a, const float* b, int64_t size) {
 // x @ weight
 void forward(const Rows& x, const Weight& weight, const Output& out) {
   if (!weight.column())
-    return multiply({x.data, x.count, x.between, 1}, {weight.data, weight.out, weight.across, weight.down}, x.width, out, nullptr);
+    return multiply({x.data, x.count, x.between, 1}, {weight.data, weight.out, weight.across, weight.down}, x.width,
+                    out, nullptr);
   const __m512 bias = _mm512_set1_ps(out.bias[0]);
   for (int64_t r = 0; r < x.count; r++)
     finish<Output::LAYER>(out, _mm512_set1_ps(dot(x.data + r * x.between, weight.data, x.width)), bias, r, 1);
@@ -327,7 +347,8 @@ void outer(const Rows& grad, const Weight& weight, const Output& out) {
 // grad @ weight.mT
 void to_input(const Rows& grad, const Weight& weight, const Output& out) {
   if (!weight.column())
-    multiply({grad.data, grad.count, grad.between, 1}, {weight.data, weight.in, weight.down, weight.across}, grad.width, out, nullptr);
+    multiply({grad.data, grad.count, grad.between, 1}, {weight.data, weight.in, weight.down, weight.across}, grad.width,
+             out, nullptr);
   else if (out.kind == Output::GATED)
     outer<Output::GATED>(grad, weight, out);
   else
@@ -337,8 +358,7 @@ void to_input(const Rows& grad, const Weight& weight, const Output& out) {
 // x.mT @ grad, and the sums of grad, added to what is there or not.
 void to_parameters(const Rows& x, const Rows& grad, float* weight, float* bias, bool add) {
   if (!add) std::fill_n(bias, grad.width, 0.0f);
-  if (grad.width > 1)
-  {
+  if (grad.width > 1) {
     Output out{weight, grad.width};
     out.add = add;
     return multiply({x.data, x.width, 1, x.between}, {grad.data, grad.width, 1, grad.between}, x.count, out, bias);
@@ -362,6 +382,22 @@ Tensor either_way(const Tensor& w) { return w.stride(1) == 1 || w.stride(2) == 1
 
 float* member(Tensor& x, int64_t i) { return x.mutable_data_ptr<float>() + i * x.size(1) * x.size(2); }
 
+// A copy: `PAST_CACHE` into memory that is not needed soon, and need not come into the cache to be written.
+template <bool PAST_CACHE>
+float* copy(const float* from, int64_t count, float* to) {
+  const bool aligned = reinterpret_cast<uintptr_t>(to) % 64 == 0;
+  for (int64_t i = 0; i < count; i += SIDE) {
+    const __mmask16 lanes = first(count - i);
+    const __m512 values = _mm512_maskz_loadu_ps(lanes, from + i);
+    if (PAST_CACHE && aligned && count - i >= SIDE)
+      _mm512_stream_ps(to + i, values);
+    else
+      _mm512_mask_storeu_ps(to + i, lanes, values);
+  }
+  if (PAST_CACHE) _mm_sfence();
+  return to;
+}
+
 // While this lives the processor's tiles are in use.
 struct Tiles {
   Tiles() {
@@ -383,7 +419,8 @@ Tensor linear(const Tensor& input, const Tensor& weights, const Tensor& biases) 
   Tensor result = at::empty({x.size(0), x.size(1), w.size(2)}, x.options());
   const Tiles tiles;
   for (int64_t i = 0; i < x.size(0); i++)
-    forward({x, i}, {w, i}, {member(result, i), w.size(2), Output::LAYER, bias.const_data_ptr<float>() + i * w.size(2)});
+    forward({x, i}, {w, i},
+            {member(result, i), w.size(2), Output::LAYER, bias.const_data_ptr<float>() + i * w.size(2)});
   return result;
 }
 
@@ -428,7 +465,8 @@ struct Layers {
     Output out{to, width(layer), Output::LAYER, biases[layer].const_data_ptr<float>() + i * width(layer)};
     if (layer + 1 < depth) {
       out.least = 0;
-      if (!kept.empty()) out.kept = kept[layer].const_data_ptr<float>() + (i * kept[layer].size(1) + begin) * width(layer);
+      if (!kept.empty())
+        out.kept = kept[layer].const_data_ptr<float>() + (i * kept[layer].size(1) + begin) * width(layer);
     }
     forward(x, {weights[layer], i}, out);
     return {to, x.count, width(layer)};
@@ -450,16 +488,18 @@ std::vector<Tensor> relu_stack(const Tensor& input, at::TensorList kept, at::Ten
     for (int64_t begin = 0; begin < rows; begin += PART) {
       Rows now = Rows(x, i).part(begin, PART);
       for (int64_t layer = 0; layer < layers.depth; layer++) {
-        const bool stays = keep || layer + 1 == layers.depth;
-        float* to = stays ? member(outputs[keep ? layer : 0], i) + begin * layers.width(layer) : member(between, layer % 2);
-        now = layers.compute(layer, i, begin, now, to);
+        const bool last = layer + 1 == layers.depth, aside = keep && !last && rows > PART;
+        float* const kept_in =
+            keep || last ? member(outputs[keep ? layer : 0], i) + begin * layers.width(layer) : nullptr;
+        now = layers.compute(layer, i, begin, now, kept_in && !aside ? kept_in : member(between, layer % 2));
+        if (aside) copy<true>(now.data, now.count * now.width, kept_in);
       }
     }
   return outputs;
 }
 
 // The gradients of the stack's input, if `of_input` (else of no size), and then of each weight and bias, if
-// `of_parameters`. (To compute hidden layers anew, instead of fetching them from memory, takes as long, of 8,000 rows too.)
+// `of_parameters`.
 std::vector<Tensor> relu_stack_gradients(const Tensor& gradient, const Tensor& input, at::TensorList hidden,
                                          at::TensorList parameters, bool of_input, bool of_parameters) {
   const Tensor x = in_rows(input), grad = in_rows(gradient);
@@ -471,13 +511,16 @@ std::vector<Tensor> relu_stack_gradients(const Tensor& gradient, const Tensor& i
     grads.push_back(at::empty(layers.weights[layer].sizes(), x.options()));
     grads.push_back(at::empty(layers.biases[layer].sizes(), x.options()));
   }
-  Tensor between = at::empty({2, std::min(rows, PART), layers.widest}, x.options());
+  Tensor between = at::empty({3, std::min(rows, PART), layers.widest}, x.options());
+  // Read in order, memory arrives sooner than in the order in which it is packed.
+  const bool far = n * rows * layers.widest * (depth - 1) * int64_t{sizeof(float)} > CACHE;
   const Tiles tiles;
   for (int64_t i = 0; i < n; i++)
     for (int64_t begin = 0; begin < rows; begin += PART) {
       Rows now = Rows(grad, i).part(begin, PART);
       for (int64_t layer = depth - 1; layer >= 0; layer--) {
-        const Rows before = Rows(layer ? units[layer - 1] : x, i).part(begin, PART);
+        Rows before = Rows(layer ? units[layer - 1] : x, i).part(begin, PART);
+        if (far && layer) before.data = copy<false>(before.data, before.count * before.width, member(between, 2));
         if (of_parameters)
           to_parameters(before, now, member(grads[2 * layer + 1], i), member(grads[2 * layer + 2], i), begin > 0);
         if (layer == 0 && !of_input) break;

@@ -62,60 +62,63 @@ def _compiled(compiler: str) -> Path:
 
 
 def _describe() -> None:
-    """What a compiler and a counter of operations ask of them: shapes, and 2 x rows x sum x columns."""
+    """What a compiler and a counter of operations ask of them: shapes, and twice rows x inputs x outputs of a product."""
     from torch.utils.flop_counter import register_flop_formula
 
-    ops = torch.ops.rlbench_amx
-
-    @torch.library.register_fake("rlbench_amx::linear")
-    def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def linear(x: Tensor, weight: Tensor, _bias: Tensor) -> Tensor:
         return x.new_empty(*x.shape[:2], weight.shape[2])
 
-    @torch.library.register_fake("rlbench_amx::input_gradient")
-    def _(grad: Tensor, weight: Tensor) -> Tensor:
+    def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
         return grad.new_empty(*grad.shape[:2], weight.shape[1])
 
-    @torch.library.register_fake("rlbench_amx::parameter_gradients")
-    def _(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def parameter_gradients(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
         n, width = grad.shape[0], grad.shape[2]
         return x.new_empty(n, x.shape[2], width), x.new_empty(n, 1, width)
 
-    @torch.library.register_fake("rlbench_amx::relu_stack")
-    def _(x: Tensor, kept: list[Tensor], layers: list[Tensor], keep: bool) -> list[Tensor]:
+    def relu_stack(x: Tensor, _kept: list[Tensor], layers: list[Tensor], keep: bool) -> list[Tensor]:
         outputs = [x.new_empty(*x.shape[:2], weight.shape[2]) for weight in layers[::2]]
         return outputs if keep else outputs[-1:]
 
-    @torch.library.register_fake("rlbench_amx::relu_stack_gradients")
-    def _(
-        grad: Tensor, x: Tensor, hidden: list[Tensor], layers: list[Tensor], of_input: bool, of_parameters: bool
+    def relu_stack_gradients(
+        _grad: Tensor, x: Tensor, _hidden: list[Tensor], layers: list[Tensor], of_input: bool, of_parameters: bool
     ) -> list[Tensor]:
         of_x = x.new_empty(x.shape if of_input else 0)
         return [of_x, *(x.new_empty(part.shape) for part in layers if of_parameters)]
 
-    @register_flop_formula([ops.linear, ops.input_gradient])
-    def _(rows: list[int], weight: list[int], *_: Any, **__: Any) -> int:
+    for shape in (linear, input_gradient, parameter_gradients, relu_stack, relu_stack_gradients):
+        torch.library.register_fake(f"rlbench_amx::{shape.__name__}", shape)
+
+    def product(rows: list[int], weight: list[int], *_: Any, **__: Any) -> int:
         return 2 * rows[1] * math.prod(weight)
 
-    @register_flop_formula(ops.parameter_gradients)
-    def _(x: list[int], grad: list[int], *_: Any, **__: Any) -> int:
+    def product_over_rows(x: list[int], grad: list[int], **_: Any) -> int:
         return 2 * math.prod(x) * grad[2]
 
-    @register_flop_formula(ops.relu_stack)
-    def _(x: list[int], kept: list[list[int]], layers: list[list[int]], *_: Any, **__: Any) -> int:
-        return 2 * x[1] * sum(math.prod(weight) for weight in layers[::2])
+    def products(x: list[int], _kept: object, layers: list[list[int]], _keep: bool, **_: Any) -> int:
+        return sum(product(x, weight) for weight in layers[::2])
 
-    @register_flop_formula(ops.relu_stack_gradients)
-    def _(
-        grad: list[int], x: list[int], hidden: object, layers: list[list[int]], of_input: bool, of_parameters: bool,
-        **__: Any,
-    ) -> int:  # fmt: skip
-        first, *others = (2 * x[1] * math.prod(weight) for weight in layers[::2])
-        return (of_input + of_parameters) * first + (1 + of_parameters) * sum(others)
+    def gradients(
+        _grad: object, x: list[int], _hidden: object, layers: list[list[int]], of_x: bool, of_layers: bool, **_: Any
+    ) -> int:
+        first, *others = (product(x, weight) for weight in layers[::2])
+        return (of_x + of_layers) * first + (1 + of_layers) * sum(others)
+
+    ops = torch.ops.rlbench_amx
+    register_flop_formula([ops.linear, ops.input_gradient])(product)
+    register_flop_formula(ops.parameter_gradients)(product_over_rows)
+    register_flop_formula(ops.relu_stack)(products)
+    register_flop_formula(ops.relu_stack_gradients)(gradients)
 
 
 def serves(x: Tensor, weight: Tensor) -> bool:
     """Whether this product is to be computed here: float32 on the CPU, and not on its way into a file."""
-    return active and x.dtype == weight.dtype == torch.float32 and x.is_cpu and x.numel() > 0 and not torch._C._is_tracing()
+    return (
+        active
+        and x.dtype == weight.dtype == torch.float32
+        and x.is_cpu
+        and x.numel() > 0
+        and not torch._C._is_tracing()
+    )
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def gradients(loss: Callable[[Params], tuple[Tensor, dict[str, Tensor]]], params
     """
     leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
     value, metrics = loss(leaves)
-    grads = torch.autograd.grad(value.sum(), list(leaves.values()))
+    grads = torch.autograd.grad(value, list(leaves.values()), torch.ones_like(value))
     return list(grads), {name: metric.detach() for name, metric in metrics.items()}
 
 

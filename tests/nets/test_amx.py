@@ -16,8 +16,8 @@ from tests.algos.helpers import build, synthetic
 pytestmark = pytest.mark.skipif(not amx.available(), reason="needs a processor with AMX, and a C++ compiler")
 
 ROUNDING = 5e-7
-"""Relative error of a product in float32, whose sums have up to 700 terms; without one of the six products of parts it is
-2e-6 and more."""
+"""Relative error of products in float32 and of sums of up to 700 of them; without one of the six products of parts it
+is 2e-6 and more."""
 SIZES = list(product([1, 3], [1, 17, 256, 700], [1, 14, 33, 130, 256], [1, 2, 16, 31, 256, 520]))
 """Members, rows, inputs and outputs: of one tile and less, no multiples, more than go through in one part."""
 
@@ -120,7 +120,9 @@ def test_operations_are_counted_as_without_it() -> None:
 def test_losses_are_those_of_mkl(name: str) -> None:
     """Over 100 updates, beside each other."""
     data = synthetic(seed=1)
-    algorithms = {backend: build(name, data, (3, 7), hidden_dims=[64, 64], batch_size=64) for backend in ("highest", "amx")}
+    algorithms = {
+        backend: build(name, data, (3, 7), hidden_dims=[64, 64], batch_size=64) for backend in ("highest", "amx")
+    }
     for _ in range(10):
         metrics = {}
         for backend, algorithm in algorithms.items():
