@@ -62,7 +62,7 @@ def _compiled(compiler: str) -> Path:
 
 
 def _describe() -> None:
-    """What a compiler and a counter of operations ask of them: shapes, and twice rows x inputs x outputs of a product."""
+    """What a compiler and a counter of operations ask of them: shapes, and 2 x rows x inputs x outputs of a product."""
     from torch.utils.flop_counter import register_flop_formula
 
     def linear(x: Tensor, weight: Tensor, _bias: Tensor) -> Tensor:

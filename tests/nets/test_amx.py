@@ -18,8 +18,8 @@ pytestmark = pytest.mark.skipif(not amx.available(), reason="needs a processor w
 ROUNDING = 5e-7
 """Relative error of products in float32 and of sums of up to 700 of them; without one of the six products of parts it
 is 2e-6 and more."""
-SIZES = list(product([1, 3], [1, 17, 256, 700], [1, 14, 33, 130, 256], [1, 2, 16, 31, 256, 520]))
-"""Members, rows, inputs and outputs: of one tile and less, no multiples, more than go through in one part."""
+INPUTS, OUTPUTS = [1, 14, 33, 130, 256], [1, 2, 16, 31, 256, 520]
+"""Of one tile and less, no multiples of it, more than are taken at once."""
 
 
 @pytest.fixture(autouse=True)
@@ -42,20 +42,22 @@ def layer(n: int, rows: int, fan_in: int, fan_out: int) -> tuple[Tensor, Tensor,
     return x, weight, bias, grad
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("rows", [1, 17, 256, 700])
+@pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("turned", [False, True])
-def test_a_layer_and_its_gradients_are_exact(size: tuple[int, int, int, int], turned: bool) -> None:
-    x, weight, bias, grad = layer(*size)
-    if turned:  # the same numbers in another order in memory
-        x, weight, grad = (value.mT.contiguous().mT for value in (x, weight, grad))
-    leaves = [value.requires_grad_() for value in (x, weight, bias)]
-    output = linear(*leaves)
-    found = [output, *torch.autograd.grad(output, leaves, grad)]
-    x, weight, bias, grad = (value.detach().double() for value in (x, weight, bias, grad))
-    exact = [x @ weight + bias, grad @ weight.mT, x.mT @ grad, grad.sum(1, keepdim=True)]
-    added = [x.abs() @ weight.abs(), grad.abs() @ weight.abs().mT, x.abs().mT @ grad.abs(), grad.abs().sum(1)]
-    for one, other, scale in zip(found, exact, added, strict=True):
-        assert off(one.detach(), other, scale) < ROUNDING
+def test_a_layer_and_its_gradients_are_exact(members: int, rows: int, turned: bool) -> None:
+    for fan_in, fan_out in product(INPUTS, OUTPUTS):
+        x, weight, bias, grad = layer(members, rows, fan_in, fan_out)
+        if turned:  # the same numbers in another order in memory
+            x, weight, grad = (value.mT.contiguous().mT for value in (x, weight, grad))
+        leaves = [value.requires_grad_() for value in (x, weight, bias)]
+        output = linear(*leaves)
+        found = [output, *torch.autograd.grad(output, leaves, grad)]
+        x, weight, bias, grad = (value.detach().double() for value in (x, weight, bias, grad))
+        exact = [x @ weight + bias, grad @ weight.mT, x.mT @ grad, grad.sum(1, keepdim=True)]
+        added = [x.abs() @ weight.abs(), grad.abs() @ weight.abs().mT, x.abs().mT @ grad.abs(), grad.abs().sum(1)]
+        for one, other, scale in zip(found, exact, added, strict=True):
+            assert off(one.detach(), other, scale) < ROUNDING, (fan_in, fan_out)
 
 
 @pytest.mark.parametrize("rows", [1, 256, 700])
@@ -83,6 +85,14 @@ def test_a_copy_for_all_members_and_a_sum_s_gradient_need_no_memory_of_their_own
     (found,) = torch.autograd.grad(output.sum(), leaf)
     exact = x[:1].double().sum(1)[..., None].expand(3, -1, 10)
     assert off(found, exact) < ROUNDING
+
+
+def test_of_a_single_row_the_stride_may_be_anything() -> None:
+    x, grad = (torch.randn(3, width, 1).mT for width in (20, 10))
+    assert grad.stride() == (10, 1, 1)
+    of_weight, of_bias = torch.ops.rlbench_amx.parameter_gradients(x, grad)
+    assert off(of_weight, x.mT.double() @ grad.double()) < ROUNDING
+    assert torch.equal(of_bias, grad)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -14,6 +14,7 @@ from rlbench import config
 from rlbench.build import Capturable
 from rlbench.build import build as composed
 from rlbench.conformance import Subject
+from rlbench.nets import amx, matmul
 from rlbench.nets.capture import obstacle
 from rlbench.paths import cache_root
 from rlbench.task import ControlTask
@@ -126,6 +127,24 @@ def test_losses_are_the_eager_ones(name: str, device: str, compiled: bool) -> No
     eager, recorded = pair(offline(name, device, DATA.get(name, 0)), compiled)
     agree(eager, recorded)
     assert recorded.step == UPDATES
+
+
+@pytest.mark.skipif(not amx.available(), reason="needs a processor with AMX")
+@pytest.mark.parametrize("name", ["td3_bc", "cql", "rebrac", "sac", "mopo"])
+def test_losses_are_the_eager_ones_on_matrix_units(name: str, tmp_path: Path) -> None:
+    """Those of whole stacks of layers, of single ones, from many rows and of one."""
+    before = matmul.in_use()
+    matmul.use("amx")
+    try:
+        if name == "mopo":
+            eager, recorded = pair(model_based(name, tmp_path, "cpu"))
+        else:
+            eager, recorded = pair(online(name, "cpu") if name == "sac" else offline(name, data=DATA.get(name, 0)))
+        for algorithm in (eager, recorded) if name == "sac" else ():
+            algorithm.train(100)  # random actions, no updates
+        agree(eager, recorded)
+    finally:
+        matmul.use(before)
 
 
 @in_each_mode

@@ -1,35 +1,41 @@
 """The matmul backend: exact, and the same for every run on a machine."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from rlbench.nets import matmul
+from rlbench.nets import amx, matmul
+from rlbench.nets.mlp import linear
 
 
 @pytest.fixture(autouse=True)
 def _as_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "cache"))
-    before = torch.get_float32_matmul_precision()
+    before = matmul.in_use()
     matmul._remembered.cache_clear()
     yield
     matmul._remembered.cache_clear()
-    torch.set_float32_matmul_precision(before)
+    matmul.use(before)
 
 
-def is_float32(precision: str) -> bool:
-    torch.set_float32_matmul_precision(precision)
-    a, b = (torch.randn(200, 300, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    exact = a.double() @ b.double().T
-    return bool((a @ b.T - exact).norm() / exact.norm() < matmul.EXACT)
+def is_float32(backend: str) -> bool:
+    if matmul.use(backend) != backend:
+        return False
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(2, *shape, generator=generator) for shape in ((200, 300), (300, 100), (1, 100)))
+    exact = x.double() @ weight.double() + bias
+    return bool((linear(x, weight, bias) - exact).norm() / exact.norm() < matmul.EXACT)
 
 
 def test_the_choice_computes_in_float32() -> None:
     choice = matmul.choose_matmul_backend(64)
-    assert torch.get_float32_matmul_precision() == choice
+    assert matmul.in_use() == choice
     assert is_float32(choice)
 
 
@@ -40,15 +46,29 @@ def test_the_choice_is_remembered(tmp_path: Path) -> None:
     path.write_text(json.dumps({machine: "highest"}))
     matmul._remembered.cache_clear()
     assert matmul.choose_matmul_backend(64) == "highest"
-    path.write_text(json.dumps({machine: "medium"}))
-    matmul._remembered.cache_clear()
-    assert matmul.choose_matmul_backend(64) == ("medium" if is_float32("medium") else "highest")
+    for backend in ("medium", "amx"):
+        path.write_text(json.dumps({machine: backend}))
+        matmul._remembered.cache_clear()
+        assert matmul.choose_matmul_backend(64) == (backend if is_float32(backend) else "highest")
     path.write_text(json.dumps({machine: "nonsense"}))
     matmul._remembered.cache_clear()
-    assert matmul.choose_matmul_backend(64) in ("highest", "medium")
+    assert matmul.choose_matmul_backend(64) in matmul.BACKENDS
+
+
+def test_what_cannot_be_had_here_is_mkl_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amx, "available", lambda: False)
+    assert matmul.use("amx") == matmul.in_use() == torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_compiler_that_fails_leaves_the_others(tmp_path: Path) -> None:
+    script = "from rlbench.nets import matmul; print(matmul.choose_matmul_backend(64))"
+    environment = {**os.environ, "CXX": "false", "RLBENCH_CACHE": str(tmp_path / "cache")}
+    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() in ("highest", "medium")
+    assert not run.stderr
 
 
 def test_a_cache_that_cannot_be_written_costs_only_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "file" / "below"))
-    assert matmul.choose_matmul_backend(64) in ("highest", "medium")
+    assert matmul.choose_matmul_backend(64) in matmul.BACKENDS

@@ -1,5 +1,6 @@
 """The stack of ReLU layers as one node of autograd, against the same layers as plain operations."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -7,11 +8,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlbench.nets import mlp
+from rlbench.nets import amx, matmul, mlp
 from rlbench.nets.mlp import MLP, in_parts, linear, weight_gradient
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
 from rlbench.types import Precision
+
+
+@pytest.fixture(autouse=True, params=["highest", "amx"])
+def _backend(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.param == "amx" and not amx.available():
+        pytest.skip("needs a processor with AMX, and a C++ compiler")
+    before = matmul.in_use()
+    matmul.use(request.param)
+    yield
+    matmul.use(before)
 
 
 def plain(net: MLP, params: Params, x: Tensor, noise: SeedStreams | None = None) -> Tensor:
