@@ -66,7 +66,7 @@ def plain_loop(name: str, device: str = "cpu") -> tuple[Callable[[int], object],
 
 
 def products(dtype: torch.dtype = torch.float32) -> tuple[Callable[[int], object], float]:
-    """Products of matrices as wide as the networks, by the faster library."""
+    """Products of matrices as wide as the networks, by the faster of PyTorch's libraries."""
     cpu.settle(1)
     choose_matmul_backend()
     a, b = (torch.randn(PRODUCTS, SIDE, SIDE).to(dtype) for _ in range(2))
