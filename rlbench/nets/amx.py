@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from rlbench import cpu
+from rlbench.nets import tracing
 from rlbench.paths import cache_root
 
 SOURCE = Path(__file__).with_suffix(".cpp")
@@ -27,6 +28,9 @@ FLAGS = ["-O3", "-std=c++20", "-w", "-shared", "-fPIC", "-mavx512f", "-mavx512bw
 TILES = ["-mamx-tile", "-mamx-bf16"]
 NEEDED = {"amx_tile", "amx_bf16", "avx512f", "avx512bw", "avx512vl", "avx512dq"}
 """Of the processor, as Linux names it."""
+
+WORTH = 1 << 24
+"""Multiplications of a layer from which on more is gained than a node of autograd in Python costs, 30 to 100 us."""
 
 active = False
 """Whether `rlbench.nets.mlp` is to use them: `rlbench.nets.matmul` decides."""
@@ -119,6 +123,11 @@ def serves(x: Tensor, weight: Tensor) -> bool:
         and x.numel() > 0
         and not torch._C._is_tracing()
     )
+
+
+def pays(x: Tensor, weight: Tensor) -> bool:
+    """Whether a single layer that is served takes less time than by PyTorch's operations, its gradients included."""
+    return tracing.active or x.shape[1] * weight.numel() >= WORTH
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

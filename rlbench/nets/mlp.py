@@ -58,7 +58,7 @@ def stack(x: Tensor, members: int) -> Tensor:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`x @ weight + bias` for a stack: `[N, B, in]`, `[N, in, out]`, `[N, 1, out]`; computed in the type of `x`."""
-    if amx.serves(x, weight):
+    if amx.serves(x, weight) and amx.pays(x, weight):
         return amx.linear(x, weight, bias)
     width = weight.shape[-1]
     if width == 1 and x.dtype == weight.dtype and not x.is_cuda:

@@ -51,7 +51,7 @@ def test_a_layer_and_its_gradients_are_exact(members: int, rows: int, turned: bo
         if turned:  # the same numbers in another order in memory
             x, weight, grad = (value.mT.contiguous().mT for value in (x, weight, grad))
         leaves = [value.requires_grad_() for value in (x, weight, bias)]
-        output = linear(*leaves)
+        output = amx.linear(*leaves)
         found = [output, *torch.autograd.grad(output, leaves, grad)]
         x, weight, bias, grad = (value.detach().double() for value in (x, weight, bias, grad))
         exact = [x @ weight + bias, grad @ weight.mT, x.mT @ grad, grad.sum(1, keepdim=True)]
@@ -81,7 +81,7 @@ def test_a_copy_for_all_members_and_a_sum_s_gradient_need_no_memory_of_their_own
     """Strides of 0, as `expand` makes them."""
     x, weight, bias, _ = layer(3, 40, 20, 10)
     leaf = weight.requires_grad_()
-    output = linear(x[:1].expand(3, -1, -1), leaf, bias)
+    output = amx.linear(x[:1].expand(3, -1, -1), leaf, bias)
     (found,) = torch.autograd.grad(output.sum(), leaf)
     exact = x[:1].double().sum(1)[..., None].expand(3, -1, 10)
     assert off(found, exact) < ROUNDING
@@ -110,7 +110,14 @@ def test_small_and_large_numbers_are_exact(scale: float) -> None:
     x, weight, bias, _ = layer(1, 64, 64, 64)
     exact = (scale * x).double() @ weight.double()
     with torch.no_grad():
-        assert off(linear(scale * x, weight, 0 * bias), exact) < ROUNDING
+        assert off(amx.linear(scale * x, weight, 0 * bias), exact) < ROUNDING
+
+
+@pytest.mark.parametrize(("rows", "node"), [(64, "BaddbmmBackward0"), (256, "LinearBackward")])
+def test_a_small_layer_alone_is_left_to_pytorch(rows: int, node: str) -> None:
+    """A node of autograd in Python costs more than is gained."""
+    x, weight, bias, _ = layer(1, rows, 256, 256)
+    assert type(linear(x, weight.requires_grad_(), bias).grad_fn).__name__ == node
 
 
 def test_operations_are_counted_as_without_it() -> None:
