@@ -18,7 +18,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <tuple>
@@ -489,10 +488,10 @@ std::vector<Tensor> relu_stack(const Tensor& input, at::TensorList kept, at::Ten
       Rows now = Rows(x, i).part(begin, PART);
       for (int64_t layer = 0; layer < layers.depth; layer++) {
         const bool last = layer + 1 == layers.depth, aside = keep && !last && rows > PART;
-        float* const kept_in =
+        float* const stays_in =
             keep || last ? member(outputs[keep ? layer : 0], i) + begin * layers.width(layer) : nullptr;
-        now = layers.compute(layer, i, begin, now, kept_in && !aside ? kept_in : member(between, layer % 2));
-        if (aside) copy<true>(now.data, now.count * now.width, kept_in);
+        now = layers.compute(layer, i, begin, now, stays_in && !aside ? stays_in : member(between, layer % 2));
+        if (aside) copy<true>(now.data, now.count * now.width, stays_in);
       }
     }
   return outputs;
