@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from rlbench.data.sampling import Batch, Minibatches
 from rlbench.nets.mlp import stack
@@ -89,6 +90,10 @@ class ControlAlgorithm:
         """Do n units of work; returns metrics `[S]` of the last."""
         raise NotImplementedError
 
+    def averaged(self, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
+        """An update's metrics as `train` returns them, `[S]`."""
+        return {name: per_seed(value, len(self.task.seeds)) for name, value in metrics.items()}
+
     def next_batch(self) -> Tensor:
         """The rows of the next minibatch, `[S, B, D]`, as `Batch.of_rows` takes them apart."""
         raise NotImplementedError
@@ -101,7 +106,11 @@ class ControlAlgorithm:
         return None
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One update on one minibatch; returns metrics `[S]`. Depends on `step` only through `variant`."""
+        """One update on one minibatch; depends on `step` only through `variant`.
+
+        Returns:
+            Metrics, `[S]`, or `[S * M, ...]` of which each seed's mean is meant: `averaged` takes it of the last only.
+        """
         raise NotImplementedError
 
     def learn(self) -> dict[str, Tensor]:
@@ -169,12 +178,23 @@ class Offline(ControlAlgorithm):
         metrics: dict[str, Tensor] = {}
         for _ in range(n):
             metrics = self.learn()
-        return metrics
+        return self.averaged(metrics)
 
 
 def least(q: Tensor, members: int) -> Tensor:
     """The least of an ensemble's values: `[S * M, B, 1]` to `[S, B, 1]`."""
     return q.unflatten(0, (-1, members)).amin(1)
+
+
+def bootstrapped(batch: Batch, value: Tensor, gamma: float) -> Tensor:
+    """r + gamma (1 - d) V: what the value `[S, B, 1]` of the next states says of the batch's."""
+    return torch.addcmul(batch.reward, 1 - batch.terminated, value, value=gamma)
+
+
+def squared_errors(q: Tensor, target: Tensor) -> Tensor:
+    """Sum over an ensemble's members of their mean squared errors: `[S * M, B, 1]` and `[S, B, 1]` to `[S]`."""
+    errors = F.mse_loss(q, stack(target, len(q) // len(target)), reduction="none")
+    return errors.reshape(len(target), -1).sum(1) / target.shape[1]
 
 
 def per_seed(value: Tensor, seeds: int) -> Tensor:
@@ -294,14 +314,13 @@ class SoftActorCritic(ControlAlgorithm):
         value = self.target_value(self.critic(self.params["target"], following, action))
         if self.entropy_in_target:
             value = value - self.alpha * log_prob
-        return batch.reward + self.gamma * (1 - batch.terminated) * value
+        return bootstrapped(batch, value, self.gamma)
 
     def critic_loss(self, params: Params, batch: Batch, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum over the members of their mean squared errors, `[S]`."""
-        seeds = len(self.task.seeds)
         q = self.critic(params, batch.observation, batch.action)
-        loss = per_seed((q - stack(target, self.num_critics)).square(), seeds) * self.num_critics
-        return loss, {"train/critic_loss": loss, "train/q": per_seed(q, seeds)}
+        loss = squared_errors(q, target)
+        return loss, {"train/critic_loss": loss, "train/q": q}
 
     def actor_loss(self, params: Params, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         seeds = len(self.task.seeds)

@@ -18,9 +18,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from rlbench.algos.actor_critic import SoftActorCritic, per_seed
+from rlbench.algos.actor_critic import SoftActorCritic, per_seed, squared_errors
 from rlbench.data.sampling import Batch
-from rlbench.nets.mlp import stack
 from rlbench.nets.optim import Params
 from rlbench.task import ControlTask
 from rlbench.types import NonNegative
@@ -69,13 +68,13 @@ class Conservative(SoftActorCritic):
         states = batch.observation.repeat(1, 1 + KINDS * ACTIONS, 1)
         q_data, q = self.critic(params, states, every).split([size, KINDS * ACTIONS * size], dim=1)
         q = self.drawn_values(q.unflatten(1, (KINDS, ACTIONS, size)), batch)
-        error = 2 * per_seed((q_data - stack(target, 2)).square(), seeds)
+        error = squared_errors(q_data, target)
         gap = log_sum_exp(q - density.repeat_interleave(2, dim=0), self.cql_lse)
         conservative = 2 * self.cql_weight * (per_seed(gap, seeds) - per_seed(q_data, seeds))
         return error + conservative, {
             "train/critic_loss": error,
             "train/cql_loss": conservative,
-            "train/q": per_seed(q_data, seeds),
+            "train/q": q_data,
         }
 
     def update(self, batch: Batch) -> dict[str, Tensor]:

@@ -17,9 +17,8 @@ import math
 import torch
 from torch import Tensor
 
-from rlbench.algos.actor_critic import ControlAlgorithm, least, per_seed
+from rlbench.algos.actor_critic import ControlAlgorithm, bootstrapped, least, per_seed, squared_errors
 from rlbench.data.sampling import Batch
-from rlbench.nets.mlp import stack
 from rlbench.nets.optim import Adam, Params, clone, cosine, gradients, polyak
 from rlbench.rng import SeedStreams
 from rlbench.types import Count
@@ -75,18 +74,18 @@ class ImplicitQ(ControlAlgorithm):
     def value_loss(self, params: Params, batch: Batch, q: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         v = self.value(params, batch.observation)
         loss = per_seed(expectile_loss(q - v, self.expectile), len(self.task.seeds))
-        return loss, {"train/value_loss": loss, "train/v": per_seed(v, len(self.task.seeds))}
+        return loss, {"train/value_loss": loss, "train/v": v}
 
     def actor_loss(self, params: Params, batch: Batch, advantage: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         weight = torch.exp(self.temperature * advantage).clamp(max=self.advantage_max)
         loss = per_seed(weight * self.actor_error(params, batch), len(self.task.seeds))
-        return loss, {"train/actor_loss": loss, "train/advantage_weight": per_seed(weight, len(self.task.seeds))}
+        return loss, {"train/actor_loss": loss, "train/advantage_weight": weight}
 
     def critic_loss(self, params: Params, batch: Batch, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum over the two critics of their mean squared errors, `[S]`."""
         q = self.critic(params, batch.observation, batch.action)
-        loss = 2 * per_seed((q - stack(target, 2)).square(), len(self.task.seeds))
-        return loss, {"train/critic_loss": loss, "train/q": per_seed(q, len(self.task.seeds))}
+        loss = squared_errors(q, target)
+        return loss, {"train/critic_loss": loss, "train/q": q}
 
     def schedule(self) -> None:
         self.actor_optimizer.set_rate(cosine(self.actor_learning_rate, self.step - 1, self.task.steps))
@@ -106,7 +105,7 @@ class ImplicitQ(ControlAlgorithm):
         with torch.no_grad():
             v = self.value(self.params["value"], torch.cat([known.observation, known.next_observation], dim=1))
             v, next_v = v.chunk(2, dim=1)
-            target = batch.reward + self.gamma * (1 - batch.terminated) * next_v
+            target = bootstrapped(batch, next_v, self.gamma)
         grads, actor_metrics = gradients(lambda p: self.actor_loss(p, batch, q - v), self.params["actor"])
         self.actor_optimizer.step(grads)
         grads, critic_metrics = gradients(lambda p: self.critic_loss(p, known, target), self.params["critic"])

@@ -101,7 +101,7 @@ class Online(ControlAlgorithm):
         lived = {"train/return": self.envs.last_returns}
         if not np.isnan(self.envs.successes).all():
             lived["train/successes"] = self.envs.successes
-        return metrics | {name: torch.from_numpy(values.copy()) for name, values in lived.items()}
+        return self.averaged(metrics) | {name: torch.from_numpy(values.copy()) for name, values in lived.items()}
 
     @torch.no_grad()
     def collect(self) -> None:

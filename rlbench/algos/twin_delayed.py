@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlbench.algos.actor_critic import ControlAlgorithm, least, per_seed
+from rlbench.algos.actor_critic import ControlAlgorithm, bootstrapped, least, per_seed, squared_errors
 from rlbench.data.sampling import Batch
-from rlbench.nets.mlp import stack
 from rlbench.nets.optim import Adam, Params, clone, gradients, polyak
 from rlbench.task import ControlTask
 from rlbench.types import Count
@@ -82,13 +81,13 @@ class TwinDelayed(ControlAlgorithm):
         """y, `[S, B, 1]`."""
         action = self.smoothed_action(batch.next_observation)
         value = least(self.critic(self.params["target_critic"], batch.next_observation, action), 2)
-        return batch.reward + self.gamma * (1 - batch.terminated) * value
+        return bootstrapped(batch, value, self.gamma)
 
     def critic_loss(self, params: Params, batch: Batch, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum over the two critics of their mean squared errors, `[S]`."""
         q = self.critic(params, batch.observation, batch.action)
-        loss = 2 * per_seed((q - stack(target, 2)).square(), len(self.task.seeds))
-        return loss, {"train/critic_loss": loss, "train/q": per_seed(q, len(self.task.seeds))}
+        loss = squared_errors(q, target)
+        return loss, {"train/critic_loss": loss, "train/q": q}
 
     def actor_loss(self, params: Params, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         loss = -per_seed(self.q1(batch.observation, self.action(params, batch.observation)), len(self.task.seeds))

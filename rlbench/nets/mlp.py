@@ -33,6 +33,8 @@ BLOCK, BLOCKS, SHORT = 64, 512, 400
 """A GPU computes a product in blocks of the output. Where there are few, most of it idles through a long sum: on an
 H200, gradients of weights 2 x [256, 256] from 7,936 rows take 171 us, and 52 us as 16 sums of 496 rows each. Sums over
 512 rows in all take longer in parts than whole."""
+FULL = 1 << 20
+"""Numbers in a layer's output that occupy a whole GPU."""
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "swish": F.silu, "tanh": torch.tanh, "elu": F.elu}
 
 
@@ -53,6 +55,8 @@ def stack(x: Tensor, members: int) -> Tensor:
     """`[S, B, d]` repeated for each ensemble member: `[S * members, B, d]`."""
     if members == 1:
         return x
+    if len(x) == 1:
+        return x.expand(members, -1, -1)
     return x.unsqueeze(1).expand(-1, members, -1, -1).flatten(0, 1)
 
 
@@ -70,6 +74,18 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if width < NARROW:
         weight = weight.transpose(1, 2).contiguous().transpose(1, 2)
     return torch.baddbmm(bias, x, weight)
+
+
+def hidden(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`relu(linear(x, weight, bias))`, in memory of its own."""
+    if tracing.active or not x.is_cuda or x.shape[1] * weight.shape[2] < FULL:
+        return linear(x, weight, bias).relu_()
+    # One after the other, products of matrices add the bias and take the ReLU while they write; batched ones cannot.
+    units = x.new_empty(*x.shape[:2], weight.shape[2])
+    weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+    for i, member in enumerate(units):
+        torch._addmm_activation(bias[i, 0], x[i], weight[i], out=member)
+    return units
 
 
 def column(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -125,7 +141,7 @@ class ReluStack(torch.autograd.Function):
         """The input of every layer, and the output."""
         steps = [x]
         for i, (weight, bias) in enumerate(zip(layers[:-2:2], layers[1:-2:2], strict=True)):
-            units = linear(steps[-1], weight, bias).relu_()
+            units = hidden(steps[-1], weight, bias)
             steps.append(units.mul_(kept[i]) if kept else units)
         return [*steps, last_linear(steps[-1], *layers[-2:])]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rlbench.nets import amx, matmul, mlp
-from rlbench.nets.mlp import MLP, in_parts, linear, weight_gradient
+from rlbench.nets.mlp import MLP, hidden, in_parts, linear, weight_gradient
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
 from rlbench.types import Precision
@@ -95,6 +95,20 @@ def test_weight_gradient_of_many_rows_is_the_sum_of_its_parts(
     assert (weight_gradient(x, grad) - exact).abs().max() < tolerance * exact.abs().max()
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize("fan_in", [14, 256])
+def test_hidden_layers_of_many_rows_are_those_of_few(fan_in: int, dtype: torch.dtype, tolerance: float) -> None:
+    rows, width = 8192, 256
+    assert rows * width >= mlp.FULL > rows // 8 * width
+    x = torch.randn(3, rows, fan_in, device="cuda").to(dtype)
+    weight, bias = torch.randn(3, fan_in, width, device="cuda"), torch.randn(3, 1, width, device="cuda")
+    exact = F.relu(x.double() @ weight.double() + bias.double())
+    few = torch.cat([hidden(part, weight, bias) for part in x.split(rows // 8, dim=1)], dim=1)
+    for units in (hidden(x, weight, bias), few):
+        assert (units - exact).abs().max() < tolerance * exact.abs().max()
+
+
 @pytest.mark.parametrize("rows", [40, MANY])
 def test_second_derivatives_are_those_of_the_plain_layers(rows: int) -> None:
     """What EDAC needs: the weights' gradient of a function of the input's gradient."""
@@ -110,14 +124,18 @@ def test_second_derivatives_are_those_of_the_plain_layers(rows: int) -> None:
 
 @pytest.mark.parametrize("rows", [40, MANY])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_dropout_and_its_derivatives_are_those_of_the_plain_layers(rows: int, precision: Precision) -> None:
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_dropout_and_its_derivatives_are_those_of_the_plain_layers(
+    rows: int, precision: Precision, device: str
+) -> None:
     net = MLP(5, [32, 24], 1, dropout=0.4, precision=precision)
-    params = {name: value.requires_grad_() for name, value in net.init(SeedStreams((0, 1), "parameters")).items()}
-    x = torch.randn(2, rows, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    start = net.init(SeedStreams((0, 1), "parameters", device))
+    params = {name: value.requires_grad_() for name, value in start.items()}
+    x = torch.randn(2, rows, 5, generator=torch.Generator().manual_seed(0)).to(device).requires_grad_()
     results = []
     for output in (
-        net.dropped(params, x, SeedStreams((3, 4), "dropout")),
-        plain(net, params, x, SeedStreams((3, 4), "dropout")),
+        net.dropped(params, x, SeedStreams((3, 4), "dropout", device)),
+        plain(net, params, x, SeedStreams((3, 4), "dropout", device)),
     ):
         first = torch.autograd.grad(output.square().sum(), [x, *params.values()], create_graph=precision == "fp32")
         if precision == "fp32":

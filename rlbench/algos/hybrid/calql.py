@@ -107,7 +107,7 @@ class CalQL(Hybrid, SoftOnline, Conservative):
         offline = min(n, max(self.offline_steps - self.step, 0))
         for _ in range(offline):
             metrics = self.learn()
-        return metrics | super().train(n - offline)
+        return self.averaged(metrics) | super().train(n - offline)
 
     def next_batch(self) -> Tensor:
         data = self.offline.next()

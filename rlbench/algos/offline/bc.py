@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from rlbench.algos.actor_critic import Offline, per_seed
 from rlbench.algos.normalized import normalized
@@ -68,7 +69,7 @@ class BC(Offline):
     def loss(self, params: Params, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error of the action, `[S]`."""
         acted = torch.tanh(self.output(params, batch.observation))
-        loss = per_seed((acted - batch.action).square(), len(self.task.seeds))
+        loss = per_seed(F.mse_loss(acted, batch.action, reduction="none"), len(self.task.seeds))
         return loss, {"train/actor_loss": loss}
 
     def update(self, batch: Batch) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlbench.algos.actor_critic import per_seed
+from rlbench.algos.actor_critic import per_seed, squared_errors
 from rlbench.algos.offline.sac_n import SACN
 from rlbench.data.sampling import Batch
 from rlbench.errors import UsageError
@@ -79,13 +79,13 @@ class EDAC(SACN):
         # Each member gets a copy of the action to be differentiated by, hence the network of one critic on the stack.
         action = stack(batch.action, members).requires_grad_()
         q = self.one_critic(params, stack(batch.observation, members), action)
-        error = per_seed((q - stack(target, members)).square(), seeds) * members
+        error = squared_errors(q, target)
         (gradient,) = torch.autograd.grad(q.sum(), action, create_graph=True)
         alike = per_seed(similarity(gradient.unflatten(0, (seeds, members))), seeds)
         return error + self.eta * alike, {
             "train/critic_loss": error,
             "train/similarity": alike,
-            "train/q": per_seed(q, seeds),
+            "train/q": q,
         }
 
 

@@ -76,7 +76,7 @@ class ModelBased(SoftActorCritic):
             if self.step % self.rollout_every == 0:
                 self.rollouts.add()
             metrics = self.learn()
-        return {**metrics, "train/model_reward": self.rollouts.mean_reward}
+        return {**self.averaged(metrics), "train/model_reward": self.rollouts.mean_reward}
 
 
 class Rollouts:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlbench.algos.actor_critic import Offline, least, per_seed
+from rlbench.algos.actor_critic import Offline, bootstrapped, least, per_seed
 from rlbench.algos.twin_delayed import TwinDelayed
 from rlbench.data.sampling import Batch, training_rows
 from rlbench.errors import UsageError
@@ -80,7 +80,7 @@ class ReBRAC(TwinDelayed, Offline):
         action = self.smoothed_action(batch.next_observation)
         value = least(self.critic(self.params["target_critic"], batch.next_observation, action), 2)
         distance = (action - batch.extra).square().sum(-1, keepdim=True)
-        return batch.reward + self.gamma * (1 - batch.terminated) * (value - self.critic_bc_coef * distance)
+        return bootstrapped(batch, value - self.critic_bc_coef * distance, self.gamma)
 
     def actor_loss(self, params: Params, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         seeds = len(self.task.seeds)

@@ -10,6 +10,7 @@ lambda a constant for the gradient. The critics' loss stands in `rlbench.algos.t
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from rlbench.algos.actor_critic import Offline, per_seed
 from rlbench.algos.normalized import normalized
@@ -73,6 +74,6 @@ class TD3BC(TwinDelayed, Offline):
         action = self.action(params, batch.observation)
         q = self.q1(batch.observation, action)
         scale = self.alpha / per_seed(q.detach().abs(), seeds)
-        cloning = per_seed((action - batch.action).square(), seeds)
+        cloning = per_seed(F.mse_loss(action, batch.action, reduction="none"), seeds)
         loss = cloning - scale * per_seed(q, seeds)
         return loss, {"train/actor_loss": loss, "train/bc_loss": cloning}

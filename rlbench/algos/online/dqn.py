@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlbench.algos.actor_critic import per_seed
+from rlbench.algos.actor_critic import bootstrapped, per_seed
 from rlbench.algos.interaction import Online
 from rlbench.data.sampling import Batch
 from rlbench.errors import UsageError
@@ -122,7 +122,7 @@ class DQN(Online):
         value = self.net(self.params["target"], batch.next_observation)
         judge = self.net(self.params["q"], batch.next_observation) if self.double else value
         following = value.gather(-1, judge.argmax(-1, keepdim=True))
-        return batch.reward + self.gamma * (1 - batch.terminated) * following
+        return bootstrapped(batch, following, self.gamma)
 
     def loss(self, params: Params, batch: Batch, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean Huber loss of the actions taken, `[S]`."""
