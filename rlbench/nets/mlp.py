@@ -76,7 +76,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.baddbmm(bias, x, weight)
 
 
-def hidden(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def relu_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`relu(linear(x, weight, bias))`, in memory of its own."""
     if tracing.active or not x.is_cuda or x.shape[1] * weight.shape[2] < FULL:
         return linear(x, weight, bias).relu_()
@@ -141,15 +141,15 @@ class ReluStack(torch.autograd.Function):
         """The input of every layer, and the output."""
         steps = [x]
         for i, (weight, bias) in enumerate(zip(layers[:-2:2], layers[1:-2:2], strict=True)):
-            units = hidden(steps[-1], weight, bias)
+            units = relu_linear(steps[-1], weight, bias)
             steps.append(units.mul_(kept[i]) if kept else units)
         return [*steps, last_linear(steps[-1], *layers[-2:])]
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kept: Sequence[Tensor], *layers: Tensor) -> Tensor:
         rows = in_parts(x)
-        masks = zip(*(mask.split(rows[0].shape[1], dim=1) for mask in kept), strict=True) if kept else [()] * len(rows)
-        parts = [ReluStack.compute(part, mask, *layers) for part, mask in zip(rows, masks, strict=True)]
+        masks = [mask.split(rows[0].shape[1], dim=1) for mask in kept]
+        parts = [ReluStack.compute(part, [mask[i] for mask in masks], *layers) for i, part in enumerate(rows)]
         ctx.save_for_backward(x, *layers, *(step for part in parts for step in part[1:-1]))
         ctx.kept = kept
         return joined([part[-1] for part in parts])
@@ -171,6 +171,8 @@ class ReluStack(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         """Of the input and of every weight and bias, as far as they are needed, part by part."""
         parts, depth = in_parts(x), len(needed) // 2
+        if len(parts) == 1:
+            return tuple(ReluStack.gradients(needed, grad, [x, *hidden], layers))
         grads: list[list[Tensor | None]] = []
         for i, (part, rows) in enumerate(zip(parts, grad.split(parts[0].shape[1], dim=1), strict=True)):
             inputs = [part, *hidden[i * (depth - 1) : (i + 1) * (depth - 1)]]
@@ -205,10 +207,10 @@ class ReluStack(torch.autograd.Function):
 
 def in_parts(x: Tensor) -> list[Tensor] | tuple[Tensor, ...]:
     """`[N, B, d]` in pieces of its rows that stay in a core's cache; as a whole on a GPU, and in bfloat16."""
-    exported = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # for any number of rows
-    if x.is_cuda or x.dtype != torch.float32 or exported:
+    exported = torch._C._is_tracing()  # for any number of rows
+    if exported or x.is_cuda or x.dtype != torch.float32 or x.shape[1] <= (most := max(ROWS, CACHED // x.shape[0])):
         return [x]
-    return x.split(max(ROWS, CACHED // x.shape[0]), dim=1)
+    return x.split(most, dim=1)
 
 
 def joined(parts: list[Tensor] | tuple[Tensor, ...]) -> Tensor:

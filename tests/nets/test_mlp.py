@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rlbench.nets import amx, matmul, mlp
-from rlbench.nets.mlp import MLP, hidden, in_parts, linear, weight_gradient
+from rlbench.nets.mlp import MLP, in_parts, linear, relu_linear, weight_gradient
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
 from rlbench.types import Precision
@@ -104,8 +104,8 @@ def test_hidden_layers_of_many_rows_are_those_of_few(fan_in: int, dtype: torch.d
     x = torch.randn(3, rows, fan_in, device="cuda").to(dtype)
     weight, bias = torch.randn(3, fan_in, width, device="cuda"), torch.randn(3, 1, width, device="cuda")
     exact = F.relu(x.double() @ weight.double() + bias.double())
-    few = torch.cat([hidden(part, weight, bias) for part in x.split(rows // 8, dim=1)], dim=1)
-    for units in (hidden(x, weight, bias), few):
+    few = torch.cat([relu_linear(part, weight, bias) for part in x.split(rows // 8, dim=1)], dim=1)
+    for units in (relu_linear(x, weight, bias), few):
         assert (units - exact).abs().max() < tolerance * exact.abs().max()
 
 
