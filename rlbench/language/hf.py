@@ -58,7 +58,9 @@ def pretrained(kind: Any, name: str, what: str, **options: Any) -> tuple[Any, An
         RunError: there is none of that name, here or there.
     """
     from transformers import AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
         model = kind.from_pretrained(name, **options)

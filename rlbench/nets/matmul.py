@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 
@@ -57,19 +57,20 @@ def _remembered(size: int) -> str:
     """The choice of an earlier process on such a machine, or this one's."""
     path = cache_root() / "matmul.json"
     known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    machine = f"{cpu.model()}, torch {torch.__version__}, {torch.get_num_threads()} threads, of {', '.join(BACKENDS)}"
-    if known.get(machine) not in BACKENDS:
-        known[machine] = _probed(size)
+    names = [name for name in BACKENDS if name != "amx" or amx.available()]
+    machine = f"{cpu.model()}, torch {torch.__version__}, {torch.get_num_threads()} threads, of {', '.join(names)}"
+    if known.get(machine) not in names:
+        known[machine] = _probed(names, size)
         with suppress(OSError):  # a cache that cannot be written costs a probe a run
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, json.dumps(known, indent=1) + "\n")
     return known[machine] if known[machine] == "highest" or _is_float32(known[machine], size) else "highest"
 
 
-def _probed(size: int) -> str:
-    """The fastest one, of those that are exact, at the shapes of an update."""
+def _probed(names: Sequence[str], size: int) -> str:
+    """The fastest of these, of those that are exact, at the shapes of an update."""
     factors = _factors(size)
-    seconds = {name: float("inf") for name in BACKENDS if name == "highest" or _is_float32(name, size)}
+    seconds = {name: float("inf") for name in names if name == "highest" or _is_float32(name, size)}
     for _ in range(TRIALS):
         for name, least in seconds.items():
             with _by(name):

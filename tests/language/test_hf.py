@@ -73,6 +73,12 @@ def texts() -> tuple[Text, Text]:
     return Ragged(prompts, responses, cpu).take(place), Ragged(prompts[:1], responses[:1], cpu).take(place[:, :1])
 
 
+def test_loading_says_nothing(models: dict[str, Path], capfd: pytest.CaptureFixture[str]) -> None:
+    """A run draws its own progress."""
+    load(str(models["gpt2"]), "float32", "env=text")
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("kind", ["gpt2", "neox"])
 def test_log_probabilities_are_the_models_own(models: dict[str, Path], kind: str) -> None:
     """Without filling, against the plain forward pass; filling changes nothing."""

@@ -68,6 +68,22 @@ def test_a_compiler_that_fails_leaves_the_others(tmp_path: Path) -> None:
     assert not run.stderr
 
 
+def test_the_choice_is_made_anew_where_there_is_one_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler that was missing when the first run began must not be missed for ever."""
+    if not amx.available():
+        pytest.skip("needs a processor with AMX, and a C++ compiler")
+    with monkeypatch.context() as without:
+        without.setattr(amx, "available", lambda: False)
+        assert matmul.choose_matmul_backend() != "amx"
+    path = tmp_path / "cache" / "matmul.json"
+    path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()), "highest")))
+    matmul._remembered.cache_clear()
+    matmul.choose_matmul_backend()
+    first, second = json.loads(path.read_text())
+    assert "amx" in second
+    assert "amx" not in first
+
+
 def test_a_cache_that_cannot_be_written_costs_only_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RLBENCH_CACHE", str(tmp_path / "file" / "below"))
