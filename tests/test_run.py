@@ -27,6 +27,7 @@ from rlbench.nets.capture import obstacle
 from rlbench.run import run
 from rlbench.tracking.rundir import RunDir, alone, find_runs, resolve
 from rlbench.verbs import resume
+from tests.pace import budget
 
 SMALL = [
     "algo=bc", "env=disc2d", "dataset=disc", "dataset.rows=2000", "algo.hidden_dims=[16,16]", "algo.batch_size=16",
@@ -416,7 +417,10 @@ def test_a_cut_configuration_is_said(command: str, last: str, capsys: pytest.Cap
     text = OmegaConf.to_yaml(cfg, resolve=True)
     kept = re.search(last, text, re.DOTALL)
     assert kept
-    RunDir.create(path, text[: kept.end()], SHORT, {}).write_status(state="interrupted")
+    status: dict[str, Any] = {
+        "state": "interrupted", "stage": "building", "step": 0, "steps": 10, "seeds": 1, "seconds": 0.0, "score": None,
+    }  # fmt: skip
+    RunDir.create(path, text[: kept.end()], SHORT, {}).write_status(**status)
     assert main([command, path.name]) == 1
     assert re.search(r"config\.yaml (holds no configuration|has no \w+: it was cut short)", capsys.readouterr().err)
 
@@ -504,15 +508,12 @@ def test_a_thousand_runs_are_listed_in_a_second_without_torch(results: Path) -> 
             "heartbeat": time.time(), "pid": 1, "host": "elsewhere",
         }  # fmt: skip
         (path / "status.json").write_text(json.dumps(status))
-    code = (
-        "import sys, time; from rlbench.cli import main; begun = time.process_time(); main(['runs']); "
-        "print(time.process_time() - begun, file=sys.stderr); assert 'torch' not in sys.modules"
-    )
-    listing = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
-    )
+    code = "import sys; from rlbench.cli import main; main(['runs']); assert 'torch' not in sys.modules"
+    with budget(1):
+        listing = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
+        )
     assert listing.stdout.count("finished") == 1000
-    assert float(listing.stderr) < 1.0
 
 
 def test_verbs_on_a_trained_run(capsys: pytest.CaptureFixture[str]) -> None:

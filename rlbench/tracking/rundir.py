@@ -41,6 +41,8 @@ STATUS: Kinds = {
     "pid": int,
     "host": str,
 }
+DISPENSABLE = {"speed", "error", "diverged"}
+"""Of a status; a reader does without."""
 SCORE: Kinds = {"metric": str, "step": int, "values": dict}
 META: Kinds = {
     "experiment": str,
@@ -190,8 +192,8 @@ class RunDir:
             RunError: it cannot be read, or is none.
         """
         status, path = self._json("status.json", STATUS), self.path / "status.json"
-        if "state" not in status:
-            raise RunError(f"{path} has no state")
+        if missing := [key for key in STATUS if key not in status and key not in DISPENSABLE]:
+            raise RunError(f"{path} has no {missing[0]}")
         if (score := status.get("score")) is not None:
             _require_kinds(path, score, SCORE, "score.")
             if missing := SCORE.keys() - score.keys():

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from rlbench.tracking.rundir import RunDir
 from rlbench.tracking.wandb import WandbMirror
 from tests.tracking.wandb_server import WandbServer
 
@@ -99,7 +100,8 @@ class Run:
 
     def end(self, state: str) -> None:
         """What else a run leaves in its directory."""
-        (self.path / "status.json").write_text(json.dumps({"state": state}))
+        status: dict[str, Any] = {"step": 40, "steps": 40, "seeds": 4, "stage": "training", "seconds": 1.0}
+        RunDir(self.path).write_status(state=state, score=None, **status)
         (self.path / "meta.json").write_text(json.dumps(META))
         (self.path / "config.yaml").write_text(OmegaConf.to_yaml(self.cfg))
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rlbench.cli import main
+from rlbench.tracking.rundir import DISPENSABLE, STATUS
 from tests.analysis import synthetic
 
 
@@ -107,6 +108,24 @@ def test_json_of_another_type_is_damage_and_the_others_are_listed(
     assert main(["show", broken.name]) == 1
     assert f"{path} " in (error := capsys.readouterr().err)
     assert told in error
+
+
+@pytest.mark.usefixtures("results")
+@pytest.mark.parametrize("state", ["finished", "running"])
+@pytest.mark.parametrize("key", STATUS)
+def test_a_status_that_lacks_something_is_damage_or_read_without(
+    state: str, key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (broken,) = tmp_path.glob("runs/iql/*/*")
+    path = broken / "status.json"
+    status = {**json.loads(path.read_text()), "state": state}
+    path.write_text(json.dumps({name: value for name, value in status.items() if name != key}))
+    for verb in ("runs", "status", "compare"):
+        assert main([verb]) == 0
+        said = capsys.readouterr()
+        assert ("damaged" in said.out + said.err) == (key not in DISPENSABLE)
+    assert main(["show", broken.name]) == (0 if key in DISPENSABLE else 1)
+    assert (f"{path} has no {key}" in capsys.readouterr().err) == (key not in DISPENSABLE)
 
 
 def test_an_empty_folder_has_no_runs(
