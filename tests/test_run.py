@@ -28,6 +28,7 @@ from rlbench.run import run
 from rlbench.tracking.rundir import RunDir, alone, find_runs, resolve
 from rlbench.verbs import resume
 from tests.pace import budget
+from tests.statuses import say
 
 SMALL = [
     "algo=bc", "env=disc2d", "dataset=disc", "dataset.rows=2000", "algo.hidden_dims=[16,16]", "algo.batch_size=16",
@@ -417,10 +418,8 @@ def test_a_cut_configuration_is_said(command: str, last: str, capsys: pytest.Cap
     text = OmegaConf.to_yaml(cfg, resolve=True)
     kept = re.search(last, text, re.DOTALL)
     assert kept
-    status: dict[str, Any] = {
-        "state": "interrupted", "stage": "building", "step": 0, "steps": 10, "seeds": 1, "seconds": 0.0, "score": None,
-    }  # fmt: skip
-    RunDir.create(path, text[: kept.end()], SHORT, {}).write_status(**status)
+    RunDir.create(path, text[: kept.end()], SHORT, {})
+    say(path, "interrupted")
     assert main([command, path.name]) == 1
     assert re.search(r"config\.yaml (holds no configuration|has no \w+: it was cut short)", capsys.readouterr().err)
 

@@ -22,6 +22,7 @@ from rlbench.launch.states import State, states
 from rlbench.launch.sweep import Planned, Sweep, sweeps
 from rlbench.tracking.rundir import alone
 from tests.launch.cases import LONG, SHORT, cells, mortal, rows, witnesses
+from tests.statuses import say
 
 pytestmark = pytest.mark.usefixtures("results")
 
@@ -232,7 +233,7 @@ def test_a_seed_that_diverged_dooms_its_companions_once(monkeypatch: pytest.Monk
     (pack,) = sweeps()[-1].runs()
     assert pack.seeds == range(4)
     pack.directory.mkdir(parents=True)
-    (pack.directory / "status.json").write_text(json.dumps({"state": "failed", "diverged": [1], "error": "nan"}))
+    say(pack.directory, "failed", diverged=[1], error="nan")
     assert cli.main(words) == 0
     assert [(run.seeds, run.finished()) for run in sweeps()[-1].runs()] == [
         (range(1, 2), True),
@@ -411,7 +412,7 @@ def test_rerun_takes_no_results_away_that_nobody_asked_for(capsys: pytest.Captur
     """Seeds 0 to 3 trained together: a new seed 2 would take the others' results with it."""
     pack = packed(cells(*SHORT, "seed=range(0,4)"), 4, 1)[0]
     pack.directory.mkdir(parents=True)
-    (pack.directory / "status.json").write_text(json.dumps({"state": "finished", "seeds": 4}))
+    say(pack.directory, "finished", seeds=4)
     capsys.readouterr()
     assert cli.main(["-m", *SHORT, "seed=2", *ALONE, "rerun=true"]) == 2
     said = capsys.readouterr().err
@@ -423,7 +424,7 @@ def test_rerun_takes_no_results_away_that_nobody_asked_for(capsys: pytest.Captur
 def finished(run: Planned) -> bytes:
     """A directory that says of a run that it is finished; its metrics."""
     run.directory.mkdir(parents=True)
-    (run.directory / "status.json").write_text(json.dumps({"state": "finished", "seeds": len(run.seeds)}))
+    say(run.directory, "finished", seeds=len(run.seeds))
     (run.directory / "metrics.jsonl").write_bytes(run.path.encode())
     return run.path.encode()
 
@@ -466,7 +467,7 @@ def test_a_finished_run_is_kept_until_its_replacement_is_finished(monkeypatch: p
         assert cli.main(words) == 1
         assert not run.directory.exists()
         run.directory.mkdir()  # killed after it had begun
-        (run.directory / "status.json").write_text(json.dumps({"state": "interrupted"}))
+        say(run.directory, "interrupted")
         assert cli.main(words) == 1
     assert not run.directory.exists()
     assert (before / "metrics.jsonl").read_bytes() == first

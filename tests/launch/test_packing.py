@@ -1,12 +1,11 @@
 """Which runs are joined, for how many workers, and how packs are taken apart again."""
 
-import json
-
 import pytest
 
 from rlbench.launch.packing import apart, mended, moved, packed, plan
 from rlbench.launch.sweep import Planned
 from tests.launch.cases import SHORT, cells
+from tests.statuses import say
 
 pytestmark = pytest.mark.usefixtures("results")
 
@@ -18,8 +17,7 @@ def sizes(runs: list[Planned]) -> list[int]:
 def pretend(run: Planned, state: str, **status: object) -> None:
     """A directory that says what became of the run."""
     run.directory.mkdir(parents=True)
-    entry = {"state": state, "seeds": len(run.seeds), **status}
-    (run.directory / "status.json").write_text(json.dumps(entry))
+    say(run.directory, state, seeds=len(run.seeds), **status)
 
 
 @pytest.mark.parametrize(

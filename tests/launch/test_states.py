@@ -1,6 +1,5 @@
 """What a run's directory and its queue say, put together."""
 
-import json
 import os
 import socket
 import time
@@ -12,6 +11,7 @@ from rlbench.launch.packing import packed
 from rlbench.launch.start import Job
 from rlbench.launch.states import State, labels, merged, summary
 from tests.launch.cases import SHORT, cells
+from tests.statuses import say
 
 pytestmark = pytest.mark.usefixtures("results")
 
@@ -89,7 +89,7 @@ def test_a_directory_outside_the_results_is_a_run_too(tmp_path: Any) -> None:
     place.mkdir(parents=True)
     (place / "config.yaml").write_text("seed: 0\n")
     (place / "overrides.yaml").write_text('- "algo=bc"\n')
-    (place / "status.json").write_text(json.dumps({**status("interrupted"), "step": 1, "steps": 9}))
+    say(place, "interrupted", step=1, steps=9)
     state = State.of_directory(place)
     assert (state.name, state.step, state.steps, state.run.label) == ("interrupted", 1, 9, "algo=bc")
     assert state.run.directory == place

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from rlbench.launch.journal import Journal
 from rlbench.launch.states import states
 from rlbench.launch.sweep import Planned, Sweep, sweeps
 from tests.launch.cases import SHORT, cells, mortal, rows, witnesses
+from tests.statuses import say
 
 pytestmark = pytest.mark.usefixtures("results")
 
@@ -46,9 +46,7 @@ def pretend(run: Planned, state: str, **status: Any) -> None:
     run.directory.mkdir(parents=True)
     (run.directory / "config.yaml").write_text("seed: 0\n")
     (run.directory / "overrides.yaml").write_text("".join(f"- {json.dumps(word)}\n" for word in run.words))
-    entry = {"state": state, "steps": 60, "seeds": 1, "seconds": 1.0, "error": None, "score": None, "speed": None}
-    life = {"heartbeat": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
-    (run.directory / "status.json").write_text(json.dumps({**entry, **life, **status}))
+    say(run.directory, state, **{"error": None, "speed": None, **status})
 
 
 def said(*words: str, capsys: pytest.CaptureFixture[str], code: int = 0) -> str:

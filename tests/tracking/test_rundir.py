@@ -10,10 +10,7 @@ import pytest
 from rlbench.analysis.report import provenance
 from rlbench.errors import RunError
 from rlbench.tracking.rundir import RunDir
-
-FINISHED: dict[str, Any] = {
-    "state": "finished", "stage": "training", "step": 1, "steps": 1, "seeds": 1, "seconds": 0.1, "score": None,
-}  # fmt: skip
+from tests.statuses import say
 
 
 def life(commit: str, **more: Any) -> dict[str, Any]:
@@ -22,7 +19,8 @@ def life(commit: str, **more: Any) -> dict[str, Any]:
 
 def test_another_attempt_to_begin_anew_leaves_nothing_of_the_one_that_was_killed(tmp_path: Path) -> None:
     path = tmp_path / "0123456789"
-    RunDir.create(path, "seed: 0\n", [], life("0")).write_status(**FINISHED)
+    RunDir.create(path, "seed: 0\n", [], life("0"))
+    say(path, "finished")
     new = path.with_name(f".{path.name}.new")
     RunDir.create(new, "seed: 0\n", [], life("1")).log("killed as it was built")
     made = RunDir.create(new, "seed: 0\n", [], life("2"))

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from rlbench.tracking.rundir import RunDir
 from rlbench.tracking.wandb import WandbMirror
+from tests.statuses import say
 from tests.tracking.wandb_server import WandbServer
 
 ID = "0123456789"
@@ -100,8 +100,7 @@ class Run:
 
     def end(self, state: str) -> None:
         """What else a run leaves in its directory."""
-        status: dict[str, Any] = {"step": 40, "steps": 40, "seeds": 4, "stage": "training", "seconds": 1.0}
-        RunDir(self.path).write_status(state=state, score=None, **status)
+        say(self.path, state)
         (self.path / "meta.json").write_text(json.dumps(META))
         (self.path / "config.yaml").write_text(OmegaConf.to_yaml(self.cfg))
 
