@@ -188,7 +188,7 @@ def least(q: Tensor, members: int) -> Tensor:
 
 def bootstrapped(batch: Batch, value: Tensor, gamma: float) -> Tensor:
     """r + gamma (1 - d) V: what the value `[S, B, 1]` of the next states says of the batch's."""
-    return torch.addcmul(batch.reward, 1 - batch.terminated, value, value=gamma)
+    return batch.reward + gamma * (1 - batch.terminated) * value
 
 
 def squared_errors(q: Tensor, target: Tensor) -> Tensor:
