@@ -602,7 +602,7 @@ def test_verb_needs_neither_torch_nor_hydra(results: Path) -> None:
 
 @pytest.mark.slow
 def test_verb_with_a_thousand_runs_in_time(results: Path) -> None:
-    """1,000 runs of 1,000 evaluations: 2.5 s of the processor's time on a quiet machine, a third more on a busy one."""
+    """1,000 runs of 1,000 evaluations: 2.5 s of the processor's time on a quiet machine."""
     synthetic.thousand(results)
     with budget(4):
         subprocess.run([sys.executable, "-m", "rlbench", "compare"], check=True, capture_output=True, timeout=60)

@@ -46,7 +46,7 @@ def test_the_choice_is_remembered(tmp_path: Path) -> None:
     path.write_text(json.dumps({machine: "highest"}))
     matmul._remembered.cache_clear()
     assert matmul.choose_matmul_backend() == "highest"
-    for backend in ("medium", "amx"):
+    for backend in ("medium", "amx") if amx.available() else ("medium",):
         path.write_text(json.dumps({machine: backend}))
         matmul._remembered.cache_clear()
         assert matmul.choose_matmul_backend() == (backend if is_float32(backend) else "highest")

@@ -133,7 +133,7 @@ class FromComparisons(Offline):
         return self.update_pairs(pairs if self.sight is None else seen(pairs, self.sight))
 
     def update_pairs(self, pairs: Pairs) -> dict[str, Tensor]:
-        """One update; returns metrics `[S]`. Depends on `step` only through `variant`."""
+        """One update, as `update` makes it of a minibatch of transitions."""
         raise NotImplementedError
 
 
