@@ -27,7 +27,6 @@ from rlbench.nets.capture import obstacle
 from rlbench.run import run
 from rlbench.tracking.rundir import RunDir, alone, find_runs, resolve
 from rlbench.verbs import resume
-from tests.pace import slowness
 from tests.statuses import say
 
 SMALL = [
@@ -508,15 +507,16 @@ def test_a_thousand_runs_are_listed_in_a_second_without_torch(results: Path) -> 
         }  # fmt: skip
         (path / "status.json").write_text(json.dumps(status))
     code = (
-        "import sys, time; from rlbench.cli import main; begun = time.process_time(); main(['runs']); "
-        "print(time.process_time() - begun, file=sys.stderr); assert 'torch' not in sys.modules"
+        "import sys; from rlbench.cli import main; from tests.pace import slowness, spent; before = slowness(); "
+        "begun = spent(); main(['runs']); took = spent() - begun; assert 'torch' not in sys.modules; "
+        "print(took / max(before, slowness()), file=sys.stderr)"
     )
     command, root, took = [sys.executable, "-c", code], Path(__file__).parents[1], []
     for _ in range(3):  # the least of them: a neighbour's work slows the processor itself
         listing = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
         assert listing.stdout.count("finished") == 1000
         took.append(float(listing.stderr))
-    assert min(took) < slowness()
+    assert min(took) < 1
 
 
 def test_verbs_on_a_trained_run(capsys: pytest.CaptureFixture[str]) -> None:
