@@ -37,6 +37,7 @@ from rlbench.task import Task
 TICK = 0.05  # seconds between two looks at the other processes
 NOTICE = 10.0  # seconds in which an operation is to fail that waits for a process which has died
 LEAVE = 5.0  # seconds for the others to end
+NEWS = 1.0  # seconds in which a process hears that its leader has died
 HELD = timedelta(days=7)  # processes wait so long for each other: all of them may have been suspended
 LEAVING = "leave"  # in place of a method
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR2}  # heard by the leader alone
@@ -286,7 +287,9 @@ def end_with_leader() -> None:
 if __name__ == "__main__":
     try:
         follow()
-    except Exception:  # noqa: BLE001 - whichever it is, the leader is told what the last line of its traceback is
+    except Exception as error:  # noqa: BLE001 - whichever it is, the leader is told what the last line of its traceback is
+        if isinstance(error, RuntimeError):  # an operation failed: for the leader's death, `end_with_leader` ends this
+            time.sleep(NEWS)
         traceback.print_exc()
     sys.stderr.flush()
     os._exit(1)  # at once: the leader waits
