@@ -35,13 +35,12 @@ def rlbench(name: str, overrides: list[str]) -> tuple[Callable[[int], object], f
     cpu.settle(1)
     choose_matmul_backend()
     cfg = config.compose([f"algo={name}", "env=hopper", *overrides])
-    algorithm, task = build(cfg, say=lambda text: print(text, file=sys.stderr))
+    algorithm, _ = build(cfg, say=lambda text: print(text, file=sys.stderr))
     algorithm.train(getattr(algorithm, "start_steps", 0) + 4)
     with FlopCounterMode(display=False) as counter:
         algorithm.train(4)
-    if cfg.compile == "on" or task.device.type == "cuda":
-        algorithm.capture(compiled=cfg.compile == "on")  # type: ignore[attr-defined]
-        algorithm.train(4)
+    algorithm.capture(compiled=cfg.compile == "on")  # type: ignore[attr-defined]
+    algorithm.train(4)
     return algorithm.train, counter.get_total_flops() / 4e9
 
 

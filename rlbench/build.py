@@ -49,7 +49,7 @@ class Algorithm(Protocol):
 class Capturable(Algorithm, Protocol):
     """An algorithm whose updates can be recorded (see `rlbench.nets.capture`)."""
 
-    def capture(self, *, compiled: bool) -> None: ...
+    def capture(self, *, compiled: bool, after: int = 0, say: Callable[[str], None] = print) -> None: ...
 
 
 def build(

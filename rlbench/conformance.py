@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from rlbench import config, cpu
-from rlbench.build import Algorithm, build
+from rlbench.build import Algorithm, Capturable, build
 from rlbench.cli import request
 from rlbench.errors import UsageError
 from rlbench.identity import RESERVED
@@ -63,6 +63,7 @@ SMALL: dict[str, Any] = {
 WIDTH = 32  # of every hidden layer; in narrower ones dying units make rounding grow
 STEPS = 200
 CUT_STEPS = 100  # where a state is cut somewhere
+EAGER = 10  # updates before they are recorded, where they are
 EARLY_STEPS = 20
 CLOSE = 1e-5
 GROWN = 2e-2  # what rounding may grow to in STEPS updates: Adam divides small gradients by their own size
@@ -186,11 +187,14 @@ def metrics_of(metrics: dict[str, Any], seeds: int, prefix: str) -> dict[str, Te
 
 
 def check_resumes(subject: Subject) -> None:
-    """Two seeds: the same twice, in chunks, with evaluations between, and from a saved state: always to the bit."""
+    """Two seeds: the same twice, in chunks, with evaluations between, from a saved state, and (on the CPU) by recorded
+    updates: always to the bit."""
     stop = random.Random(" ".join(subject.overrides)).randrange(1, CUT_STEPS)
     with subject.built("seeds=2", place="a") as (whole, _):
         expected = metrics_of(whole.train(CUT_STEPS), 2, "train/")
-    with subject.built("seeds=2", place="b") as (parts, _):
+    with subject.built("seeds=2", place="b") as (parts, task):
+        if isinstance(parts, Capturable) and task.device.type == "cpu":
+            parts.capture(compiled=False, after=EAGER, say=fail)
         parts.train(stop)
         state = saved(parts)
         first = metrics_of(parts.evaluate(), 2, "eval/")
@@ -229,6 +233,10 @@ def check_seeds(subject: Subject) -> None:
             if hasattr(alone, "actor_params"):
                 for name, value in alone.actor_params.items():
                     close(together.actor_params[name][3], value[0], f"actor's {name}", tolerance)  # type: ignore[attr-defined]
+
+
+def fail(complaint: str) -> None:
+    raise AssertionError(complaint)
 
 
 def close(a: Tensor, b: Tensor, what: str, tolerance: float) -> None:

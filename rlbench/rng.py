@@ -25,9 +25,9 @@ class Draw:
     shape: tuple[int, ...]
     probability: float
 
-    def again(self) -> Tensor:
-        """The next numbers of the streams."""
-        return self.streams.draw(self.kind, self.shape, self.probability)
+    def again(self, out: Tensor | None = None) -> Tensor:
+        """The next numbers of the streams, there where a tensor is given."""
+        return self.streams.draw(self.kind, self.shape, self.probability, out)
 
     def example(self) -> Tensor:
         """Numbers of the right shape; the streams stay where they are."""
@@ -68,7 +68,7 @@ class SeedStreams:
         """1 with this probability, to within 2^-16, otherwise 0, `[S, *shape]`; at half the cost of uniform draws."""
         return self.draw("chance", shape, probability)
 
-    def draw(self, kind: str, shape: tuple[int, ...], probability: float = 1.0) -> Tensor:
+    def draw(self, kind: str, shape: tuple[int, ...], probability: float = 1.0, out: Tensor | None = None) -> Tensor:
         """`normal`, `uniform` or `chance`, `[S, *shape]`."""
         if SeedStreams._recording is not None:
             draw = Draw(self, kind, shape, probability)
@@ -76,7 +76,8 @@ class SeedStreams:
             return draw.example()
         if SeedStreams._replaying is not None:
             return next(SeedStreams._replaying)
-        out = torch.empty(len(self), *shape, device=self.device)
+        if out is None:
+            out = torch.empty(len(self), *shape, device=self.device)
         if kind == "chance":
             limit = min(round(probability * 2**16) - 2**15, 2**15 - 1)
             return torch.lt(self._shorts(shape), limit, out=out)

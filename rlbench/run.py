@@ -321,12 +321,12 @@ class Training:
         return use(facts["matmul"])
 
     def capture(self, facts: dict[str, Any], device: str) -> bool:
-        """Have updates run as recorded on a GPU, and compiled if asked for; whether they are compiled.
+        """Have updates run as recorded, and compiled if asked for; whether they are compiled.
 
         That is decided by the first life, and kept by the later ones.
         """
         from rlbench.build import Capturable
-        from rlbench.nets.capture import AUTO_STEPS, obstacle
+        from rlbench.nets.capture import AUTO_STEPS, EAGER_UPDATES, obstacle
 
         if not isinstance(self.algorithm, Capturable):
             return False
@@ -336,8 +336,8 @@ class Training:
             wanted = self.steps >= AUTO_STEPS and reason is None
         if wanted and reason is not None:
             raise UsageError(reason)
-        if wanted or device == "cuda":
-            self.algorithm.capture(compiled=wanted)
+        after = 0 if wanted or device == "cuda" else EAGER_UPDATES
+        self.algorithm.capture(compiled=wanted, after=after, say=self.say)
         return bool(wanted)
 
     def restore(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -132,13 +132,13 @@ class ControlAlgorithm:
             batch = batch._replace(reward=batch.reward + self.reward_shift)
         return self.update(batch)
 
-    def capture(self, *, compiled: bool) -> None:
-        """From here on, run updates as recorded: compiled, and on a GPU as CUDA graphs."""
+    def capture(self, *, compiled: bool, after: int = 0, say: Callable[[str], None] = print) -> None:
+        """From so many updates on, run them as recorded (see `rlbench.nets.capture`)."""
         from rlbench.nets.capture import CapturedUpdate
 
         state = [value for params in self.params.values() for value in params.values()]
         state += [value for part in self.parts.values() if isinstance(part, Adam) for value in part.state]
-        self.captured = CapturedUpdate(self.update_rows, self.variant, state, compiled=compiled)
+        self.captured = CapturedUpdate(self.update_rows, self.variant, state, compiled=compiled, after=after, say=say)
 
     def evaluate(self) -> dict[str, Any]:
         return self.task.evaluate(lambda features: self.action(self.actor_params, features))

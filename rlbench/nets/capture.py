@@ -1,9 +1,10 @@
-"""An update without Python: as a compiled graph, on a GPU as a CUDA graph, or as both.
+"""An update as recorded: as a list of operations, as a compiled graph, on a GPU as a CUDA graph.
 
 The update is written once, and recorded as it stands, gradients, optimisers and target networks included.
 
-- A compiled graph (PyTorch's Inductor) computes the traced operations, fused, from random numbers that are drawn
-  before. Compiled code is kept in the cache folder for the runs to come.
+- On the CPU its operations are done one after another, as eager ones, without what stands around them (`Playback`).
+- A compiled graph (PyTorch's Inductor) computes them fused, from random numbers that are drawn before. Compiled code is
+  kept in the cache folder for the runs to come.
 - A CUDA graph is the sequence of kernels, launched as a whole; random numbers are drawn within.
 """
 
@@ -19,13 +20,16 @@ import torch
 from packaging.version import Version
 from torch import Tensor
 
+from rlbench.nets.tape import Playback, Tape, Update
 from rlbench.nets.tracing import tracing
 from rlbench.paths import cache_root
 from rlbench.rng import Draw, SeedStreams
 
 AUTO_STEPS = 100_000
 """Updates from which on compiling pays: it saves a fifth of a millisecond and more of each, and takes some 10 s."""
-Update = Callable[[Tensor], dict[str, Tensor]]
+EAGER_UPDATES = 1_000
+"""After which on the CPU they are recorded, which takes as long as some 2,000 more gain; the results are the same."""
+EAGER = "updates stay eager, and slower: "
 
 
 class CapturedUpdate:
@@ -37,19 +41,37 @@ class CapturedUpdate:
         variant: which of several courses the next update takes.
         state: every tensor that it changes.
         compiled: whether operations are compiled.
+        after: so many eager updates.
+        say: told why updates cannot be recorded.
     """
 
     def __init__(
-        self, update: Update, variant: Callable[[], Hashable], state: Sequence[Tensor], *, compiled: bool
+        self,
+        update: Update,
+        variant: Callable[[], Hashable],
+        state: Sequence[Tensor],
+        *,
+        compiled: bool,
+        after: int,
+        say: Callable[[str], None],
     ) -> None:
-        self.update, self.variant, self.state, self.compiled = update, variant, state, compiled
+        self.update, self.variant, self.state, self.compiled, self.say = update, variant, state, compiled, say
+        self.eager = after
+        """Eager updates that are to come before."""
         self.recorded: dict[Hashable, Update] = {}
 
     def __call__(self, rows: Tensor) -> dict[str, Tensor]:
         """Metrics, valid until the next update."""
+        if self.eager:
+            self.eager -= 1
+            return self.update(rows)
         variant = self.variant()
-        if variant not in self.recorded:
-            self.recorded[variant] = self.record(rows)
+        if variant in self.recorded:
+            return self.recorded[variant](rows)
+        if not (rows.is_cuda or self.compiled):
+            self.recorded[variant], metrics = self.playback(rows)
+            return metrics
+        self.recorded[variant] = self.record(rows)
         return self.recorded[variant](rows)
 
     def record(self, rows: Tensor) -> Update:
@@ -59,14 +81,53 @@ class CapturedUpdate:
             update = CompiledGraph(self.update, rows) if self.compiled else self.update
             return CudaGraph(update, rows) if rows.is_cuda else update
 
+    def playback(self, rows: Tensor) -> tuple[Update, dict[str, Tensor]]:
+        """The operations of an update, if they do with these rows what it does, to the bit; otherwise itself.
+
+        Returns:
+            That, and the metrics of the update with these rows.
+        """
+        others = rows[:, torch.arange(rows.shape[1]) // 2]  # what is recorded with some rows must fit all
+        try:
+            with unchanged(self.state):
+                playback = Playback(Tape(self.update, others))
+        except RuntimeError as error:
+            self.say(f"{EAGER}what they do depends on numbers that they compute ({str(error).splitlines()[0]})")
+            return self.update, self.update(rows)
+        playback.draw()
+        with unchanged(self.state):
+            found = self.outcome(playback.run, rows)
+        with SeedStreams.replayed(playback.noise):
+            expected = self.outcome(self.update, rows)
+        metrics = dict(zip(playback.names, expected, strict=False))
+        if all(map(identical, found, expected)):
+            return playback, metrics
+        self.say(f"{EAGER}what was recorded with one minibatch does something else with another")
+        return self.update, metrics
+
+    def outcome(self, update: Update, rows: Tensor) -> list[Tensor]:
+        """The metrics of an update, and the state after it."""
+        return clones([*update(rows).values(), *self.state])
+
+
+def clones(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [tensor.clone() for tensor in tensors]
+
+
+def identical(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are the same to the bit; what is no number equals itself."""
+    return torch.equal(a.nan_to_num(nan=1e30), b.nan_to_num(nan=1e30))
+
 
 @contextmanager
 def unchanged(state: Sequence[Tensor]) -> Iterator[None]:
     """Afterwards these tensors hold what they held before."""
-    before = [value.clone() for value in state]
-    yield
-    for value, saved in zip(state, before, strict=True):
-        value.copy_(saved)
+    before = clones(state)
+    try:
+        yield
+    finally:
+        for value, saved in zip(state, before, strict=True):
+            value.copy_(saved)
 
 
 class CudaGraph:
@@ -106,46 +167,20 @@ class CompiledGraph:
     """An update, compiled.
 
     Args:
-        update: as above; runs once.
+        update: as above; runs twice.
         rows: an example.
     """
 
     def __init__(self, update: Update, rows: Tensor) -> None:
         keep_compiled_code()
-        from torch.fx.experimental.proxy_tensor import make_fx
-
-        self.draws: list[Draw] = []
-        with tracing(), SeedStreams.recorded(self.draws):
-            self.names = list(update(rows))
-
-        def functional(rows: Tensor, *noise: Tensor) -> list[Tensor]:
-            with SeedStreams.replayed(noise):
-                return list(update(rows).values())
-
-        example = [rows, *(draw.example() for draw in self.draws)]
         with tracing():
-            traced = make_fx(functional)(*example)
-        self.held = lift(traced)
-        self.run = compiled(traced, [*example, *self.held])
+            self.tape = Tape(update, rows)
+        self.run = compiled(self.tape.operations, [*self.tape.example, *self.tape.held])
 
     def __call__(self, rows: Tensor) -> dict[str, Tensor]:
-        values = self.run(rows, *(draw.again() for draw in self.draws), *self.held)
-        return dict(zip(self.names, values, strict=True))
-
-
-def lift(traced: torch.fx.GraphModule) -> list[Tensor]:
-    """Make inputs of the tensors that a graph holds, so that compiled code does not depend on their values."""
-    graph = traced.graph
-    last = [node for node in graph.nodes if node.op == "placeholder"][-1]
-    held: dict[str, torch.fx.Node] = {}
-    for node in [node for node in graph.nodes if node.op == "get_attr"]:
-        if node.target not in held:
-            with graph.inserting_after(last):
-                last = held[node.target] = graph.placeholder(f"held_{len(held)}")
-        node.replace_all_uses_with(held[node.target])
-        graph.erase_node(node)
-    traced.recompile()
-    return [getattr(traced, name) for name in held]
+        tape = self.tape
+        values = self.run(rows, *(draw.again() for draw in tape.draws), *tape.held)
+        return dict(zip(tape.names, values, strict=True))
 
 
 def keep_compiled_code() -> None:

@@ -7,8 +7,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,12 +90,17 @@ class Bench:
         self.training, self.cfg, self.algorithm = training, training.cfg, training.algorithm
         self.rounds = rounds
         self.budget = seconds / rounds
-        self.device: str = training.directory.meta()["device"]
+        facts = training.directory.meta()
+        self.device: str = facts["device"]
+        self.compiled: bool = facts["compiled"]
         self.clock: Callable[[], float] = time.process_time if self.device == "cpu" else time.perf_counter
 
     def phases(self) -> dict[str, Any]:
+        self.capture(eager=True)  # what is in compiled graphs cannot be counted
         self.algorithm.train(getattr(self.algorithm, "start_steps", 0) + COUNTED)  # past what is only done at first
         operations = self.operations()
+        self.capture(eager=False)
+        self.algorithm.train(COUNTED)
         update, units = self.updates()
         loop, log, checkpoint = self.loop(units)
         lengths: list[float] = []
@@ -129,6 +133,14 @@ class Bench:
                 "share_of_the_limit": operations / 1e9 / one / limit,
             }
         return found
+
+    def capture(self, *, eager: bool) -> None:
+        """Have updates run as at first, or as they do in the long run."""
+        from rlbench.build import Capturable
+        from rlbench.nets.capture import EAGER_UPDATES
+
+        if isinstance(self.algorithm, Capturable):
+            self.algorithm.capture(compiled=self.compiled and not eager, after=EAGER_UPDATES if eager else 0)
 
     def seconds(self, work: Callable[[], object], times: int = 1) -> float:
         """Seconds of one of so many repetitions."""
@@ -188,7 +200,7 @@ class Bench:
         from torch.utils.flop_counter import FlopCounterMode
 
         units = math.lcm(COUNTED, getattr(self.algorithm, "train_every", 1))  # whole rounds of what waits for its turn
-        with eager(self.algorithm), FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False) as counter:
             self.algorithm.train(units)
         return counter.get_total_flops() / units
 
@@ -204,20 +216,6 @@ class Bench:
         bias = torch.zeros(8, 1, side, device=self.device)
         best = min(self.seconds(lambda: linear(a, b, bias), 2) for _ in range(100))
         return 2 * len(a) * side**3 / best / 1e9
-
-
-@contextmanager
-def eager(algorithm: Any) -> Iterator[None]:
-    """Meanwhile an algorithm that runs compiled graphs does not: what is in them cannot be counted."""
-    inner = getattr(algorithm, "base", algorithm)
-    captured = getattr(inner, "captured", None)
-    if captured is not None:
-        inner.captured = None
-    try:
-        yield
-    finally:
-        if captured is not None:
-            inner.captured = captured
 
 
 def readable(found: dict[str, Any]) -> str:

@@ -15,8 +15,10 @@ import yaml
 from torch import Tensor, nn
 
 from rlbench.algos.actor_critic import ControlAlgorithm
+from rlbench.build import Capturable
 from rlbench.data.transitions import Transitions
 from rlbench.envs.control import Control
+from rlbench.nets.capture import EAGER_UPDATES
 from rlbench.nets.mlp import Networks
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
@@ -59,7 +61,10 @@ def build(
         features=Features(dims[0]),
     )
     assert offline == (config["about"]["needs"]["data"] == "transitions")
-    return getattr(importlib.import_module(module), cls)(task=task, **values | changes)
+    algorithm = getattr(importlib.import_module(module), cls)(task=task, **values | changes)
+    if isinstance(algorithm, Capturable):
+        algorithm.capture(compiled=False, after=EAGER_UPDATES)  # as in a run: the same results sooner
+    return algorithm
 
 
 def synthetic(rows: int = 600, observation_dim: int = 4, action_dim: int = 2, seed: int = 0) -> Transitions:

@@ -194,6 +194,7 @@ def returns(*words: str) -> np.ndarray:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_learns_to_balance_a_pole() -> None:
     """500 is the most. Measured: seeds 100 to 106 reach 500, but for one at 191 and one at 487."""
     assert returns("env=cartpole", "steps=50000", "eval.episodes=10").mean() >= 195

@@ -98,6 +98,7 @@ def test_minibatches_are_worth_what_the_problem_says(words: list[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_learns_to_reach_what_sac_without_hindsight_never_meets() -> None:
     """Which ends where it was told to in one area of four at most, for it goes to some corner whatever it is told."""
     small = ["algo.hidden_dims=[64,64]", "algo.batch_size=128", "algo.start_steps=500", "seeds=2"]

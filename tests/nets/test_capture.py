@@ -1,6 +1,6 @@
 """Updates as recorded: the losses of the eager ones, from the same random numbers, and nothing of their own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ pytestmark = [
     pytest.mark.slow,
 ]
 MODES = [
+    pytest.param("cpu", False, id="recorded"),
     pytest.param("cpu", True, id="compiled"),
     pytest.param("cuda", False, id="CUDA graph", marks=pytest.mark.gpu),
     pytest.param("cuda", True, id="compiled, CUDA graph", marks=pytest.mark.gpu),
@@ -81,6 +82,11 @@ def double_precision(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
+def some(names: Iterable[str], long: list[str]) -> list[Any]:
+    """All of them, and of those that compile what others do too, that they take long."""
+    return [pytest.param(name, marks=[pytest.mark.long] if name in long else []) for name in names]
+
+
 def pair(made: Callable[[], Any], compiled: bool = True) -> tuple[Any, Any]:
     """An algorithm twice, eager and recorded."""
     eager, recorded = made(), made()
@@ -122,7 +128,7 @@ def agree(eager: Any, compiled: Any, tolerance: float = 1e-4) -> None:
 
 
 @in_each_mode
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", some(CHANGES, long=["edac"]))
 def test_losses_are_the_eager_ones(name: str, device: str, compiled: bool) -> None:
     eager, recorded = pair(offline(name, device, DATA.get(name, 0)), compiled)
     agree(eager, recorded)
@@ -130,7 +136,7 @@ def test_losses_are_the_eager_ones(name: str, device: str, compiled: bool) -> No
 
 
 @pytest.mark.skipif(not amx.available(), reason="needs a processor with AMX")
-@pytest.mark.parametrize("name", ["td3_bc", "cql", "rebrac", "sac", "mopo"])
+@pytest.mark.parametrize("name", some(["td3_bc", "cql", "rebrac", "sac", "mopo"], long=["sac", "mopo"]))
 def test_losses_are_the_eager_ones_on_matrix_units(name: str, tmp_path: Path) -> None:
     """Those of whole stacks of layers, of single ones, from many rows and of one."""
     before = matmul.in_use()
@@ -155,7 +161,7 @@ def test_losses_in_bf16_are_the_eager_ones_up_to_its_rounding(device: str, compi
 
 
 @in_each_mode
-@pytest.mark.parametrize("name", CHANGES_ONLINE)
+@pytest.mark.parametrize("name", some(CHANGES_ONLINE, long=["td3"]))
 def test_losses_are_the_eager_ones_where_the_data_are_gathered_meanwhile(
     name: str, device: str, compiled: bool
 ) -> None:
@@ -176,7 +182,9 @@ def test_losses_are_the_eager_ones_where_a_model_comes_first(
 
 
 @in_each_mode
-@pytest.mark.parametrize("name", ["moorl", "rlpd", "calql", "hyq", "piql", "cpl"])
+@pytest.mark.parametrize(
+    "name", some(["moorl", "rlpd", "calql", "hyq", "piql", "cpl"], long=["moorl", "rlpd", "hyq", "piql"])
+)
 def test_losses_are_the_eager_ones_in_other_families(name: str, device: str, compiled: bool, tmp_path: Path) -> None:
     subject, words = Subject([f"algo={name}"], tmp_path), [f"hardware.device={device}"]
     with subject.built(*words) as (eager, _), subject.built(*words) as (recorded, _):
@@ -208,7 +216,7 @@ def test_losses_are_the_eager_ones_from_pictures(name: str, device: str, compile
 
 @pytest.mark.usefixtures("double_precision")
 @in_each_mode
-@pytest.mark.parametrize("name", ["cocoa", "rebrac"])
+@pytest.mark.parametrize("name", some(["cocoa", "rebrac"], long=["rebrac"]))
 def test_what_parts_by_rounding_stays_together_where_rounding_is_small(
     name: str, device: str, compiled: bool, tmp_path: Path
 ) -> None:

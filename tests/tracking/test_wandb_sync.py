@@ -377,6 +377,7 @@ def test_view(server: WandbServer) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_sync_of_a_thousand(server: WandbServer, tmp_path: Path) -> None:
     experiment = Experiment(results(tmp_path), IQL, points=20)

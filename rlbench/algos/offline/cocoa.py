@@ -136,8 +136,8 @@ class COCOA:
     def next_batch(self) -> Tensor:
         return self.base.next_batch()
 
-    def capture(self, *, compiled: bool) -> None:
-        self.base.capture(compiled=compiled)
+    def capture(self, *, compiled: bool, after: int = 0, say: Callable[[str], None] = print) -> None:
+        self.base.capture(compiled=compiled, after=after, say=say)
 
     def train(self, n: int) -> dict[str, Tensor]:
         return self.base.train(n)

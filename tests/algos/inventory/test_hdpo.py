@@ -236,6 +236,7 @@ def test_plain_network_nears_the_optimum_of_a_store() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_graph_network_nears_the_bound_behind_a_hub() -> None:
     """Within 4 % of the lower bound, and of what nearly reaches it on the same traces."""

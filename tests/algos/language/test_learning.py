@@ -46,7 +46,7 @@ def mean(values: Sequence[float] | Tensor) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("beta", [0.5, 1.0])
+@pytest.mark.parametrize("beta", [pytest.param(0.5, marks=pytest.mark.long), 1.0])
 def test_dpo_closes_the_gap(beta: float, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     algorithm, _, metrics = trained(cache, monkeypatch, "algo=dpo", f"env.beta={beta}", "seeds=5")
     assert mean(metrics["eval/gap_closure"]) >= 0.70
