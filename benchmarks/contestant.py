@@ -1,6 +1,8 @@
 """One side of a race: an algorithm of rlbench, the plain loop of the same algorithm, or bare matrix products.
 
-python -m benchmarks.contestant rlbench|plain|limit ALGO SECONDS [OVERRIDE...]
+python -m benchmarks.contestant rlbench|eager|plain|limit ALGO SECONDS [OVERRIDE...]
+
+`rlbench` does updates as they are in the long run, `eager` as they are at first.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ ONLINE = {"sac": plain_online.sac, "td3": plain_online.td3}
 PRODUCTS, SIDE = 8, 256
 
 
-def rlbench(name: str, overrides: list[str]) -> tuple[Callable[[int], object], float]:
+def rlbench(name: str, overrides: list[str], eager: bool = False) -> tuple[Callable[[int], object], float]:
     """The algorithm as `rlbench algo=NAME OVERRIDES` builds it, and GFLOP of an update."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -39,8 +41,9 @@ def rlbench(name: str, overrides: list[str]) -> tuple[Callable[[int], object], f
     algorithm.train(getattr(algorithm, "start_steps", 0) + 4)
     with FlopCounterMode(display=False) as counter:
         algorithm.train(4)
-    algorithm.capture(compiled=cfg.compile == "on")  # type: ignore[attr-defined]
-    algorithm.train(4)
+    if not eager:
+        algorithm.capture(compiled=cfg.compile == "on")  # type: ignore[attr-defined]
+        algorithm.train(4)
     return algorithm.train, counter.get_total_flops() / 4e9
 
 
@@ -79,13 +82,14 @@ def products(dtype: torch.dtype = torch.float32) -> tuple[Callable[[int], object
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("side", choices=["rlbench", "plain", "limit"])
+    parser.add_argument("side", choices=["rlbench", "eager", "plain", "limit"])
     parser.add_argument("algo")
     parser.add_argument("seconds", type=float)
     parser.add_argument("overrides", nargs="*")
     given = parser.parse_args()
     build_side: dict[str, Callable[[], tuple[Callable[[int], object], float]]] = {
         "rlbench": partial(rlbench, given.algo, given.overrides),
+        "eager": partial(rlbench, given.algo, given.overrides, eager=True),
         "plain": partial(plain_loop, given.algo),
         "limit": partial(products, torch.bfloat16 if "algo.precision=bf16" in given.overrides else torch.float32),
     }

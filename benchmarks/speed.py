@@ -31,6 +31,7 @@ RESULTS = Path("results/speed")
 QUICK_MODEL = ["algo.dynamics.max_epochs=1"]  # how well the model is trained does not change what a step costs
 PORTIONS = ["algo.rollout_every=100", "algo.rollout_starts=5000"]  # the published ratio, in smaller portions
 LISTED = 12  # operations of a profile
+OURS = "eager", "recorded", "compiled"
 PEERS = {
     "d3rlpy": ("td3_bc", "iql", "cql"),
     "jax": ("td3_bc", "iql"),
@@ -63,13 +64,14 @@ def here() -> dict[str, Any]:
 
 
 def races(names: Sequence[str], rounds: int, seconds: float, path: Path) -> None:
-    """Plain loop, eager, compiled, bare matrix products and peers, in turns; a race is named after its algorithm."""
+    """Plain loop, ours in three ways, bare matrix products and peers, in turns; a race is named after its algorithm."""
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for name in names or RACES:
         words, algo = RACES[name], name.split()[0]
         contestants = {
             "plain": [command("plain", algo, seconds)],
-            "eager": [command("rlbench", algo, seconds, *words)],
+            "eager": [command("eager", algo, seconds, *words)],
+            "recorded": [command("rlbench", algo, seconds, *words)],
             "compiled": [command("rlbench", algo, seconds, *words, "compile=on")],
             "limit": [command("limit", algo, seconds, *words)],
         }
@@ -78,7 +80,7 @@ def races(names: Sequence[str], rounds: int, seconds: float, path: Path) -> None
         standings = race(contestants, rounds)
         found[name] = {"overrides": words, "standings": standings, "machine": here()}
         write(path, found)
-        for side in ("eager", "compiled"):
+        for side in OURS:
             one = standings[side]
             result = f"{one['rate']:.1f}/s, {one['ratio']:.2f} x plain, {share(standings, side):.0%} of the limit"
             print(f"{name} {side}: {result}", flush=True)
@@ -92,7 +94,7 @@ def share(standings: dict[str, Any], name: str) -> float:
 
 
 def profile(names: Sequence[str], seconds: float) -> None:
-    """The operations that take most of an eager update, each without those that it calls."""
+    """The operations that take most of a recorded update, each without those that it calls."""
     from torch.profiler import profile as recorded
 
     from benchmarks.contestant import rlbench
@@ -188,18 +190,20 @@ def draw(found: dict[str, Any]) -> None:
 def table(path: Path) -> None:
     """The races, as Markdown."""
     found = json.loads(path.read_text())
-    sides = ["plain", *PEERS, "eager", "compiled"]
+    sides = ["plain", *PEERS, *OURS]
     rates = " | ".join(f"{side} /s" for side in sides)
-    print(f"| | {rates} | eager : plain | compiled : plain | share of the limit |")
-    print("|---" * (len(sides) + 4) + "|")
+    print(f"| | {rates} | {' | '.join(f'{side} : plain' for side in OURS)} | share of the limit |")
+    print("|---" * (len(sides) + len(OURS) + 2) + "|")
     for name in [name for name in RACES if name in found]:
         race_ = found[name]["standings"]
         ratios = " | ".join(
             f"**{race_[side]['ratio']:.2f}** ({race_[side]['ratio_low']:.2f} to {race_[side]['ratio_high']:.2f})"
-            for side in ("eager", "compiled")
+            if side in race_
+            else ""
+            for side in OURS
         )
         rates = " | ".join(f"{race_[side]['rate']:.1f}" if side in race_ else "" for side in sides)
-        shares = ", ".join(f"{share(race_, side):.0%}" for side in ("eager", "compiled"))
+        shares = ", ".join(f"{share(race_, side):.0%}" for side in OURS if side in race_)
         print(f"| {name} | {rates} | {ratios} | {shares} |")
     print()
     for name, race_ in ((name, found[name]["standings"]) for name in RACES if name in found):

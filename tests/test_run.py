@@ -23,7 +23,9 @@ from rlbench.algos.offline.bc import BC
 from rlbench.checkpoint import Checkpoints
 from rlbench.conformance import same
 from rlbench.errors import RunError
+from rlbench.nets import capture
 from rlbench.nets.capture import obstacle
+from rlbench.nets.tape import Playback
 from rlbench.run import run
 from rlbench.tracking.rundir import RunDir, alone, find_runs, resolve
 from rlbench.verbs import resume
@@ -124,6 +126,23 @@ def test_what_it_takes_of_the_machine_lies_beside_its_metrics(monkeypatch: pytes
     directory.append_usage(step=0)
     directory.append_usage(step=7)
     assert [row["step"] for row in directory.usage()] == [*steps, 7]  # the line behind the half one is lost with it
+
+
+def test_updates_are_recorded_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the first ones, and nothing comes of it but speed."""
+    eager = whole(SHORT, tmp_path / "eager")
+    play, played = Playback.__call__, 0
+
+    def counted(playback: Playback, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        nonlocal played
+        played += 1
+        return play(playback, rows)
+
+    monkeypatch.setattr(Playback, "__call__", counted)
+    monkeypatch.setattr(capture, "EAGER_UPDATES", 5)
+    recorded = whole(SHORT, tmp_path / "recorded")
+    assert played == 250 - 5 - 1  # with the sixth update it is recorded
+    same(recorded, eager, "states and rows")
 
 
 def test_finished_is_found_without_torch(capsys: pytest.CaptureFixture[str]) -> None:

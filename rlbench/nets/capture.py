@@ -91,8 +91,10 @@ class CapturedUpdate:
         try:
             with unchanged(self.state):
                 playback = Playback(Tape(self.update, others))
-        except RuntimeError as error:
-            self.say(f"{EAGER}what they do depends on numbers that they compute ({str(error).splitlines()[0]})")
+                playback.run(others)
+        except Exception as error:  # noqa: BLE001 - whatever it is, eager updates do without
+            reason = str(error).partition("\n")[0]
+            self.say(f"{EAGER}what they do cannot be recorded ({reason})")
             return self.update, self.update(rows)
         playback.draw()
         with unchanged(self.state):

@@ -77,9 +77,7 @@ class Playback:
 
     def __init__(self, tape: Tape) -> None:
         self.names, self.draws = tape.names, tape.draws
-        rows, *noise = tape.example
-        self.rows = rows.new_empty_strided(rows.shape, rows.stride())
-        self.noise = [torch.empty_like(each) for each in noise]
+        self.rows, *self.noise = (each.clone() for each in tape.example)
         graph = tape.operations.graph
         inputs = [node for node in graph.nodes if node.op == "placeholder"]
         stays = dict(zip(inputs, [self.rows, *self.noise, *tape.held], strict=True))
