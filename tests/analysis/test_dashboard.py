@@ -22,6 +22,7 @@ from rlbench.tracking.rundir import RunDir
 from tests.analysis.synthetic import Experiment, thousand, write_many
 from tests.analysis.test_costs import write as write_costs
 from tests.browser import page
+from tests.pace import slowness
 
 pytest.importorskip("plotly", reason="plotly is not installed: pip install 'rlbench[dashboard]'")
 LEVELS: dict[tuple[str, ...], float] = {
@@ -247,13 +248,15 @@ def test_a_thousand_runs_show_in_three_seconds_and_refresh_in_half_a_second(
     monkeypatch.setenv("RLBENCH_RESULTS", str(root))
     thousand(root)
     shown = []
-    for _ in range(3):  # by the clock, which counts what others do on the machine: the quietest of three new servers
+    for _ in range(3):  # by the clock, which counts what others do on the machine: three new servers, each at its pace
+        before = slowness(time.monotonic)
         with served(root) as (address, _), page() as browser:
             browser.goto(address + "style.css")  # the browser itself is up
             began = time.monotonic()
             browser.goto(address)
             browser.wait_for_function("document.querySelectorAll('#runs tr[data-id]').length == 1000")
-            shown.append(time.monotonic() - began)
+            took = time.monotonic() - began
+        shown.append(took / max(before, slowness(time.monotonic)))
     first = min(shown)
     # Without the page, which asks the server in this very process whenever it likes.
     site = Site(root)
