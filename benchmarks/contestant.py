@@ -37,12 +37,13 @@ def rlbench(name: str, overrides: list[str], eager: bool = False) -> tuple[Calla
     cpu.settle(1)
     choose_matmul_backend()
     cfg = config.compose([f"algo={name}", "env=hopper", *overrides])
-    algorithm, _ = build(cfg, say=lambda text: print(text, file=sys.stderr))
+    say = partial(print, file=sys.stderr)
+    algorithm, _ = build(cfg, say=say)
     algorithm.train(getattr(algorithm, "start_steps", 0) + 4)
     with FlopCounterMode(display=False) as counter:
         algorithm.train(4)
     if not eager:
-        algorithm.capture(compiled=cfg.compile == "on")  # type: ignore[attr-defined]
+        algorithm.capture(compiled=cfg.compile == "on", say=say)  # type: ignore[attr-defined]
         algorithm.train(4)
     return algorithm.train, counter.get_total_flops() / 4e9
 

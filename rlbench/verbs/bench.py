@@ -140,7 +140,8 @@ class Bench:
         from rlbench.nets.capture import EAGER_UPDATES
 
         if isinstance(self.algorithm, Capturable):
-            self.algorithm.capture(compiled=self.compiled and not eager, after=EAGER_UPDATES if eager else 0)
+            after = EAGER_UPDATES if eager else 0
+            self.algorithm.capture(compiled=self.compiled and not eager, after=after, say=self.training.say)
 
     def seconds(self, work: Callable[[], object], times: int = 1) -> float:
         """Seconds of one of so many repetitions."""
