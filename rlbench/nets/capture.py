@@ -20,7 +20,7 @@ import torch
 from packaging.version import Version
 from torch import Tensor
 
-from rlbench.nets.tape import Playback, Tape, Update
+from rlbench.nets.tape import Playback, Tape, Update, alike
 from rlbench.nets.tracing import tracing
 from rlbench.paths import cache_root
 from rlbench.rng import Draw, SeedStreams
@@ -87,9 +87,10 @@ class CapturedUpdate:
         Returns:
             That, and the metrics of the update with these rows.
         """
-        others = rows[:, torch.arange(rows.shape[1]) // 2]  # what is recorded with some rows must fit all
+        picked = torch.arange(rows.shape[1]) // 2
         try:
             with unchanged(self.state):
+                others = alike(rows).copy_(rows[:, picked])  # what is recorded with some rows must fit all
                 playback = Playback(Tape(self.update, others))
                 playback.run(others)
         except Exception as error:  # noqa: BLE001 - whatever it is, eager updates do without

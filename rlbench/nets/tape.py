@@ -77,7 +77,8 @@ class Playback:
 
     def __init__(self, tape: Tape) -> None:
         self.names, self.draws = tape.names, tape.draws
-        self.rows, *self.noise = (each.clone() for each in tape.example)
+        rows, *noise = tape.example
+        self.rows, self.noise = alike(rows), [each.clone() for each in noise]
         graph = tape.operations.graph
         inputs = [node for node in graph.nodes if node.op == "placeholder"]
         stays = dict(zip(inputs, [self.rows, *self.noise, *tape.held], strict=True))
@@ -100,6 +101,11 @@ class Playback:
     def __call__(self, rows: Tensor) -> dict[str, Tensor]:
         self.draw()
         return self.run(rows)
+
+
+def alike(rows: Tensor) -> Tensor:
+    """Memory for such rows, laid out as they are: a product's last bit may depend on that."""
+    return rows.new_empty_strided(rows.shape, rows.stride())
 
 
 @torch.no_grad()
