@@ -287,8 +287,8 @@ def end_with_leader() -> None:
 if __name__ == "__main__":
     try:
         follow()
-    except Exception as error:  # noqa: BLE001 - whichever it is, the leader is told what the last line of its traceback is
-        if isinstance(error, RuntimeError):  # an operation failed: for the leader's death, `end_with_leader` ends this
+    except Exception as error:  # noqa: BLE001 - whichever it is, the leader is told the last line of its traceback
+        if isinstance(error, RuntimeError):  # an operation failed: has the leader died, `end_with_leader` ends this
             time.sleep(NEWS)
         traceback.print_exc()
     sys.stderr.flush()

@@ -11,6 +11,7 @@ The update is written once, and recorded as it stands, gradients, optimisers and
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ import torch
 from packaging.version import Version
 from torch import Tensor
 
-from rlbench.nets.tape import Playback, Tape, Update, alike
+from rlbench.nets.tape import Playback, Tape, Update, alike, identical
 from rlbench.nets.tracing import tracing
 from rlbench.paths import cache_root
 from rlbench.rng import Draw, SeedStreams
@@ -29,7 +30,7 @@ AUTO_STEPS = 100_000
 """Updates from which on compiling pays: it saves a fifth of a millisecond and more of each, and takes some 10 s."""
 EAGER_UPDATES = 1_000
 """After which on the CPU they are recorded, which takes as long as some 2,000 more gain; the results are the same."""
-EAGER = "updates stay eager, and slower: "
+SLOWER = "updates are not recorded, and slower: "
 
 
 class CapturedUpdate:
@@ -66,12 +67,11 @@ class CapturedUpdate:
             self.eager -= 1
             return self.update(rows)
         variant = self.variant()
-        if variant in self.recorded:
-            return self.recorded[variant](rows)
-        if not (rows.is_cuda or self.compiled):
-            self.recorded[variant], metrics = self.playback(rows)
-            return metrics
-        self.recorded[variant] = self.record(rows)
+        if variant not in self.recorded:
+            if not (rows.is_cuda or self.compiled):
+                self.recorded[variant], metrics = self.first(rows)
+                return metrics
+            self.recorded[variant] = self.record(rows)
         return self.recorded[variant](rows)
 
     def record(self, rows: Tensor) -> Update:
@@ -81,11 +81,11 @@ class CapturedUpdate:
             update = CompiledGraph(self.update, rows) if self.compiled else self.update
             return CudaGraph(update, rows) if rows.is_cuda else update
 
-    def playback(self, rows: Tensor) -> tuple[Update, dict[str, Tensor]]:
-        """The operations of an update, if they do with these rows what it does, to the bit; otherwise itself.
+    def first(self, rows: Tensor) -> tuple[Update, dict[str, Tensor]]:
+        """The update with these rows, which decides what does the later ones.
 
         Returns:
-            That, and the metrics of the update with these rows.
+            Its operations, if they do to the bit what it does, otherwise itself; and its metrics.
         """
         picked = torch.arange(rows.shape[1]) // 2
         try:
@@ -94,8 +94,8 @@ class CapturedUpdate:
                 playback = Playback(Tape(self.update, others))
                 playback.run(others)
         except Exception as error:  # noqa: BLE001 - whatever it is, eager updates do without
-            reason = str(error).partition("\n")[0]
-            self.say(f"{EAGER}what they do cannot be recorded ({reason})")
+            reason = re.split(r"(?<=[.!])\s", str(error))[0]
+            self.say(f"{SLOWER}{reason} (Does an `if` or `.item()` look at what they compute?)")
             return self.update, self.update(rows)
         playback.draw()
         with unchanged(self.state):
@@ -105,7 +105,7 @@ class CapturedUpdate:
         metrics = dict(zip(playback.names, expected, strict=False))
         if all(map(identical, found, expected)):
             return playback, metrics
-        self.say(f"{EAGER}what was recorded with one minibatch does something else with another")
+        self.say(f"{SLOWER}what was recorded with one minibatch does something else with another")
         return self.update, metrics
 
     def outcome(self, update: Update, rows: Tensor) -> list[Tensor]:
@@ -115,11 +115,6 @@ class CapturedUpdate:
 
 def clones(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [tensor.clone() for tensor in tensors]
-
-
-def identical(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors are the same to the bit; what is no number equals itself."""
-    return torch.equal(a.nan_to_num(nan=1e30), b.nan_to_num(nan=1e30))
 
 
 @contextmanager

@@ -108,6 +108,11 @@ def alike(rows: Tensor) -> Tensor:
     return rows.new_empty_strided(rows.shape, rows.stride())
 
 
+def identical(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are the same; what is no number equals itself."""
+    return a.dtype == b.dtype and a.shape == b.shape and bool(((a == b) | (a != a) & (b != b)).all())
+
+
 @torch.no_grad()
 def fold_views(graph: Graph, stays: dict[Node, Any]) -> list[Any]:
     """Make inputs of the views of tensors that stay where they are: they need no operation.

@@ -72,7 +72,7 @@ def test_goes_on_where_it_is_put_back() -> None:
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [
-        (lambda rows: 1.0 if rows.sum() > 0 else 2.0, "cannot be recorded"),
+        (lambda rows: 1.0 if rows.sum() > 0 else 2.0, "Does an `if` or `.item()` look at what they compute?"),
         (lambda rows: float(rows.numpy().sum()), "does something else with another"),
     ],
     ids=["a branch", "NumPy"],
