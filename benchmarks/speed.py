@@ -9,7 +9,9 @@
 With `--machine NAME` the files of races and seeds are another machine's: races_NAME.json.
 
 Everything runs on one core; rates are steps a second of the processor, so that what else runs on the machine counts
-little. Run `rlbench data make` first where data sets are not in the cache.
+little. Where another machine's work runs on the same core, it takes of the core itself: `table --undisturbed` has the
+rounds alone before and after which bare products were as fast as they get. Run `rlbench data make` first where data
+sets are not in the cache.
 """
 
 from __future__ import annotations
@@ -24,13 +26,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.race import race
+from benchmarks.race import Standing, race, standing
 from rlbench.tracking import meta
 
 RESULTS = Path("results/speed")
 QUICK_MODEL = ["algo.dynamics.max_epochs=1"]  # how well the model is trained does not change what a step costs
 PORTIONS = ["algo.rollout_every=100", "algo.rollout_starts=5000"]  # the published ratio, in smaller portions
 LISTED = 12  # operations of a profile
+UNDISTURBED, ENOUGH = 0.95, 8  # of the fastest decile's rate of bare products; rounds that say something
 OURS = "eager", "recorded", "compiled"
 PEERS = {
     "d3rlpy": ("td3_bc", "iql", "cql"),
@@ -91,6 +94,17 @@ def share(standings: dict[str, Any], name: str) -> float:
     one, limit = standings[name], standings["limit"]
     pairs = zip(one["rates"], limit["rates"], strict=True)
     return statistics.median(rate * one["gflop"] / (bare * limit["gflop"]) for rate, bare in pairs)
+
+
+def undisturbed(standings: dict[str, Standing]) -> dict[str, Standing]:
+    """Of those rounds alone before and after which bare products ran as fast as this core can; nothing, if too few."""
+    limit = standings["limit"]["rates"]
+    fast = UNDISTURBED * statistics.quantiles(limit, n=10)[-1]
+    rounds = [i for i in range(1, len(limit)) if min(limit[i - 1 : i + 1]) >= fast]
+    if len(rounds) < ENOUGH:
+        return {}
+    first = [standings["plain"]["rates"][i] for i in rounds]
+    return {name: standing(one["gflop"], [one["rates"][i] for i in rounds], first) for name, one in standings.items()}
 
 
 def profile(names: Sequence[str], seconds: float) -> None:
@@ -187,15 +201,16 @@ def draw(found: dict[str, Any]) -> None:
         figure.savefig(RESULTS / f"curves.{suffix}", dpi=150)
 
 
-def table(path: Path) -> None:
-    """The races, as Markdown."""
-    found = json.loads(path.read_text())
+def table(path: Path, select: Callable[[dict[str, Standing]], dict[str, Standing]]) -> None:
+    """The races, as Markdown, of the rounds that are selected."""
+    races_ = json.loads(path.read_text())
+    found = {name: chosen for name, race_ in races_.items() if (chosen := select(race_["standings"]))}
     sides = ["plain", *PEERS, *OURS]
     rates = " | ".join(f"{side} /s" for side in sides)
-    print(f"| | {rates} | {' | '.join(f'{side} : plain' for side in OURS)} | share of the limit |")
-    print("|---" * (len(sides) + len(OURS) + 2) + "|")
+    print(f"| | {rates} | {' | '.join(f'{side} : plain' for side in OURS)} | share of the limit | rounds |")
+    print("|---" * (len(sides) + len(OURS) + 3) + "|")
     for name in [name for name in RACES if name in found]:
-        race_ = found[name]["standings"]
+        race_ = found[name]
         ratios = " | ".join(
             f"**{race_[side]['ratio']:.2f}** ({race_[side]['ratio_low']:.2f} to {race_[side]['ratio_high']:.2f})"
             if side in race_
@@ -204,9 +219,9 @@ def table(path: Path) -> None:
         )
         rates = " | ".join(f"{race_[side]['rate']:.1f}" if side in race_ else "" for side in sides)
         shares = ", ".join(f"{share(race_, side):.0%}" for side in OURS if side in race_)
-        print(f"| {name} | {rates} | {ratios} | {shares} |")
+        print(f"| {name} | {rates} | {ratios} | {shares} | {len(race_['plain']['rates'])} |")
     print()
-    for name, race_ in ((name, found[name]["standings"]) for name in RACES if name in found):
+    for name, race_ in ((name, found[name]) for name in RACES if name in found):
         for peer in [peer for peer in PEERS if peer in race_]:
             pairs = zip(race_["compiled"]["rates"], race_[peer]["rates"], strict=True)
             low, middle, high = statistics.quantiles([mine / other for mine, other in pairs], n=4)
@@ -225,6 +240,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a turn")
     parser.add_argument("--machine", metavar="NAME", help="whose files these are")
+    parser.add_argument("--undisturbed", action="store_true", help="in the table, rounds alone in which the core was")
     given = parser.parse_args()
     suffix = f"_{given.machine}.json" if given.machine else ".json"
     if given.what == "races":
@@ -232,7 +248,7 @@ def main() -> None:
     elif given.what == "profile":
         profile(given.races, given.seconds)
     elif given.what == "table":
-        table(RESULTS / f"races{suffix}")
+        table(RESULTS / f"races{suffix}", undisturbed if given.undisturbed else lambda standings: standings)
     elif given.what == "seeds":
         seeds(given.rounds, given.seconds, RESULTS / f"seeds{suffix}")
     else:

@@ -27,12 +27,12 @@ namespace {
 
 using at::Tensor;
 
-// A tile is 16 rows of 16 words; a word holds two neighbours along the sum, so that one instruction sums over 32.
+// A tile is 16 rows of 16 words; a word holds two numbers along the sum, so that one instruction sums over 32.
 constexpr int64_t SIDE = 16, STEP = 32, TILE = 1024;
 constexpr int64_t PARTS = 3;
 // Of an operand so much is split at a time, and so many rows go through a stack of layers: what is worked with then stays
 // in a core's 2 MB of cache.
-constexpr int64_t DEPTH = 128, LONGEST = 512, OUTPUTS = 1 << 17, PART = 256, CACHE = 1 << 21;
+constexpr int64_t DEPTH = 256, LONGEST = 512, OUTPUTS = 1 << 17, PART = 256, CACHE = 1 << 21;
 
 int64_t tiles(int64_t size) { return (size + SIDE - 1) / SIDE; }
 
@@ -79,48 +79,45 @@ void transpose(__m512 x[SIDE]) {
   }
 }
 
-// The parts of 2 x 16 numbers as a row of three tiles: `even` in the lower halves of the words, `odd` in the upper ones.
-inline void split(__m512 even, __m512 odd, char* to) {
+// The parts of 2 x 16 numbers as a row of three tiles: `a` in the lower halves of the words, `b` in the upper ones.
+inline void split(__m512 a, __m512 b, char* to) {
   const __m512i upper = _mm512_set1_epi32(0xffff0000);
   for (int64_t part = 0; part < PARTS; part++) {
-    const __m512i low = _mm512_castps_si512(even), high = _mm512_castps_si512(odd);
+    const __m512i low = _mm512_castps_si512(a), high = _mm512_castps_si512(b);
     const __m512i words = _mm512_ternarylogic_epi32(_mm512_srli_epi32(low, 16), high, upper, 0xf8);  // | high & upper
     _mm512_store_si512(to + part * TILE, words);
-    even = _mm512_sub_ps(even, _mm512_castsi512_ps(_mm512_and_si512(low, upper)));
-    odd = _mm512_sub_ps(odd, _mm512_castsi512_ps(_mm512_and_si512(high, upper)));
+    a = _mm512_sub_ps(a, _mm512_castsi512_ps(_mm512_and_si512(low, upper)));
+    b = _mm512_sub_ps(b, _mm512_castsi512_ps(_mm512_and_si512(high, upper)));
   }
 }
 
 // 16 lines (those of `lines`), 32 numbers of each (the first `depth`), as tiles: the lines are the rows of the left
-// factor's tiles and the columns of the right one's. The lines' sums are added to `sum`, unless what is along the sum is
-// contiguous.
+// factor's tiles and the columns of the right one's; a word holds the numbers j and j + 16 along the sum. The lines' sums
+// are added to `sum`, unless what is along the sum is contiguous.
 template <bool LEFT, bool CONTIGUOUS, bool WHOLE>
 inline void pack_tile(const float* from, int64_t between, int64_t along, __mmask16 lines, int64_t depth, char* to,
                       __m512& sum) {
-  const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-  const __m512i odds = _mm512_add_epi32(evens, _mm512_set1_epi32(1));
+  // What is there of the 16 lines or numbers that begin here, the `i`th along the other direction.
+  const auto load = [=](const float* begin, int64_t i, __mmask16 there, __mmask16 ones) {
+    return WHOLE ? _mm512_loadu_ps(begin) : _mm512_maskz_loadu_ps(there >> i & 1 ? ones : 0, begin);
+  };
   const __mmask16 lower = first(depth), upper = first(depth - SIDE);
-  __m512 even[SIDE], odd[SIDE];
-  for (int64_t row = 0; row < SIDE; row++) {
+  __m512 a[SIDE], b[SIDE];
+  for (int64_t i = 0; i < SIDE; i++) {
     if (CONTIGUOUS) {
-      const float* line = from + row * between;
-      const bool there = lines >> row & 1;
-      const __m512 a = WHOLE ? _mm512_loadu_ps(line) : _mm512_maskz_loadu_ps(there ? lower : 0, line);
-      const __m512 b = WHOLE ? _mm512_loadu_ps(line + SIDE) : _mm512_maskz_loadu_ps(there ? upper : 0, line + SIDE);
-      even[row] = _mm512_permutex2var_ps(a, evens, b);
-      odd[row] = _mm512_permutex2var_ps(a, odds, b);
+      a[i] = load(from + i * between, i, lines, lower);
+      b[i] = load(from + i * between + SIDE, i, lines, upper);
     } else {
-      const float *first = from + 2 * row * along, *second = first + along;
-      even[row] = WHOLE ? _mm512_loadu_ps(first) : _mm512_maskz_loadu_ps(2 * row < depth ? lines : 0, first);
-      odd[row] = WHOLE ? _mm512_loadu_ps(second) : _mm512_maskz_loadu_ps(2 * row + 1 < depth ? lines : 0, second);
-      sum = _mm512_add_ps(sum, _mm512_add_ps(even[row], odd[row]));
+      a[i] = load(from + i * along, i, lower, lines);
+      b[i] = load(from + (i + SIDE) * along, i, upper, lines);
+      sum = _mm512_add_ps(sum, _mm512_add_ps(a[i], b[i]));
     }
-    if (LEFT == CONTIGUOUS) split(even[row], odd[row], to + 64 * row);
+    if (LEFT == CONTIGUOUS) split(a[i], b[i], to + 64 * i);
   }
   if (LEFT == CONTIGUOUS) return;
-  transpose(even);
-  transpose(odd);
-  for (int64_t row = 0; row < SIDE; row++) split(even[row], odd[row], to + 64 * row);
+  transpose(a);
+  transpose(b);
+  for (int64_t i = 0; i < SIDE; i++) split(a[i], b[i], to + 64 * i);
 }
 
 // `count` lines from `line` on, `depth` numbers of each from `k` on, as tiles [lines / 16][depth / 32][part]. Each line's

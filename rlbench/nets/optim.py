@@ -25,7 +25,8 @@ def gradients(loss: Callable[[Params], tuple[Tensor, dict[str, Tensor]]], params
     """
     leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
     value, metrics = loss(leaves)
-    grads = torch.autograd.grad(value, list(leaves.values()), torch.ones_like(value))
+    total = value if value.numel() == 1 else value.sum()
+    grads = torch.autograd.grad(total, list(leaves.values()))  # given its gradient, PyTorch imports SymPy first
     return list(grads), {name: metric.detach() for name, metric in metrics.items()}
 
 

@@ -1,14 +1,15 @@
 """Models of `transformers`: a small one with random weights and a tokenizer of its own, made here, no hub."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-pytest.importorskip("transformers", reason="needs rlbench[language]: transformers")
-pytest.importorskip("peft", reason="needs rlbench[language]: peft")
+if not (find_spec("transformers") and find_spec("peft")):  # to import them takes seconds, whatever tests are to run
+    pytest.skip("needs rlbench[language]: transformers, peft", allow_module_level=True)
 
 from rlbench import config
 from rlbench.build import build

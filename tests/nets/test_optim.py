@@ -1,5 +1,8 @@
 """The optimiser against torch's plain one."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -59,3 +62,18 @@ def test_gradients_are_clipped_as_torch_does_it_seed_by_seed() -> None:
         for value, grad in zip(alone, found, strict=True):
             torch.testing.assert_close(grad[s], value.grad)
     assert torch.equal(found[0][0], grads[0][0])  # a small one stays as it is
+
+
+def test_gradients_of_several_seeds_import_nothing_more() -> None:
+    """SymPy, which PyTorch imports to compare shapes, takes a third of a second of each run."""
+    asked = """
+import sys
+import torch
+from rlbench.nets.optim import gradients
+before = set(sys.modules)
+(grad,), _ = gradients(lambda params: (params["x"].square().sum(1), {}), {"x": torch.ones(2, 3)})
+assert grad.tolist() == [[2.0] * 3] * 2
+print(*sorted({name.split(".")[0] for name in set(sys.modules) - before} - {"torch"}))
+"""
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
