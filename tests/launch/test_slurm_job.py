@@ -94,7 +94,7 @@ def test_runs_go_on_whatever_befalls_them(
         assert lives(*long.runs()) >= 2
         (mirrored,) = server.runs.values()
         whole = expected(*long.runs())
-        wait_for(lambda: len(mirrored.history) >= len(whole))  # a run is finished when it is trained; its mirror follows
+        wait_for(lambda: len(mirrored.history) >= len(whole))  # the mirror follows a finished run
         assert [(row["step"], row["train/value"]) for row in mirrored.history] == whole
         wait_for(lambda: mirrored.exit_code == 0)
 
