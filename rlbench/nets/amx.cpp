@@ -97,9 +97,9 @@ inline void split(__m512 a, __m512 b, char* to) {
 template <bool LEFT, bool CONTIGUOUS, bool WHOLE>
 inline void pack_tile(const float* from, int64_t between, int64_t along, __mmask16 lines, int64_t depth, char* to,
                       __m512& sum) {
-  // What is there of the 16 lines or numbers that begin here, the `i`th along the other direction.
-  const auto load = [=](const float* begin, int64_t i, __mmask16 there, __mmask16 ones) {
-    return WHOLE ? _mm512_loadu_ps(begin) : _mm512_maskz_loadu_ps(there >> i & 1 ? ones : 0, begin);
+  // 16 numbers from here on, those of `inner`, of the `i`th of 16 such rows, if it is one of `outer`; else 0.
+  const auto load = [](const float* begin, int64_t i, __mmask16 outer, __mmask16 inner) {
+    return WHOLE ? _mm512_loadu_ps(begin) : _mm512_maskz_loadu_ps(outer >> i & 1 ? inner : 0, begin);
   };
   const __mmask16 lower = first(depth), upper = first(depth - SIDE);
   __m512 a[SIDE], b[SIDE];

@@ -1,6 +1,5 @@
 """Products on Intel's matrix units, against the same in double precision; where the processor has none, skipped."""
 
-from collections.abc import Iterator
 from itertools import product
 
 import pytest
@@ -13,21 +12,13 @@ from rlbench.nets.mlp import MLP, linear
 from rlbench.rng import SeedStreams
 from tests.algos.helpers import build, synthetic
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 ROUNDING = 5e-7
 """Relative error of products in float32 and of sums of up to 700 of them; without one of the six products of parts it
 is 2e-6 and more."""
 INPUTS, OUTPUTS = [1, 14, 33, 130, 256], [1, 2, 16, 31, 256, 520]
 """Of one tile and less, no multiples of it, more than are taken at once."""
-
-
-@pytest.fixture(autouse=True)
-def _by_amx() -> Iterator[None]:
-    if not amx.available():  # compiles: not while tests are collected
-        pytest.skip("needs a processor with AMX, and a C++ compiler")
-    before = matmul.in_use()
-    assert matmul.use("amx") == "amx"
-    yield
-    matmul.use(before)
 
 
 def off(found: Tensor, exact: Tensor, scale: Tensor | None = None) -> float:

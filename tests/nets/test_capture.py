@@ -14,7 +14,6 @@ from rlbench import config
 from rlbench.build import Capturable
 from rlbench.build import build as composed
 from rlbench.conformance import Subject
-from rlbench.nets import amx, matmul
 from rlbench.nets.capture import obstacle
 from rlbench.paths import cache_root
 from rlbench.task import ControlTask
@@ -135,23 +134,17 @@ def test_losses_are_the_eager_ones(name: str, device: str, compiled: bool) -> No
     assert recorded.step == UPDATES
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("name", some(["td3_bc", "cql", "rebrac", "sac", "mopo"], long=["sac", "mopo"]))
 def test_losses_are_the_eager_ones_on_matrix_units(name: str, tmp_path: Path) -> None:
     """Those of whole stacks of layers, of single ones, from many rows and of one."""
-    if not amx.available():  # compiles: not while tests are collected
-        pytest.skip("needs a processor with AMX, and a C++ compiler")
-    before = matmul.in_use()
-    matmul.use("amx")
-    try:
-        if name == "mopo":
-            eager, recorded = pair(model_based(name, tmp_path, "cpu"))
-        else:
-            eager, recorded = pair(online(name, "cpu") if name == "sac" else offline(name, data=DATA.get(name, 0)))
-        for algorithm in (eager, recorded) if name == "sac" else ():
-            algorithm.train(100)  # random actions, no updates
-        agree(eager, recorded)
-    finally:
-        matmul.use(before)
+    if name == "mopo":
+        eager, recorded = pair(model_based(name, tmp_path, "cpu"))
+    else:
+        eager, recorded = pair(online(name, "cpu") if name == "sac" else offline(name, data=DATA.get(name, 0)))
+    for algorithm in (eager, recorded) if name == "sac" else ():
+        algorithm.train(100)  # random actions, no updates
+    agree(eager, recorded)
 
 
 @in_each_mode

@@ -1,6 +1,5 @@
 """The stack of ReLU layers as one node of autograd, against the same layers as plain operations."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,21 +7,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlbench.nets import amx, matmul, mlp
+from rlbench.nets import amx, mlp
 from rlbench.nets.mlp import MLP, in_parts, linear, relu_linear, weight_gradient
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
 from rlbench.types import Precision
 
-
-@pytest.fixture(autouse=True, params=["highest", "amx"])
-def _backend(request: pytest.FixtureRequest) -> Iterator[None]:
-    if request.param == "amx" and not amx.available():
-        pytest.skip("needs a processor with AMX, and a C++ compiler")
-    before = matmul.in_use()
-    matmul.use(request.param)
-    yield
-    matmul.use(before)
+pytestmark = [
+    pytest.mark.usefixtures("backend"),
+    pytest.mark.parametrize("backend", ["highest", "amx"], indirect=True),
+]
 
 
 def layer(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
