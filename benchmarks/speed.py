@@ -99,6 +99,8 @@ def share(standings: dict[str, Any], name: str) -> float:
 def undisturbed(standings: dict[str, Standing]) -> dict[str, Standing]:
     """Of those rounds alone before and after which bare products ran as fast as this core can; nothing, if too few."""
     limit = standings["limit"]["rates"]
+    if len(limit) <= ENOUGH:
+        return {}
     fast = UNDISTURBED * statistics.quantiles(limit, n=10)[-1]
     rounds = [i for i in range(1, len(limit)) if min(limit[i - 1 : i + 1]) >= fast]
     if len(rounds) < ENOUGH:
@@ -201,10 +203,8 @@ def draw(found: dict[str, Any]) -> None:
         figure.savefig(RESULTS / f"curves.{suffix}", dpi=150)
 
 
-def table(path: Path, select: Callable[[dict[str, Standing]], dict[str, Standing]]) -> None:
-    """The races, as Markdown, of the rounds that are selected."""
-    races_ = json.loads(path.read_text())
-    found = {name: chosen for name, race_ in races_.items() if (chosen := select(race_["standings"]))}
+def table(found: dict[str, dict[str, Standing]]) -> None:
+    """The standings of races, as Markdown."""
     sides = ["plain", *PEERS, *OURS]
     rates = " | ".join(f"{side} /s" for side in sides)
     print(f"| | {rates} | {' | '.join(f'{side} : plain' for side in OURS)} | share of the limit | rounds |")
@@ -243,12 +243,25 @@ def main() -> None:
     parser.add_argument("--undisturbed", action="store_true", help="in the table, rounds alone in which the core was")
     given = parser.parse_args()
     suffix = f"_{given.machine}.json" if given.machine else ".json"
+    path = RESULTS / f"races{suffix}"
+    if unknown := [name for name in given.races if name not in RACES]:
+        parser.error(f"there is no race {', '.join(unknown)}: there are {', '.join(RACES)}")
+    if given.undisturbed and given.what != "table":
+        parser.error("--undisturbed chooses rounds of the table: python -m benchmarks.speed table --undisturbed")
+    if given.what == "table" and not path.exists():
+        there = ", ".join(sorted(each.stem.removeprefix("races_") for each in RESULTS.glob("races_*.json")))
+        parser.error(f"{path} is not there: `races` makes it; --machine knows {there}")
     if given.what == "races":
-        races(given.races, given.rounds, given.seconds, RESULTS / f"races{suffix}")
+        races(given.races, given.rounds, given.seconds, path)
     elif given.what == "profile":
         profile(given.races, given.seconds)
     elif given.what == "table":
-        table(RESULTS / f"races{suffix}", undisturbed if given.undisturbed else lambda standings: standings)
+        found = {name: race_["standings"] for name, race_ in json.loads(path.read_text()).items()}
+        if given.undisturbed:
+            found = {name: left for name, standings in found.items() if (left := undisturbed(standings))}
+        if not found:
+            parser.error(f"no race of {path} has {ENOUGH} rounds for the table: `races --rounds 80` has more")
+        table(found)
     elif given.what == "seeds":
         seeds(given.rounds, given.seconds, RESULTS / f"seeds{suffix}")
     else:
