@@ -5,11 +5,13 @@
 // the six largest are computed, which leaves an error of some 1e-7, as products in float32 do (Henry, Tang and Heinecke,
 // "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", ARITH 2019).
 //
-// What follows a product in a layer, and the sums beside it, are done while its numbers are at hand. Everything runs in
-// the thread that calls. An infinite factor makes NaN, not infinity.
+// What follows a product in a layer, and the sums beside it, are done while its numbers are at hand; what came before
+// is written, and what comes next made ready, while the matrix unit multiplies. Everything runs in the thread that
+// calls. An infinite factor makes NaN, not infinity.
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <c10/util/string_view.h>
 #include <immintrin.h>
 #include <sys/syscall.h>
 #include <torch/library.h>
@@ -17,7 +19,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <limits>
 #include <memory>
 #include <tuple>
@@ -30,6 +31,7 @@ using at::Tensor;
 // A tile is 16 rows of 16 words; a word holds two numbers along the sum, so that one instruction sums over 32.
 constexpr int64_t SIDE = 16, STEP = 32, TILE = 1024;
 constexpr int64_t PARTS = 3;
+
 // Of an operand so much is split at a time, and so many rows go through a stack of layers: what is worked with then stays
 // in a core's 2 MB of cache.
 constexpr int64_t DEPTH = 256, LONGEST = 512, OUTPUTS = 1 << 17, PART = 256, CACHE = 1 << 21;
@@ -38,45 +40,44 @@ int64_t tiles(int64_t size) { return (size + SIDE - 1) / SIDE; }
 
 __mmask16 first(int64_t lanes) { return lanes >= SIDE ? 0xffff : lanes > 0 ? (1u << lanes) - 1 : 0; }
 
-// Memory of this thread, for the tiles of both operands and the sums.
-char* workspace() {
-  constexpr int64_t BYTES = (LONGEST + STEP) * DEPTH * 2 * PARTS + OUTPUTS * sizeof(float);
-  static thread_local std::unique_ptr<char, decltype(&std::free)> memory{
-      static_cast<char*>(std::aligned_alloc(4096, BYTES)), &std::free};
-  return memory.get();
+// Memory of this thread.
+struct Workspace {
+  static constexpr int64_t LINE = DEPTH * 2 * PARTS;  // bytes of a line's numbers, in parts
+  alignas(4096) char inner[LONGEST * LINE];           // the tiles of a product's factors
+  char outer[2 * STEP * LINE];
+  char sums[OUTPUTS * sizeof(float)];
+  char layers[2][PART * LINE];  // rows between two layers, as the next one's tiles
+};
+
+Workspace& workspace() {
+  static thread_local const auto memory = std::make_unique_for_overwrite<Workspace>();
+  return *memory;
 }
 
-// One factor of a product: `size` lines, whose numbers along the sum are `along` apart; one of the strides is 1.
+// One factor of a product: `size` lines, whose numbers along the sum are `along` apart; one of the strides is 1. A left
+// factor may be `packed` already.
 struct Factor {
   const float* data;
   int64_t size, between, along;
+  const char* packed = nullptr;
 };
 
-void transpose(__m512 x[SIDE]) {
-  __m512i r[SIDE], t[SIDE];
-  for (int i = 0; i < SIDE; i++) r[i] = _mm512_castps_si512(x[i]);
-  for (int i = 0; i < 8; i++) {
-    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-  }
+// The first numbers of 16 lines, the second ones, the third and the fourth; `load` gives a line's four.
+template <typename Load>
+inline void turn(const Load& load, __m512 to[4]) {
+  __m512 x[4];
   for (int i = 0; i < 4; i++) {
-    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+    x[i] = _mm512_castps128_ps512(load(i));
+    x[i] = _mm512_insertf32x4(x[i], load(4 + i), 1);
+    x[i] = _mm512_insertf32x4(x[i], load(8 + i), 2);
+    x[i] = _mm512_insertf32x4(x[i], load(12 + i), 3);
   }
-  for (int i = 0; i < 4; i++) {
-    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-  }
-  for (int i = 0; i < 4; i++) {
-    x[i] = _mm512_castsi512_ps(_mm512_shuffle_i32x4(t[i], t[i + 8], 0x88));
-    x[i + 8] = _mm512_castsi512_ps(_mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd));
-    x[i + 4] = _mm512_castsi512_ps(_mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88));
-    x[i + 12] = _mm512_castsi512_ps(_mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd));
-  }
+  const __m512 a = _mm512_unpacklo_ps(x[0], x[1]), b = _mm512_unpackhi_ps(x[0], x[1]);
+  const __m512 c = _mm512_unpacklo_ps(x[2], x[3]), d = _mm512_unpackhi_ps(x[2], x[3]);
+  to[0] = _mm512_shuffle_ps(a, c, 0x44);
+  to[1] = _mm512_shuffle_ps(a, c, 0xee);
+  to[2] = _mm512_shuffle_ps(b, d, 0x44);
+  to[3] = _mm512_shuffle_ps(b, d, 0xee);
 }
 
 // The parts of 2 x 16 numbers as a row of three tiles: `a` in the lower halves of the words, `b` in the upper ones.
@@ -91,64 +92,245 @@ inline void split(__m512 a, __m512 b, char* to) {
   }
 }
 
-// 16 lines (those of `lines`), 32 numbers of each (the first `depth`), as tiles: the lines are the rows of the left
-// factor's tiles and the columns of the right one's; a word holds the numbers j and j + 16 along the sum. The lines' sums
-// are added to `sum`, unless what is along the sum is contiguous.
+// 16 lines (those of `lines`), 32 numbers of each (the first `depth`).
+struct Lines {
+  const float* from;
+  int64_t between, along, depth;
+  __mmask16 lines;
+};
+
+// Rows of the tiles of such lines: the lines are the rows of the left factor's tiles and the columns of the right
+// one's; a word holds the numbers j and j + 16 along the sum. Where they lie the other way round in memory, four rows
+// are brought into `turned` with the first of them. Returns `sum` plus the lines' sums, of columns that lie that way.
 template <bool LEFT, bool CONTIGUOUS, bool WHOLE>
-inline void pack_tile(const float* from, int64_t between, int64_t along, __mmask16 lines, int64_t depth, char* to,
-                      __m512& sum) {
-  // 16 numbers from here on, those of `inner`, of the `i`th of 16 such rows, if it is one of `outer`; else 0.
-  const auto load = [](const float* begin, int64_t i, __mmask16 outer, __mmask16 inner) {
-    return WHOLE ? _mm512_loadu_ps(begin) : _mm512_maskz_loadu_ps(outer >> i & 1 ? inner : 0, begin);
+__m512 pack_rows(const Lines& x, int64_t row, int64_t end, char* to, __m512 turned[8], __m512 sum) {
+  const __mmask16 depth[2] = {first(x.depth), first(x.depth - SIDE)};
+  // Where the `i`th of 16 rows begins in memory, and which of its 16 numbers there are.
+  const auto begin = [&](int64_t i, int64_t half) {
+    return x.from + (CONTIGUOUS ? i * x.between + half * SIDE : (i + half * SIDE) * x.along);
   };
-  const __mmask16 lower = first(depth), upper = first(depth - SIDE);
-  __m512 a[SIDE], b[SIDE];
-  for (int64_t i = 0; i < SIDE; i++) {
-    if (CONTIGUOUS) {
-      a[i] = load(from + i * between, i, lines, lower);
-      b[i] = load(from + i * between + SIDE, i, lines, upper);
+  const auto there = [&](int64_t i, int64_t half) -> __mmask16 {
+    const __mmask16 rows = CONTIGUOUS ? x.lines : depth[half], numbers = CONTIGUOUS ? depth[half] : x.lines;
+    return rows >> i & 1 ? numbers : 0;
+  };
+  const auto load = [&](int64_t i, int64_t half) {
+    return WHOLE ? _mm512_loadu_ps(begin(i, half)) : _mm512_maskz_loadu_ps(there(i, half), begin(i, half));
+  };
+  for (; row < end; row++) {
+    __m512 a, b;
+    if (LEFT == CONTIGUOUS) {
+      a = load(row, 0), b = load(row, 1);
+      if (!LEFT) sum = _mm512_add_ps(sum, _mm512_add_ps(a, b));
     } else {
-      a[i] = load(from + i * along, i, lower, lines);
-      b[i] = load(from + (i + SIDE) * along, i, upper, lines);
-      sum = _mm512_add_ps(sum, _mm512_add_ps(a[i], b[i]));
+      for (int64_t half = 0; half < 2 && row % 4 == 0; half++) {
+        const auto load_four = [&](int64_t i) {
+          const float* const four = begin(i, half) + row;
+          return WHOLE ? _mm_loadu_ps(four) : _mm_maskz_loadu_ps(there(i, half) >> row & 0xf, four);
+        };
+        turn(load_four, turned + 4 * half);
+      }
+      a = turned[row % 4], b = turned[4 + row % 4];
     }
-    if (LEFT == CONTIGUOUS) split(a[i], b[i], to + 64 * i);
+    split(a, b, to + 64 * row);
   }
-  if (LEFT == CONTIGUOUS) return;
-  transpose(a);
-  transpose(b);
-  for (int64_t i = 0; i < SIDE; i++) split(a[i], b[i], to + 64 * i);
+  return sum;
 }
 
-// `count` lines from `line` on, `depth` numbers of each from `k` on, as tiles [lines / 16][depth / 32][part]. Each line's
-// sum is added to `sums`, unless that is null.
-template <bool LEFT, bool CONTIGUOUS>
-void pack(const Factor& x, int64_t line, int64_t count, int64_t k, int64_t depth, char* to, float* sums) {
-  for (int64_t i = 0; i < count; i += SIDE) {
-    const __mmask16 lines = first(count - i);
-    __m512 sum = _mm512_setzero_ps();
-    for (int64_t j = 0; j < depth; j += STEP, to += PARTS * TILE) {
-      const float* from = x.data + (line + i) * x.between + (k + j) * x.along;
-      if (count - i >= SIDE && depth - j >= STEP)
-        pack_tile<LEFT, CONTIGUOUS, true>(from, x.between, x.along, lines, STEP, to, sum);
-      else
-        pack_tile<LEFT, CONTIGUOUS, false>(from, x.between, x.along, lines, depth - j, to, sum);
+// Lines of a factor on their way into tiles, [lines / 16][depth / 32][part].
+class Packing {
+ public:
+  // `count` lines from `line` on, `depth` numbers of each from `k` on. After `ring` tiles the next one is where the
+  // first one was. Each line's sum is added to `sums`, unless that is null.
+  Packing(const Factor& x, bool left, int64_t line, int64_t count, int64_t k, int64_t depth, char* to, int64_t ring,
+          float* sums)
+      : begin_(x.data + line * x.between + k * x.along),
+        count_(count),
+        depth_(depth),
+        to_(to),
+        ring_(ring),
+        sums_(sums),
+        whole_(choose<true>(left, x.along == 1)),
+        partial_(choose<false>(left, x.along == 1)),
+        now_{nullptr, x.between, x.along, 0, 0} {
+    turn_to_next();
+  }
+
+  // How many tiles are done.
+  int64_t tiles() const { return tiles_; }
+
+  // A row of a tile more.
+  void row() {
+    sum_ = pack_(now_, row_, row_ + 1, tile_, turned_, sum_);
+    if (++row_ == SIDE) finish();
+  }
+
+  // What is left of a tile.
+  void tile() {
+    sum_ = pack_(now_, row_, SIDE, tile_, turned_, sum_);
+    finish();
+  }
+
+ private:
+  using Pack = __m512 (*)(const Lines&, int64_t, int64_t, char*, __m512*, __m512);
+
+  template <bool WHOLE>
+  static Pack choose(bool left, bool contiguous) {
+    if (left) return contiguous ? pack_rows<true, true, WHOLE> : pack_rows<true, false, WHOLE>;
+    return contiguous ? pack_rows<false, true, WHOLE> : pack_rows<false, false, WHOLE>;
+  }
+
+  void finish() {
+    row_ = 0, tiles_++, k_ += STEP;
+    if (k_ >= depth_) {
+      if (sums_) {
+        const __m512 before = _mm512_maskz_loadu_ps(now_.lines, sums_ + line_);
+        _mm512_mask_storeu_ps(sums_ + line_, now_.lines, _mm512_add_ps(before, sum_));
+      }
+      sum_ = _mm512_setzero_ps();
+      line_ += SIDE, k_ = 0;
     }
-    if (!sums) continue;
-    const __m512 before = _mm512_maskz_loadu_ps(lines, sums + i);
-    _mm512_mask_storeu_ps(sums + i, lines, _mm512_add_ps(before, sum));
+    turn_to_next();
+  }
+
+  void turn_to_next() {
+    now_.from = begin_ + line_ * now_.between + k_ * now_.along;
+    now_.depth = depth_ - k_;
+    now_.lines = first(count_ - line_);
+    pack_ = count_ - line_ >= SIDE && now_.depth >= STEP ? whole_ : partial_;
+    tile_ = to_ + tiles_ % ring_ * PARTS * TILE;
+  }
+
+  __m512 turned_[8], sum_ = _mm512_setzero_ps();
+  const float* begin_;
+  int64_t count_, depth_;
+  char* to_;
+  int64_t ring_;
+  float* sums_;
+  Pack whole_, partial_, pack_;
+  Lines now_;
+  char* tile_;
+  int64_t line_ = 0, k_ = 0, row_ = 0, tiles_ = 0;
+};
+
+// Where sums go, and what becomes of them.
+struct Output {
+  float* data;
+  int64_t columns;
+  enum { LAYER, GATED, SUMS } kind = SUMS;
+  // LAYER: `+ bias` of each column, at least `least`, times `kept` unless it is null.
+  const float* bias = nullptr;
+  float least = -std::numeric_limits<float>::infinity();
+  const float* kept = nullptr;
+  // GATED: 0 where `gate` is not above 0, or where `gates` has no bit.
+  const float* gate = nullptr;
+  __mmask16* gates = nullptr;  // a bit for each column, in words of 16; LAYER writes them, unless it is null
+  // SUMS: added to what is there, or not.
+  bool add = false;
+  // Unless null, where they go as tiles of the next product's left factor, of at most `DEPTH` columns; `data` may be
+  // null then.
+  char* packed = nullptr;
+  // Whether `data`, aligned and of whole words of 16 then, goes past the cache.
+  bool past_cache = false;
+};
+
+template <int KIND>
+__m512 finish(const Output& out, __m512 value, __m512 bias, int64_t row, int64_t column, __mmask16 lanes) {
+  const auto above_0 = [](__m512 x) { return _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NLE_UQ); };  // or NaN
+  const int64_t place = row * out.columns + column, word = row * tiles(out.columns) + column / SIDE;
+  if (KIND == Output::LAYER) {
+    value = _mm512_max_ps(_mm512_set1_ps(out.least), _mm512_add_ps(value, bias));  // NaN stays NaN
+    if (out.kept) value = _mm512_mul_ps(value, _mm512_maskz_loadu_ps(lanes, out.kept + place));
+    if (out.gates) out.gates[word] = above_0(value);
+  } else if (KIND == Output::GATED) {
+    const __mmask16 open = out.gates ? out.gates[word] : above_0(_mm512_maskz_loadu_ps(lanes, out.gate + place));
+    value = _mm512_maskz_mov_ps(open, value);
+  } else if (out.add) {
+    value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(lanes, out.data + place));
+  }
+  if (out.past_cache)
+    _mm512_stream_ps(out.data + place, value);
+  else if (out.data)
+    _mm512_mask_storeu_ps(out.data + place, lanes, value);
+  return value;
+}
+
+// Rows of a block of sums.
+template <int KIND>
+void write_rows(const Output& out, const char* sums, int64_t begin, int64_t end, int64_t row, int64_t column,
+                int64_t columns) {
+  const __mmask16 lower = first(columns), upper = first(columns - SIDE);
+  __m512 biases[2] = {};
+  if (KIND == Output::LAYER) {
+    biases[0] = _mm512_maskz_loadu_ps(lower, out.bias + column);
+    biases[1] = _mm512_maskz_loadu_ps(upper, out.bias + column + SIDE);
+  }
+  for (int64_t r = begin; r < end; r++) {
+    const char* const from = sums + r / SIDE * 2 * TILE + r % SIDE * 64;
+    const __m512 a = finish<KIND>(out, _mm512_load_ps(from), biases[0], row + r, column, lower);
+    __m512 b = _mm512_setzero_ps();
+    if (upper) b = finish<KIND>(out, _mm512_load_ps(from + TILE), biases[1], row + r, column + SIDE, upper);
+    if (!out.packed) continue;
+    const int64_t steps = (out.columns + STEP - 1) / STEP, tile = (row + r) / SIDE * steps + column / STEP;
+    split(a, b, out.packed + tile * PARTS * TILE + r % SIDE * 64);
   }
 }
 
-template <bool LEFT>
-void pack(const Factor& x, int64_t line, int64_t count, int64_t k, int64_t depth, char* to, float* sums = nullptr) {
-  (x.along == 1 ? pack<LEFT, true> : pack<LEFT, false>)(x, line, count, k, depth, to, sums);
-}
+// A block of sums, 32 x 32 at most, on its way to where it goes.
+class Writing {
+ public:
+  Writing() = default;
+  Writing(const Output& out, const char* sums, int64_t row, int64_t rows, int64_t column, int64_t columns)
+      : out_(&out), sums_(sums), row_(row), rows_(rows), column_(column), columns_(columns) {
+    write_ = out.kind == Output::LAYER   ? write_rows<Output::LAYER>
+             : out.kind == Output::GATED ? write_rows<Output::GATED>
+                                         : write_rows<Output::SUMS>;
+  }
+
+  bool done() const { return done_ == rows_; }
+
+  // A row more.
+  void row() {
+    write_(*out_, sums_, done_, done_ + 1, row_, column_, columns_);
+    done_++;
+  }
+
+  // All that are left.
+  void finish() {
+    if (!done()) write_(*out_, sums_, done_, rows_, row_, column_, columns_);
+    done_ = rows_;
+  }
+
+ private:
+  const Output* out_;
+  void (*write_)(const Output&, const char*, int64_t, int64_t, int64_t, int64_t, int64_t);
+  const char* sums_;
+  int64_t row_, rows_ = 0, done_ = 0, column_, columns_;
+};
+
+// What is done while the matrix unit multiplies a block: what came before is written, what comes next is packed.
+struct Meanwhile {
+  Packing packing;
+  int64_t tiles = 0;  // to be packed by now
+  Writing writing;
+
+  void row() {
+    if (!writing.done())
+      writing.row();
+    else if (packing.tiles() < tiles)
+      packing.row();
+  }
+
+  void finish_packing() {
+    while (packing.tiles() < tiles) packing.tile();
+  }
+};
 
 // 2 x 2 tiles of sums (1 where there is only one), to which `steps` x 32 products are added: tiles 0 to 3 hold the sums,
-// 4 and 5 parts of the left factor, 6 and 7 of the right one. The smallest products come first.
+// 4 and 5 parts of the left factor, 6 and 7 of the right one. The smallest products come first. What is done meanwhile
+// comes after every third of them, a row at a time: the processor is only a dozen of them ahead, so that they wait for
+// anything that takes longer, and for more rows than it can store.
 template <bool TALL, bool WIDE>
-void add_products(const char* left, const char* right, int64_t steps, char* sums, bool fresh) {
+void add_products(const char* left, const char* right, int64_t steps, char* sums, bool fresh, Meanwhile& meanwhile) {
   if (fresh) {
     _tile_zero(0);
     if (WIDE) _tile_zero(1);
@@ -168,17 +350,23 @@ void add_products(const char* left, const char* right, int64_t steps, char* sums
 #define RIGHT(part)                          \
   _tile_loadd(6, right + (part) * TILE, 64); \
   if (WIDE) _tile_loadd(7, beside + (part) * TILE, 64);
-#define MULTIPLY                     \
-  _tile_dpbf16ps(0, 4, 6);           \
-  if (WIDE) _tile_dpbf16ps(1, 4, 7); \
-  if (TALL) _tile_dpbf16ps(2, 5, 6); \
-  if (TALL && WIDE) _tile_dpbf16ps(3, 5, 7);
-    LEFT(2) RIGHT(0) MULTIPLY
-    LEFT(1) MULTIPLY
-    RIGHT(1) MULTIPLY
-    LEFT(0) MULTIPLY
-    RIGHT(2) MULTIPLY
-    RIGHT(0) MULTIPLY
+#define MULTIPLY(first, second, third, fourth) \
+  _tile_dpbf16ps(0, 4, 6);                     \
+  first;                                       \
+  if (WIDE) _tile_dpbf16ps(1, 4, 7);           \
+  second;                                      \
+  if (TALL) _tile_dpbf16ps(2, 5, 6);           \
+  third;                                       \
+  if (TALL && WIDE) _tile_dpbf16ps(3, 5, 7);   \
+  fourth;
+#define ROW meanwhile.row()
+    LEFT(2) RIGHT(0) MULTIPLY(ROW, , , ROW)
+    LEFT(1) MULTIPLY(, , ROW, )
+    RIGHT(1) MULTIPLY(, ROW, , )
+    LEFT(0) MULTIPLY(ROW, , , ROW)
+    RIGHT(2) MULTIPLY(, , ROW, )
+    RIGHT(0) MULTIPLY(, ROW, , )
+#undef ROW
 #undef LEFT
 #undef RIGHT
 #undef MULTIPLY
@@ -190,85 +378,53 @@ void add_products(const char* left, const char* right, int64_t steps, char* sums
   if (TALL && WIDE) _tile_stored(3, sums + 3 * TILE, 64);
 }
 
-// Where sums go, and what becomes of them.
-struct Output {
-  float* data;
-  int64_t columns;
-  enum { LAYER, GATED, SUMS } kind = SUMS;
-  // LAYER: `+ bias` of each column, at least `least`, times `kept` unless it is null.
-  const float* bias = nullptr;
-  float least = -std::numeric_limits<float>::infinity();
-  const float* kept = nullptr;
-  // GATED: 0 where `gate` is not above 0.
-  const float* gate = nullptr;
-  // SUMS: added to what is there, or not.
-  bool add = false;
-};
-
-template <int KIND>
-void finish(const Output& out, __m512 value, __m512 bias, int64_t place, __mmask16 lanes) {
-  if (KIND == Output::LAYER) {
-    value = _mm512_max_ps(_mm512_set1_ps(out.least), _mm512_add_ps(value, bias));  // NaN stays NaN
-    if (out.kept) value = _mm512_mul_ps(value, _mm512_maskz_loadu_ps(lanes, out.kept + place));
-  } else if (KIND == Output::GATED) {
-    const __m512 gate = _mm512_maskz_loadu_ps(lanes, out.gate + place);
-    value = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(gate, _mm512_setzero_ps(), _CMP_NLE_UQ), value);
-  } else if (out.add) {
-    value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(lanes, out.data + place));
-  }
-  _mm512_mask_storeu_ps(out.data + place, lanes, value);
-}
-
-template <int KIND>
-void write(const Output& out, const char* sums, int64_t row, int64_t rows, int64_t column, int64_t columns) {
-  for (int64_t half = 0; half * SIDE < columns; half++) {
-    const int64_t c = column + half * SIDE;
-    const __mmask16 lanes = first(columns - half * SIDE);
-    const __m512 bias = KIND == Output::LAYER ? _mm512_maskz_loadu_ps(lanes, out.bias + c) : _mm512_setzero_ps();
-    for (int64_t r = 0; r < rows; r++) {
-      const __m512 sum = _mm512_load_ps(sums + (2 * (r / SIDE) + half) * TILE + r % SIDE * 64);
-      finish<KIND>(out, sum, bias, (row + r) * out.columns + c, lanes);
-    }
-  }
-}
-
 // left @ right, [left.size, right.size], summed over `depth`; the sums of the right factor's lines are added to
 // `line_sums`, unless it is null.
+//
+// One factor, the inner one, is packed as a whole before it is multiplied; the other, which is that whose lines have to
+// be turned if there is one, 32 lines at a time, while the 32 before them are multiplied.
 void multiply(const Factor& left, const Factor& right, int64_t depth, const Output& out, float* line_sums) {
-  char* const of_left = workspace();
-  char* const of_right = of_left + LONGEST * DEPTH * 2 * PARTS;
-  char* const sums = of_right + STEP * DEPTH * 2 * PARTS;
-  const int64_t wide = std::min(tiles(right.size + SIDE) / 2 * STEP, LONGEST);
-  const int64_t tall = std::min(OUTPUTS / wide / STEP * STEP, LONGEST);
-  for (int64_t column = 0; column < right.size; column += wide)
-    for (int64_t row = 0; row < left.size; row += tall) {
-      const int64_t rows = std::min(tall, left.size - row), columns = std::min(wide, right.size - column);
+  Workspace& memory = workspace();
+  const bool left_inside = left.along == 1;
+  const Factor &inner = left_inside ? left : right, &outer = left_inside ? right : left;
+  const int64_t longest = std::min(tiles(inner.size + SIDE) / 2 * STEP, LONGEST);
+  const int64_t most = std::min(OUTPUTS / longest / STEP * STEP, LONGEST);
+  for (int64_t first_i = 0; first_i < inner.size; first_i += longest)
+    for (int64_t first_o = 0; first_o < outer.size; first_o += most) {
+      const int64_t inners = std::min(longest, inner.size - first_i), outers = std::min(most, outer.size - first_o);
+      float* const sums_i = line_sums && !left_inside && first_o == 0 ? line_sums + first_i : nullptr;
+      float* const sums_o = line_sums && left_inside && first_i == 0 ? line_sums + first_o : nullptr;
       for (int64_t k = 0; k < depth; k += DEPTH) {
-        const int64_t sum = std::min(DEPTH, depth - k), steps = (sum + STEP - 1) / STEP, line = steps * PARTS * TILE;
-        const bool last = k + DEPTH >= depth;
-        pack<true>(left, row, rows, k, sum, of_left);
-        for (int64_t c = 0; c < columns; c += STEP) {
-          float* const to_sums = line_sums && row == 0 ? line_sums + column + c : nullptr;
-          pack<false>(right, column + c, std::min(STEP, columns - c), k, sum, of_right, to_sums);
-          for (int64_t r = 0; r < rows; r += STEP) {
-            const char* a = of_left + r / SIDE * line;
-            char* const to = depth <= DEPTH ? sums : sums + (c / STEP * (tall / STEP) + r / STEP) * 4 * TILE;
-            const bool two_rows = rows - r > SIDE, two_columns = columns - c > SIDE;
-            if (two_rows && two_columns)
-              add_products<true, true>(a, of_right, steps, to, k == 0);
-            else if (two_rows)
-              add_products<true, false>(a, of_right, steps, to, k == 0);
-            else if (two_columns)
-              add_products<false, true>(a, of_right, steps, to, k == 0);
-            else
-              add_products<false, false>(a, of_right, steps, to, k == 0);
-            if (!last) continue;
-            const auto writes = out.kind == Output::LAYER   ? write<Output::LAYER>
-                                : out.kind == Output::GATED ? write<Output::GATED>
-                                                            : write<Output::SUMS>;
-            writes(out, to, row + r, std::min(STEP, rows - r), column + c, std::min(STEP, columns - c));
+        const int64_t sum = std::min(DEPTH, depth - k), steps = (sum + STEP - 1) / STEP, block = 2 * steps;
+        const int64_t tiles_i = tiles(inners) * steps, tiles_o = tiles(outers) * steps;
+        if (!left.packed)
+          for (Packing whole(inner, left_inside, first_i, inners, k, sum, memory.inner, tiles_i, sums_i);
+               whole.tiles() < tiles_i;)
+            whole.tile();
+        const char* const packed = left.packed ? left.packed : memory.inner;
+        Meanwhile meanwhile{{outer, !left_inside, first_o, outers, k, sum, memory.outer, 2 * block, sums_o}};
+        for (int64_t o = 0; o < outers; o += STEP) {
+          meanwhile.tiles = std::min(o / STEP * block + block, tiles_o);
+          meanwhile.finish_packing();
+          meanwhile.tiles = std::min(meanwhile.tiles + block, tiles_o);
+          for (int64_t i = 0; i < inners; i += STEP) {
+            const char* const of_i = packed + i / STEP * block * PARTS * TILE;
+            const char* const of_o = memory.outer + o / STEP % 2 * block * PARTS * TILE;
+            const int64_t rows = std::min(STEP, left_inside ? inners - i : outers - o);
+            const int64_t columns = std::min(STEP, left_inside ? outers - o : inners - i);
+            const int64_t place = o / STEP * ((inners + STEP - 1) / STEP) + i / STEP;
+            char* const to = memory.sums + (depth > DEPTH ? place : place % 2) * 4 * TILE;
+            const auto add = rows > SIDE ? columns > SIDE ? add_products<true, true> : add_products<true, false>
+                             : columns > SIDE ? add_products<false, true> : add_products<false, false>;
+            add(left_inside ? of_i : of_o, left_inside ? of_o : of_i, steps, to, k == 0, meanwhile);
+            meanwhile.writing.finish();
+            if (k + DEPTH < depth) continue;
+            const int64_t row = left_inside ? first_i + i : first_o + o;
+            const int64_t column = left_inside ? first_o + o : first_i + i;
+            meanwhile.writing = {out, to, row, rows, column, columns};
           }
         }
+        meanwhile.writing.finish();
       }
     }
 }
@@ -277,13 +433,15 @@ void multiply(const Factor& left, const Factor& right, int64_t depth, const Outp
 struct Rows {
   const float* data;
   int64_t count, width, between;
+  const char* packed = nullptr;  // as a left factor's tiles
 
   Rows(const Tensor& x, int64_t member)
       : data(x.const_data_ptr<float>() + member * x.stride(0)),
         count(x.size(1)),
         width(x.size(2)),
         between(x.size(1) == 1 ? x.size(2) : x.stride(1)) {}  // of a single row the stride may be anything
-  Rows(const float* data, int64_t count, int64_t width) : data(data), count(count), width(width), between(width) {}
+  Rows(const float* data, int64_t count, int64_t width, const char* packed = nullptr)
+      : data(data), count(count), width(width), between(width), packed(packed) {}
 
   Rows part(int64_t begin, int64_t length) const {
     Rows rows = *this;
@@ -320,11 +478,11 @@ float dot(const float* a, const float* b, int64_t size) {
 // x @ weight
 void forward(const Rows& x, const Weight& weight, const Output& out) {
   if (!weight.column())
-    return multiply({x.data, x.count, x.between, 1}, {weight.data, weight.out, weight.across, weight.down}, x.width,
-                    out, nullptr);
+    return multiply({x.data, x.count, x.between, 1, x.packed}, {weight.data, weight.out, weight.across, weight.down},
+                    x.width, out, nullptr);
   const __m512 bias = _mm512_set1_ps(out.bias[0]);
   for (int64_t r = 0; r < x.count; r++)
-    finish<Output::LAYER>(out, _mm512_set1_ps(dot(x.data + r * x.between, weight.data, x.width)), bias, r, 1);
+    finish<Output::LAYER>(out, _mm512_set1_ps(dot(x.data + r * x.between, weight.data, x.width)), bias, r, 0, 1);
 }
 
 // The products of a column of gradients and a column of weights.
@@ -335,7 +493,7 @@ void outer(const Rows& grad, const Weight& weight, const Output& out) {
     for (int64_t c = 0; c < weight.in; c += SIDE) {
       const __mmask16 lanes = first(weight.in - c);
       const __m512 value = _mm512_mul_ps(by, _mm512_maskz_loadu_ps(lanes, weight.data + c));
-      finish<KIND>(out, value, _mm512_setzero_ps(), r * weight.in + c, lanes);
+      finish<KIND>(out, value, _mm512_setzero_ps(), r, c, lanes);
     }
   }
 }
@@ -343,8 +501,8 @@ void outer(const Rows& grad, const Weight& weight, const Output& out) {
 // grad @ weight.mT
 void to_input(const Rows& grad, const Weight& weight, const Output& out) {
   if (!weight.column())
-    multiply({grad.data, grad.count, grad.between, 1}, {weight.data, weight.in, weight.down, weight.across}, grad.width,
-             out, nullptr);
+    multiply({grad.data, grad.count, grad.between, 1, grad.packed},
+             {weight.data, weight.in, weight.down, weight.across}, grad.width, out, nullptr);
   else if (out.kind == Output::GATED)
     outer<Output::GATED>(grad, weight, out);
   else
@@ -378,34 +536,30 @@ Tensor either_way(const Tensor& w) { return w.stride(1) == 1 || w.stride(2) == 1
 
 float* member(Tensor& x, int64_t i) { return x.mutable_data_ptr<float>() + i * x.size(1) * x.size(2); }
 
-// A copy: `PAST_CACHE` into memory that is not needed soon, and need not come into the cache to be written.
-template <bool PAST_CACHE>
-float* copy(const float* from, int64_t count, float* to) {
+// A copy in memory that is not needed soon, and need not come into the cache to be written.
+void copy_past_cache(const float* from, int64_t count, float* to) {
   const bool aligned = reinterpret_cast<uintptr_t>(to) % 64 == 0;
   for (int64_t i = 0; i < count; i += SIDE) {
     const __mmask16 lanes = first(count - i);
     const __m512 values = _mm512_maskz_loadu_ps(lanes, from + i);
-    if (PAST_CACHE && aligned && count - i >= SIDE)
+    if (aligned && count - i >= SIDE)
       _mm512_stream_ps(to + i, values);
     else
       _mm512_mask_storeu_ps(to + i, lanes, values);
   }
-  if (PAST_CACHE) _mm_sfence();
-  return to;
 }
 
-// While this lives the processor's tiles are in use.
+// How the processor's 8 tiles are used. A constant, because to compilers the instruction that takes it reads its first
+// bytes alone, and they leave out the rest of what is written before.
+constexpr struct {
+  uint8_t palette, rest[15];
+  uint16_t bytes[16];
+  uint8_t rows[16];
+} SHAPE{1, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE}};
+
+// While this lives the tiles are in use.
 struct Tiles {
-  Tiles() {
-    struct {
-      uint8_t palette = 1, rest[15] = {};
-      uint16_t bytes[16] = {};
-      uint8_t rows[16] = {};
-    } shape;
-    std::fill_n(shape.bytes, 8, 64);
-    std::fill_n(shape.rows, 8, SIDE);
-    _tile_loadconfig(&shape);
-  }
+  Tiles() { _tile_loadconfig(&SHAPE); }
   ~Tiles() { _tile_release(); }
 };
 
@@ -456,74 +610,123 @@ struct Layers {
 
   int64_t width(int64_t layer) const { return weights[layer].size(2); }
 
-  // A layer's output for these rows of a member, the `begin`th and those after it.
-  Rows compute(int64_t layer, int64_t i, int64_t begin, const Rows& x, float* to) const {
+  // Whether what is between the layer before this one and this one can go from product to product as tiles.
+  bool takes_tiles(int64_t layer) const {
+    const int64_t between = weights[layer].size(1);
+    return between > 1 && between <= DEPTH && width(layer) > 1;
+  }
+
+  // Whether all hidden layers of so many rows are more than the cache holds.
+  bool past_cache(int64_t rows) const { return rows * widest * (depth - 1) * int64_t{sizeof(float)} > CACHE; }
+
+  // A layer's output for these rows of a member, the `begin`th and those after it: as numbers unless `to` is null, as
+  // tiles if `as_tiles`, which makes numbers go past the cache, and gates unless `gates` is null.
+  Rows compute(int64_t layer, int64_t i, int64_t begin, const Rows& x, float* to, bool as_tiles,
+               __mmask16* gates) const {
     Output out{to, width(layer), Output::LAYER, biases[layer].const_data_ptr<float>() + i * width(layer)};
     if (layer + 1 < depth) {
       out.least = 0;
       if (!kept.empty())
         out.kept = kept[layer].const_data_ptr<float>() + (i * kept[layer].size(1) + begin) * width(layer);
     }
+    out.gates = gates;
+    if (as_tiles) out.packed = workspace().layers[layer % 2];
+    out.past_cache = to && as_tiles;
     forward(x, {weights[layer], i}, out);
-    return {to, x.count, width(layer)};
+    return {to, x.count, width(layer), out.packed};
   }
 };
 
+// Of a tensor of gates, [N, B, units / 16].
+__mmask16* gates_of(const Tensor& gates, int64_t member, int64_t row) {
+  auto* const words = reinterpret_cast<__mmask16*>(gates.mutable_data_ptr<int16_t>());
+  return words + (member * gates.size(1) + row) * gates.size(2);
+}
+
 // The output of a stack, [N, B, out], for weight and bias of each layer and masks [N, B, width]; before it the hidden
-// layers, if `keep`. Each member's rows go through all layers in parts, so that they stay in the cache.
-std::vector<Tensor> relu_stack(const Tensor& input, at::TensorList kept, at::TensorList parameters, bool keep) {
+// layers, if `keep` says "units", or which of their units are above 0, in words of 16, if it says "gates". Each
+// member's rows go through all layers in parts, so that they stay in the cache.
+std::vector<Tensor> relu_stack(const Tensor& input, at::TensorList kept, at::TensorList parameters,
+                               c10::string_view keep) {
   const Tensor x = in_rows(input);
   const Layers layers(parameters, kept);
   const int64_t n = x.size(0), rows = x.size(1);
+  const bool units = keep == "units", gates = keep == "gates";
+  const bool aside = units && layers.past_cache(n * rows);
   std::vector<Tensor> outputs;
-  for (int64_t layer = keep ? 0 : layers.depth - 1; layer < layers.depth; layer++)
-    outputs.push_back(at::empty({n, rows, layers.width(layer)}, x.options()));
+  for (int64_t layer = units || gates ? 0 : layers.depth - 1; layer < layers.depth; layer++) {
+    const bool words = gates && layer + 1 < layers.depth;
+    outputs.push_back(at::empty({n, rows, words ? tiles(layers.width(layer)) : layers.width(layer)},
+                                words ? x.options().dtype(at::kShort) : x.options()));
+  }
   Tensor between = at::empty({2, std::min(rows, PART), layers.widest}, x.options());
   const Tiles tiles;
   for (int64_t i = 0; i < n; i++)
     for (int64_t begin = 0; begin < rows; begin += PART) {
       Rows now = Rows(x, i).part(begin, PART);
       for (int64_t layer = 0; layer < layers.depth; layer++) {
-        const bool last = layer + 1 == layers.depth, aside = keep && !last && rows > PART;
-        float* const stays_in =
-            keep || last ? member(outputs[keep ? layer : 0], i) + begin * layers.width(layer) : nullptr;
-        now = layers.compute(layer, i, begin, now, stays_in && !aside ? stays_in : member(between, layer % 2));
-        if (aside) copy<true>(now.data, now.count * now.width, stays_in);
+        const int64_t width = layers.width(layer);
+        const bool last = layer + 1 == layers.depth, takes_tiles = !last && layers.takes_tiles(layer + 1);
+        __mmask16* const open = gates && !last ? gates_of(outputs[layer], i, begin) : nullptr;
+        float* const here = member(between, layer % 2);
+        if (!units && !last) {
+          now = layers.compute(layer, i, begin, now, takes_tiles ? nullptr : here, takes_tiles, open);
+          continue;
+        }
+        float* const to = member(outputs[units ? layer : outputs.size() - 1], i) + begin * width;
+        const bool whole_words = width % SIDE == 0 && reinterpret_cast<uintptr_t>(to) % 64 == 0;
+        if (last || !aside || (takes_tiles && whole_words)) {
+          now = layers.compute(layer, i, begin, now, to, aside && takes_tiles, nullptr);
+        } else {
+          now = layers.compute(layer, i, begin, now, here, false, nullptr);
+          copy_past_cache(now.data, now.count * width, to);
+        }
       }
     }
+  if (aside) _mm_sfence();
   return outputs;
 }
 
 // The gradients of the stack's input, if `of_input` (else of no size), and then of each weight and bias, if
-// `of_parameters`.
+// `of_parameters`, for which `hidden` must be units, not gates.
 std::vector<Tensor> relu_stack_gradients(const Tensor& gradient, const Tensor& input, at::TensorList hidden,
                                          at::TensorList parameters, bool of_input, bool of_parameters) {
   const Tensor x = in_rows(input), grad = in_rows(gradient);
   const Layers layers(parameters, {});
   const int64_t n = x.size(0), rows = x.size(1), depth = layers.depth;
+  const bool gates = depth > 1 && hidden[0].scalar_type() == at::kShort;
+  TORCH_CHECK(!(gates && of_parameters), "the gradients of parameters need the hidden layers' units");
   std::vector<Tensor> units, grads{at::empty(of_input ? x.sizes() : at::IntArrayRef{0}, x.options())};
   for (const Tensor& each : hidden) units.push_back(each.contiguous());
   for (int64_t layer = 0; of_parameters && layer < depth; layer++) {
     grads.push_back(at::empty(layers.weights[layer].sizes(), x.options()));
     grads.push_back(at::empty(layers.biases[layer].sizes(), x.options()));
   }
-  Tensor between = at::empty({3, std::min(rows, PART), layers.widest}, x.options());
+  Tensor between = at::empty({2, std::min(rows, PART), layers.widest}, x.options());
   // Read in order, memory arrives sooner than in the order in which it is packed.
-  const bool far = n * rows * layers.widest * (depth - 1) * int64_t{sizeof(float)} > CACHE;
+  const bool in_order = !gates && layers.past_cache(n * rows);
   const Tiles tiles;
   for (int64_t i = 0; i < n; i++)
     for (int64_t begin = 0; begin < rows; begin += PART) {
       Rows now = Rows(grad, i).part(begin, PART);
       for (int64_t layer = depth - 1; layer >= 0; layer--) {
-        Rows before = Rows(layer ? units[layer - 1] : x, i).part(begin, PART);
-        if (far && layer) before.data = copy<false>(before.data, before.count * before.width, member(between, 2));
+        const int64_t width = layers.weights[layer].size(1);
+        Rows before{nullptr, now.count, width};
+        if (layer == 0 || !gates) before = Rows(layer ? units[layer - 1] : x, i).part(begin, PART);
+        for (int64_t place = 0; layer && in_order && place < before.count * width; place += SIDE)
+          _mm_prefetch(before.data + place, _MM_HINT_T0);
         if (of_parameters)
           to_parameters(before, now, member(grads[2 * layer + 1], i), member(grads[2 * layer + 2], i), begin > 0);
         if (layer == 0 && !of_input) break;
-        Output out{layer ? member(between, layer % 2) : member(grads[0], i) + begin * before.width, before.width};
-        if (layer) out.kind = Output::GATED, out.gate = before.data;
+        Output out{layer ? member(between, layer % 2) : member(grads[0], i) + begin * width, width};
+        if (layer) {
+          out.kind = Output::GATED, out.gate = before.data;
+          if (gates) out.gates = gates_of(units[layer - 1], i, begin);
+          if (!of_parameters && layers.takes_tiles(layer))
+            out.packed = workspace().layers[layer % 2], out.data = nullptr;
+        }
         to_input(now, {layers.weights[layer], i}, out);
-        now = {out.data, now.count, before.width};
+        now = {out.data, now.count, width, out.packed};
       }
     }
   return grads;
@@ -539,7 +742,7 @@ TORCH_LIBRARY(rlbench_amx, library) {
   library.def("linear(Tensor x, Tensor weight, Tensor bias) -> Tensor");
   library.def("input_gradient(Tensor grad, Tensor weight) -> Tensor");
   library.def("parameter_gradients(Tensor x, Tensor grad) -> (Tensor, Tensor)");
-  library.def("relu_stack(Tensor x, Tensor[] kept, Tensor[] layers, bool keep) -> Tensor[]");
+  library.def("relu_stack(Tensor x, Tensor[] kept, Tensor[] layers, str keep) -> Tensor[]");
   library.def(
       "relu_stack_gradients(Tensor grad, Tensor x, Tensor[] hidden, Tensor[] layers, bool of_input, bool of_parameters)"
       " -> Tensor[]");

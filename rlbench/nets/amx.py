@@ -25,7 +25,9 @@ from rlbench.paths import cache_root
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 FLAGS = ["-O3", "-std=c++20", "-w", "-shared", "-fPIC", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]
-TILES = ["-mamx-tile", "-mamx-bf16"]
+TILES = ["-mamx-tile", "-mamx-bf16", "-mtune=sapphirerapids"]
+"""What compilers know of the units, and of the first processor that had them."""
+
 NEEDED = {"amx_tile", "amx_bf16", "avx512f", "avx512bw", "avx512vl", "avx512dq"}
 """Of the processor, as Linux names it."""
 
@@ -79,9 +81,11 @@ def _describe() -> None:
         n, width = grad.shape[0], grad.shape[2]
         return x.new_empty(n, x.shape[2], width), x.new_empty(n, 1, width)
 
-    def relu_stack(x: Tensor, _kept: list[Tensor], layers: list[Tensor], keep: bool) -> list[Tensor]:
-        outputs = [x.new_empty(*x.shape[:2], weight.shape[2]) for weight in layers[::2]]
-        return outputs if keep else outputs[-1:]
+    def relu_stack(x: Tensor, _kept: list[Tensor], layers: list[Tensor], keep: str) -> list[Tensor]:
+        *hidden, output = (x.new_empty(*x.shape[:2], weight.shape[2]) for weight in layers[::2])
+        if keep == "gates":
+            hidden = [x.new_empty(*x.shape[:2], -(-units.shape[2] // 16), dtype=torch.int16) for units in hidden]
+        return [*hidden, output] if keep else [output]
 
     def relu_stack_gradients(
         _grad: Tensor, x: Tensor, _hidden: list[Tensor], layers: list[Tensor], of_input: bool, of_parameters: bool
@@ -98,7 +102,7 @@ def _describe() -> None:
     def product_over_rows(x: list[int], grad: list[int], **_: Any) -> int:
         return 2 * math.prod(x) * grad[2]
 
-    def products(x: list[int], _kept: object, layers: list[list[int]], _keep: bool, **_: Any) -> int:
+    def products(x: list[int], _kept: object, layers: list[list[int]], _keep: str, **_: Any) -> int:
         return sum(product(x, weight) for weight in layers[::2])
 
     def gradients(
@@ -141,7 +145,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def relu_stack(x: Tensor, kept: Sequence[Tensor], *layers: Tensor) -> Tensor:
     """Linear, ReLU, ..., Linear, as `rlbench.nets.mlp.ReluStack`: `[N, B, in]` to `[N, B, out]`."""
     if not torch.is_grad_enabled():
-        return torch.ops.rlbench_amx.relu_stack(x, kept, layers, False)[0]
+        return torch.ops.rlbench_amx.relu_stack(x, kept, layers, "")[0]
     output: Tensor = ReluStack.apply(x, kept, *layers)  # type: ignore[no-untyped-call]
     return output
 
@@ -174,7 +178,9 @@ class ReluStack(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kept: Sequence[Tensor], *layers: Tensor) -> Tensor:
-        *hidden, output = torch.ops.rlbench_amx.relu_stack(x, kept, layers, True)
+        # A gradient of the input alone asks of a unit only whether it is above 0, and a bit is written sooner.
+        keep = "units" if any(ctx.needs_input_grad[2:]) else "gates"
+        *hidden, output = torch.ops.rlbench_amx.relu_stack(x, kept, layers, keep)
         ctx.save_for_backward(x, *layers, *hidden)
         ctx.kept = kept
         return output

@@ -68,6 +68,39 @@ def test_a_stack_and_its_gradients_are_exact(rows: int, out_dim: int) -> None:
         assert off(one.detach(), other.detach()) < 10 * ROUNDING  # a unit at zero opens by rounding
 
 
+@pytest.mark.parametrize("rows", [1, 17, 256, 700])
+@pytest.mark.parametrize("hidden", [[256, 40], [33, 257, 16], [1, 20], [64]])
+@pytest.mark.parametrize("out_dim", [1, 6])
+def test_what_is_not_asked_for_changes_nothing(rows: int, hidden: list[int], out_dim: int) -> None:
+    """Without gradients of parameters of units only the sign is kept; without any nothing, and tiles go from layer to
+    layer."""
+    net = MLP(14, hidden, out_dim, members=2)
+    params = net.init(SeedStreams((0,), "parameters"))
+    generator = torch.Generator().manual_seed(0)
+    x, grad = (torch.randn(2, rows, width, generator=generator) for width in (14, out_dim))
+    x.requires_grad_()
+    learning = {name: value.detach().requires_grad_() for name, value in params.items()}
+    fixed = {name: value.detach() for name, value in params.items()}
+    output = net.forward(learning, x)
+    of_x, *_ = torch.autograd.grad(output, [x, *learning.values()], grad, retain_graph=True)
+    (of_x_alone,) = torch.autograd.grad(output, [x], grad)
+    output_of_fixed = net.forward(fixed, x)
+    (through_fixed,) = torch.autograd.grad(output_of_fixed, [x], grad)
+    with torch.no_grad():
+        assert torch.equal(net.forward(fixed, x), output)
+    assert torch.equal(output_of_fixed, output)
+    assert torch.equal(of_x_alone, of_x)
+    assert torch.equal(through_fixed, of_x)
+
+
+def test_gates_are_not_taken_for_units() -> None:
+    x, weight, bias, grad = layer(1, 20, 16, 16)
+    layers = [weight, bias, weight, bias]
+    *gates, _ = torch.ops.rlbench_amx.relu_stack(x, [], layers, "gates")
+    with pytest.raises(RuntimeError, match="need the hidden layers' units"):
+        torch.ops.rlbench_amx.relu_stack_gradients(grad, x, gates, layers, True, True)
+
+
 def test_a_copy_for_all_members_and_a_sum_s_gradient_need_no_memory_of_their_own() -> None:
     """Strides of 0, as `expand` makes them."""
     x, weight, bias, _ = layer(3, 40, 20, 10)
