@@ -93,6 +93,18 @@ def test_what_is_not_asked_for_changes_nothing(rows: int, hidden: list[int], out
     assert torch.equal(through_fixed, of_x)
 
 
+def test_gates_of_units_that_are_left_out_are_shut() -> None:
+    x, weight, bias, grad = layer(2, 300, 64, 64)
+    kept = [(torch.rand(2, 300, 64, generator=torch.Generator().manual_seed(0)) < 0.5).float()]
+    layers = [weight, bias, weight, bias]
+    found = []
+    for keep in ("units", "gates"):
+        *hidden, output = torch.ops.rlbench_amx.relu_stack(x, kept, layers, keep)
+        of_x, *_ = torch.ops.rlbench_amx.relu_stack_gradients(grad, x, hidden, layers, True, False)
+        found.append((output, of_x))
+    assert all(map(torch.equal, *found))
+
+
 def test_gates_are_not_taken_for_units() -> None:
     x, weight, bias, grad = layer(1, 20, 16, 16)
     layers = [weight, bias, weight, bias]
