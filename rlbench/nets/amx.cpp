@@ -31,7 +31,6 @@ using at::Tensor;
 // A tile is 16 rows of 16 words; a word holds two numbers along the sum, so that one instruction sums over 32.
 constexpr int64_t SIDE = 16, STEP = 32, TILE = 1024;
 constexpr int64_t PARTS = 3;
-
 // Of an operand so much is split at a time, and so many rows go through a stack of layers: what is worked with then stays
 // in a core's 2 MB of cache.
 constexpr int64_t DEPTH = 256, LONGEST = 512, OUTPUTS = 1 << 17, PART = 256, CACHE = 1 << 21;
