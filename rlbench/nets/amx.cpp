@@ -34,6 +34,8 @@ constexpr int64_t PARTS = 3;
 // Of an operand so much is split at a time, and so many rows go through a stack of layers: what is worked with then stays
 // in a core's 2 MB of cache.
 constexpr int64_t DEPTH = 256, LONGEST = 512, OUTPUTS = 1 << 17, PART = 256, CACHE = 1 << 21;
+// Layers whose weights are kept as tiles while one part after another is multiplied by them.
+constexpr int64_t READY = 4;
 
 int64_t tiles(int64_t size) { return (size + SIDE - 1) / SIDE; }
 
@@ -46,6 +48,7 @@ struct Workspace {
   char outer[2 * STEP * LINE];
   char sums[OUTPUTS * sizeof(float)];
   char layers[2][PART * LINE];  // rows between two layers, as the next one's tiles
+  char weights[READY][DEPTH * LINE];
 };
 
 Workspace& workspace() {
@@ -53,8 +56,8 @@ Workspace& workspace() {
   return *memory;
 }
 
-// One factor of a product: `size` lines, whose numbers along the sum are `along` apart; one of the strides is 1. A left
-// factor may be `packed` already.
+// One factor of a product: `size` lines, whose numbers along the sum are `along` apart; one of the strides is 1. It may
+// be `packed` already, if these are `DEPTH` at most.
 struct Factor {
   const float* data;
   int64_t size, between, along;
@@ -163,10 +166,12 @@ class Packing {
     if (++row_ == SIDE) finish();
   }
 
-  // What is left of a tile.
-  void tile() {
-    sum_ = pack_(now_, row_, SIDE, tile_, turned_, sum_);
-    finish();
+  // What is left until so many tiles are done.
+  void until(int64_t count) {
+    while (tiles_ < count) {
+      sum_ = pack_(now_, row_, SIDE, tile_, turned_, sum_);
+      finish();
+    }
   }
 
  private:
@@ -318,10 +323,6 @@ struct Meanwhile {
     else if (packing.tiles() < tiles)
       packing.row();
   }
-
-  void finish_packing() {
-    while (packing.tiles() < tiles) packing.tile();
-  }
 };
 
 // 2 x 2 tiles of sums (1 where there is only one), to which `steps` x 32 products are added: tiles 0 to 3 hold the sums,
@@ -380,11 +381,11 @@ void add_products(const char* left, const char* right, int64_t steps, char* sums
 // left @ right, [left.size, right.size], summed over `depth`; the sums of the right factor's lines are added to
 // `line_sums`, unless it is null.
 //
-// One factor, the inner one, is packed as a whole before it is multiplied; the other, which is that whose lines have to
-// be turned if there is one, 32 lines at a time, while the 32 before them are multiplied.
+// One factor, the inner one, is packed as a whole before it is multiplied, or was before; the other, which is that whose
+// lines have to be turned if there is one, 32 lines at a time, while the 32 before them are multiplied.
 void multiply(const Factor& left, const Factor& right, int64_t depth, const Output& out, float* line_sums) {
   Workspace& memory = workspace();
-  const bool left_inside = left.along == 1;
+  const bool left_inside = left.packed || (left.along == 1 && !right.packed);
   const Factor &inner = left_inside ? left : right, &outer = left_inside ? right : left;
   const int64_t longest = std::min(tiles(inner.size + SIDE) / 2 * STEP, LONGEST);
   const int64_t most = std::min(OUTPUTS / longest / STEP * STEP, LONGEST);
@@ -395,20 +396,19 @@ void multiply(const Factor& left, const Factor& right, int64_t depth, const Outp
       float* const sums_o = line_sums && left_inside && first_i == 0 ? line_sums + first_o : nullptr;
       for (int64_t k = 0; k < depth; k += DEPTH) {
         const int64_t sum = std::min(DEPTH, depth - k), steps = (sum + STEP - 1) / STEP, block = 2 * steps;
-        const int64_t tiles_i = tiles(inners) * steps, tiles_o = tiles(outers) * steps;
-        if (!left.packed)
-          for (Packing whole(inner, left_inside, first_i, inners, k, sum, memory.inner, tiles_i, sums_i);
-               whole.tiles() < tiles_i;)
-            whole.tile();
-        const char* const packed = left.packed ? left.packed : memory.inner;
+        const int64_t tiles_i = tiles(inners) * steps, tiles_o = outer.packed ? 0 : tiles(outers) * steps;
+        if (!inner.packed)
+          Packing(inner, left_inside, first_i, inners, k, sum, memory.inner, tiles_i, sums_i).until(tiles_i);
+        const char* const packed = inner.packed ? inner.packed : memory.inner;
         Meanwhile meanwhile{{outer, !left_inside, first_o, outers, k, sum, memory.outer, 2 * block, sums_o}};
         for (int64_t o = 0; o < outers; o += STEP) {
           meanwhile.tiles = std::min(o / STEP * block + block, tiles_o);
-          meanwhile.finish_packing();
+          meanwhile.packing.until(meanwhile.tiles);
           meanwhile.tiles = std::min(meanwhile.tiles + block, tiles_o);
           for (int64_t i = 0; i < inners; i += STEP) {
             const char* const of_i = packed + i / STEP * block * PARTS * TILE;
-            const char* const of_o = memory.outer + o / STEP % 2 * block * PARTS * TILE;
+            const char* const of_o = outer.packed ? outer.packed + o / STEP * block * PARTS * TILE
+                                                  : memory.outer + o / STEP % 2 * block * PARTS * TILE;
             const int64_t rows = std::min(STEP, left_inside ? inners - i : outers - o);
             const int64_t columns = std::min(STEP, left_inside ? outers - o : inners - i);
             const int64_t place = o / STEP * ((inners + STEP - 1) / STEP) + i / STEP;
@@ -454,6 +454,7 @@ struct Rows {
 struct Weight {
   const float* data;
   int64_t in, out, down, across;
+  const char* packed = nullptr;  // as the tiles of one of the factors below
 
   Weight(const Tensor& w, int64_t member)
       : data(w.const_data_ptr<float>() + member * w.stride(0)),
@@ -463,6 +464,9 @@ struct Weight {
         across(w.stride(2)) {}
 
   bool column() const { return out == 1 && down == 1; }  // there is no product of matrices with it
+
+  Factor right() const { return {data, out, across, down, packed}; }       // of x @ weight
+  Factor turned_right() const { return {data, in, down, across, packed}; }  // of grad @ weight.mT
 };
 
 float dot(const float* a, const float* b, int64_t size) {
@@ -477,8 +481,7 @@ float dot(const float* a, const float* b, int64_t size) {
 // x @ weight
 void forward(const Rows& x, const Weight& weight, const Output& out) {
   if (!weight.column())
-    return multiply({x.data, x.count, x.between, 1, x.packed}, {weight.data, weight.out, weight.across, weight.down},
-                    x.width, out, nullptr);
+    return multiply({x.data, x.count, x.between, 1, x.packed}, weight.right(), x.width, out, nullptr);
   const __m512 bias = _mm512_set1_ps(out.bias[0]);
   for (int64_t r = 0; r < x.count; r++)
     finish<Output::LAYER>(out, _mm512_set1_ps(dot(x.data + r * x.between, weight.data, x.width)), bias, r, 0, 1);
@@ -500,8 +503,7 @@ void outer(const Rows& grad, const Weight& weight, const Output& out) {
 // grad @ weight.mT
 void to_input(const Rows& grad, const Weight& weight, const Output& out) {
   if (!weight.column())
-    multiply({grad.data, grad.count, grad.between, 1, grad.packed},
-             {weight.data, weight.in, weight.down, weight.across}, grad.width, out, nullptr);
+    multiply({grad.data, grad.count, grad.between, 1, grad.packed}, weight.turned_right(), grad.width, out, nullptr);
   else if (out.kind == Output::GATED)
     outer<Output::GATED>(grad, weight, out);
   else
@@ -597,6 +599,7 @@ std::tuple<Tensor, Tensor> parameter_gradients(const Tensor& input, const Tensor
 struct Layers {
   int64_t depth, widest = 0;
   std::vector<Tensor> weights, biases, kept;
+  std::vector<const char*> packed;  // weights of the member that is at hand
 
   Layers(at::TensorList parameters, at::TensorList masks) : depth(parameters.size() / 2) {
     for (int64_t layer = 0; layer < depth; layer++) {
@@ -605,9 +608,30 @@ struct Layers {
       widest = std::max({widest, weights[layer].size(1), width(layer)});
     }
     for (const Tensor& mask : masks) kept.push_back(mask.contiguous());
+    packed.resize(depth);
   }
 
   int64_t width(int64_t layer) const { return weights[layer].size(2); }
+
+  // A member's weights.
+  Weight weight(int64_t layer, int64_t i) const {
+    Weight w(weights[layer], i);
+    w.packed = packed[layer];
+    return w;
+  }
+
+  // Before the first of several parts of a member's rows: its weights, from a layer on, become tiles.
+  void pack(int64_t i, int64_t layer, bool turned) {
+    for (int64_t place = 0; layer < depth && place < READY; layer++) {
+      const Weight w(weights[layer], i);
+      if (w.column() || std::max(w.in, w.out) > DEPTH) continue;
+      const Factor factor = turned ? w.turned_right() : w.right();
+      const int64_t sum = turned ? w.out : w.in, count = tiles(factor.size) * ((sum + STEP - 1) / STEP);
+      char* const to = workspace().weights[place++];
+      Packing(factor, false, 0, factor.size, 0, sum, to, count, nullptr).until(count);
+      packed[layer] = to;
+    }
+  }
 
   // Whether what is between the layer before this one and this one can go from product to product as tiles.
   bool takes_tiles(int64_t layer) const {
@@ -631,7 +655,7 @@ struct Layers {
     out.gates = gates;
     if (as_tiles) out.packed = workspace().layers[layer % 2];
     out.past_cache = to && as_tiles;
-    forward(x, {weights[layer], i}, out);
+    forward(x, weight(layer, i), out);
     return {to, x.count, width(layer), out.packed};
   }
 };
@@ -648,7 +672,7 @@ __mmask16* gates_of(const Tensor& gates, int64_t member, int64_t row) {
 std::vector<Tensor> relu_stack(const Tensor& input, at::TensorList kept, at::TensorList parameters,
                                c10::string_view keep) {
   const Tensor x = in_rows(input);
-  const Layers layers(parameters, kept);
+  Layers layers(parameters, kept);
   const int64_t n = x.size(0), rows = x.size(1);
   const bool units = keep == "units", gates = keep == "gates";
   const bool aside = units && layers.past_cache(n * rows);
@@ -660,7 +684,8 @@ std::vector<Tensor> relu_stack(const Tensor& input, at::TensorList kept, at::Ten
   }
   Tensor between = at::empty({2, std::min(rows, PART), layers.widest}, x.options());
   const Tiles tiles;
-  for (int64_t i = 0; i < n; i++)
+  for (int64_t i = 0; i < n; i++) {
+    if (rows > PART) layers.pack(i, 0, false);
     for (int64_t begin = 0; begin < rows; begin += PART) {
       Rows now = Rows(x, i).part(begin, PART);
       for (int64_t layer = 0; layer < layers.depth; layer++) {
@@ -682,6 +707,7 @@ std::vector<Tensor> relu_stack(const Tensor& input, at::TensorList kept, at::Ten
         }
       }
     }
+  }
   if (aside) _mm_sfence();
   return outputs;
 }
@@ -691,7 +717,7 @@ std::vector<Tensor> relu_stack(const Tensor& input, at::TensorList kept, at::Ten
 std::vector<Tensor> relu_stack_gradients(const Tensor& gradient, const Tensor& input, at::TensorList hidden,
                                          at::TensorList parameters, bool of_input, bool of_parameters) {
   const Tensor x = in_rows(input), grad = in_rows(gradient);
-  const Layers layers(parameters, {});
+  Layers layers(parameters, {});
   const int64_t n = x.size(0), rows = x.size(1), depth = layers.depth;
   const bool gates = depth > 1 && hidden[0].scalar_type() == at::kShort;
   TORCH_CHECK(!(gates && of_parameters), "the gradients of parameters need the hidden layers' units");
@@ -705,7 +731,8 @@ std::vector<Tensor> relu_stack_gradients(const Tensor& gradient, const Tensor& i
   // Read in order, memory arrives sooner than in the order in which it is packed.
   const bool in_order = !gates && layers.past_cache(n * rows);
   const Tiles tiles;
-  for (int64_t i = 0; i < n; i++)
+  for (int64_t i = 0; i < n; i++) {
+    if (rows > PART) layers.pack(i, of_input ? 0 : 1, true);
     for (int64_t begin = 0; begin < rows; begin += PART) {
       Rows now = Rows(grad, i).part(begin, PART);
       for (int64_t layer = depth - 1; layer >= 0; layer--) {
@@ -724,10 +751,11 @@ std::vector<Tensor> relu_stack_gradients(const Tensor& gradient, const Tensor& i
           if (!of_parameters && layers.takes_tiles(layer))
             out.packed = workspace().layers[layer % 2], out.data = nullptr;
         }
-        to_input(now, {layers.weights[layer], i}, out);
+        to_input(now, layers.weight(layer, i), out);
         now = {out.data, now.count, width, out.packed};
       }
     }
+  }
   return grads;
 }
 

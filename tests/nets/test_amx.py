@@ -93,6 +93,25 @@ def test_what_is_not_asked_for_changes_nothing(rows: int, hidden: list[int], out
     assert torch.equal(through_fixed, of_x)
 
 
+@pytest.mark.parametrize("hidden", [[256, 40], [24, 300, 17], [20] * 6])
+@pytest.mark.parametrize("out_dim", [1, 6])
+def test_many_rows_go_through_as_some_of_them_do(hidden: list[int], out_dim: int) -> None:
+    """The weights are made ready once for all of a member's rows."""
+    net = MLP(14, hidden, out_dim, members=2)
+    params = net.init(SeedStreams((0,), "parameters"))
+    generator = torch.Generator().manual_seed(0)
+    x, grad = (torch.randn(2, 700, width, generator=generator) for width in (14, out_dim))
+
+    def through(some: slice) -> list[Tensor]:
+        rows = x[:, some].clone().requires_grad_()
+        output = net.forward(params, rows)
+        return [output, *torch.autograd.grad(output, [rows], grad[:, some])]
+
+    many = through(slice(None))
+    for some in (slice(0, 256), slice(256, 512), slice(512, 700)):
+        assert all(map(torch.equal, through(some), [whole[:, some] for whole in many]))
+
+
 def test_gates_of_units_that_are_left_out_are_shut() -> None:
     x, weight, bias, grad = layer(2, 300, 64, 64)
     kept = [(torch.rand(2, 300, 64, generator=torch.Generator().manual_seed(0)) < 0.5).float()]
