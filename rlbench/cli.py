@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from rlbench import __version__
 from rlbench.errors import Interrupted, RunError, UsageError
+from rlbench.importing import importing
 
 if TYPE_CHECKING:
     from rlbench.launch.sweep import Planned
@@ -189,7 +190,8 @@ def to_the_end() -> Iterator[None]:
 
 def dispatch(words: list[str]) -> int:
     if words and words[0] in VERBS:
-        module = importlib.import_module(f"rlbench.verbs.{words[0]}")
+        with importing():
+            module = importlib.import_module(f"rlbench.verbs.{words[0]}")
         with to_the_end() if words[0] in WORKING else nullcontext():
             return int(module.main(words[1:]))
     if not words or words[0] in ("-h", "--help", "help"):
@@ -245,9 +247,10 @@ def one_of_each(runs: Sequence[Planned]) -> list[Planned]:
 
 def launch(asked: Request) -> int:
     """Run what is asked for, where `hardware=` says."""
-    from rlbench.launch import start
+    with importing():
+        from rlbench.launch import start
 
-    runs = cells(asked)
+        runs = cells(asked)
     if asked.config_only:
         print(configurations(runs, asked), end="")
         return 0

@@ -111,9 +111,9 @@ def compose_plain(overrides: Sequence[str], config_dirs: Sequence[str | Path] = 
                 options[key] = option(choices, key, str(value))
     given = dict(values)
     for group in NAMED:
-        if (source := options.get(group)) in published(group) and not given.get(f"{group}.id"):
+        if asks(group, source := options.get(group), "id") and not given.get(f"{group}.id"):
             raise UsageError(f"{group}={source} needs a name: {group}={source}/ID")
-    if (source := options.get("dataset")) in published("dataset"):
+    if asks("dataset", source := options.get("dataset"), "id"):
         id = given["dataset.id"]
         sources.check(str(source), str(id))
         (_, natural), *named = chosen_by_name("env", sources.environment(str(source), str(id)))
@@ -402,7 +402,7 @@ def is_file(word: str) -> bool:
 def chosen_by_path(value: str) -> list[tuple[str, str]]:
     """What `dataset=OPTION:PATH` sets where the option takes a path; else nothing."""
     option, colon, path = value.partition(":")
-    if not colon or option not in asking("dataset", "path"):
+    if not colon or not asks("dataset", option, "path"):
         return []
     return [("dataset", option), ("dataset.path", str(Path(path).expanduser().absolute()))]
 
@@ -448,23 +448,24 @@ def assignments(word: str) -> Iterator[tuple[str, Any]]:
 def chosen_by_name(group: str, value: str) -> list[tuple[str, str]]:
     """What `GROUP=SOURCE/ID` sets where the group's option SOURCE takes an id; else `GROUP=VALUE` as it is."""
     source, slash, id = value.partition("/")
-    return [(group, source), (f"{group}.id", id)] if slash and source in published(group) else [(group, value)]
+    return [(group, source), (f"{group}.id", id)] if slash and asks(group, source, "id") else [(group, value)]
 
 
-def published(group: str) -> frozenset[str]:
-    """The options of a group that take an id, and have none of their own."""
-    return asking(group, "id")
+def asks(group: str, name: str | None, key: str) -> bool:
+    """Whether an option of rlbench's own leaves a key to the user: the `id` of what others published, a `path`."""
+    path = builtin().files[group].get(name or "")
+    return path is not None and read(path).get(key) == "???"
 
 
 @cache
-def asking(group: str, key: str) -> frozenset[str]:
-    """The options of a group that leave a key to the user."""
-    return frozenset(name for name, path in Choices().files[group].items() if read(path).get(key) == "???")
+def builtin() -> Choices:
+    """The choices without any folder of the user's."""
+    return Choices()
 
 
 def not_an_override(word: str) -> UsageError:
     """The answer to a word without an equals sign."""
-    choices = Choices()
+    choices = builtin()
     for group in GROUPS:
         if word in choices.files[group]:
             return UsageError(f"{word!r} is not of the form key=value\ndid you mean {group}={word}?")
@@ -728,7 +729,7 @@ def these_fit(choices: Choices, group: str, kinds: Sequence[str], env: str) -> s
     abouts = {name: choices.about(group, name) for name in choices.options(group)}
     names = [name for name, about in abouts.items() if about.get("is") in kinds and env in about.get("envs", [env])]
     words = [
-        f"{group}={name}" + (":PATH" if group == "dataset" and name in asking(group, "path") else "") for name in names
+        f"{group}={name}" + (":PATH" if group == "dataset" and asks(group, name, "path") else "") for name in names
     ]
     return f"these fit: {', '.join(words)}" if words else f"no {group} fits"
 

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rlbench import config
 from rlbench.errors import Interrupted, RunError, UsageError
+from rlbench.importing import importing
 from rlbench.metrics import declared, headline
 from rlbench.signals import Stop
 from rlbench.tracking import meta
@@ -265,11 +266,12 @@ class Training:
     def prepare(self) -> None:
         """Build everything and go to where the last life stood."""
         config.fetch(self.cfg, self.at)  # before torch is imported: who is offline is told within moments
-        import torch
+        with importing():
+            import torch
 
-        from rlbench import cpu
-        from rlbench.checkpoint import Checkpoints
-        from rlbench.processes import assembled
+            from rlbench import cpu
+            from rlbench.checkpoint import Checkpoints
+            from rlbench.processes import assembled
 
         threads = self.cfg.hardware.threads
         if (used := threads * self.cfg.hardware.processes) > meta.cores():

@@ -4,10 +4,10 @@ Ctrl-C at the terminal is the queue's to answer, so this process leaves the term
 signal ends it.
 """
 
-import gc
 import os
 import signal
 
+from rlbench.importing import importing
 from rlbench.signals import end_with_parent
 
 os.setsid()
@@ -15,14 +15,14 @@ end_with_parent()
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
-import torch  # noqa: E402
+with importing():
+    import torch
 
-import rlbench.build  # noqa: E402
-import rlbench.launch.job  # noqa: E402, F401
-from rlbench.nets.matmul import choose_matmul_backend  # noqa: E402
-from rlbench.tracking import meta  # noqa: E402
+    import rlbench.build
+    import rlbench.launch.job  # noqa: F401
+    from rlbench.nets.matmul import choose_matmul_backend
+    from rlbench.tracking import meta
 
-torch.set_num_threads(1)  # threads do not survive a fork: there are to be none
-choose_matmul_backend()
-meta.describe()  # its versions and commit are remembered: those of the code that is imported here
-gc.freeze()  # what is here stays: no run need look through it
+    torch.set_num_threads(1)  # threads do not survive a fork: there are to be none
+    choose_matmul_backend()
+    meta.describe()  # its versions and commit are remembered: those of the code that is imported here
