@@ -467,6 +467,16 @@ struct Weight {
 
   Factor right() const { return {data, out, across, down, packed}; }       // of x @ weight
   Factor turned_right() const { return {data, in, down, across, packed}; }  // of grad @ weight.mT
+
+  // Made ready, if it can be, for a right factor of several products; false: it cannot.
+  bool pack(bool turned, char* to) {
+    if (column() || std::max(in, out) > DEPTH) return false;
+    const Factor factor = turned ? turned_right() : right();
+    const int64_t sum = turned ? out : in, count = tiles(factor.size) * ((sum + STEP - 1) / STEP);
+    Packing(factor, false, 0, factor.size, 0, sum, to, count, nullptr).until(count);
+    packed = to;
+    return true;
+  }
 };
 
 float dot(const float* a, const float* b, int64_t size) {
@@ -569,9 +579,12 @@ Tensor linear(const Tensor& input, const Tensor& weights, const Tensor& biases) 
   const Tensor x = in_rows(input), w = either_way(weights), bias = biases.contiguous();
   Tensor result = at::empty({x.size(0), x.size(1), w.size(2)}, x.options());
   const Tiles tiles;
-  for (int64_t i = 0; i < x.size(0); i++)
-    forward({x, i}, {w, i},
+  for (int64_t i = 0; i < x.size(0); i++) {
+    Weight weight(w, i);
+    if (x.size(1) > PART) weight.pack(false, workspace().weights[0]);
+    forward({x, i}, weight,
             {member(result, i), w.size(2), Output::LAYER, bias.const_data_ptr<float>() + i * w.size(2)});
+  }
   return result;
 }
 
@@ -580,7 +593,11 @@ Tensor input_gradient(const Tensor& gradient, const Tensor& weights) {
   const Tensor grad = in_rows(gradient), w = either_way(weights);
   Tensor result = at::empty({grad.size(0), grad.size(1), w.size(1)}, grad.options());
   const Tiles tiles;
-  for (int64_t i = 0; i < grad.size(0); i++) to_input({grad, i}, {w, i}, {member(result, i), w.size(1)});
+  for (int64_t i = 0; i < grad.size(0); i++) {
+    Weight weight(w, i);
+    if (grad.size(1) > PART) weight.pack(true, workspace().weights[0]);
+    to_input({grad, i}, weight, {member(result, i), w.size(1)});
+  }
   return result;
 }
 
@@ -623,13 +640,9 @@ struct Layers {
   // Before the first of several parts of a member's rows: its weights, from a layer on, become tiles.
   void pack(int64_t i, int64_t layer, bool turned) {
     for (int64_t place = 0; layer < depth && place < READY; layer++) {
-      const Weight w(weights[layer], i);
-      if (w.column() || std::max(w.in, w.out) > DEPTH) continue;
-      const Factor factor = turned ? w.turned_right() : w.right();
-      const int64_t sum = turned ? w.out : w.in, count = tiles(factor.size) * ((sum + STEP - 1) / STEP);
-      char* const to = workspace().weights[place++];
-      Packing(factor, false, 0, factor.size, 0, sum, to, count, nullptr).until(count);
-      packed[layer] = to;
+      Weight w(weights[layer], i);
+      if (w.pack(turned, workspace().weights[place])) place++;
+      packed[layer] = w.packed;
     }
   }
 

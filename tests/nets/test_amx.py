@@ -112,6 +112,16 @@ def test_many_rows_go_through_as_some_of_them_do(hidden: list[int], out_dim: int
         assert all(map(torch.equal, through(some), [whole[:, some] for whole in many]))
 
 
+@pytest.mark.parametrize("fan_in", [40, 256, 300])
+@pytest.mark.parametrize("fan_out", [1, 17, 256])
+def test_many_rows_go_through_a_layer_as_some_of_them_do(fan_in: int, fan_out: int) -> None:
+    x, weight, bias, grad = layer(2, 600, fan_in, fan_out)
+    ops = torch.ops.rlbench_amx
+    for some in (slice(0, 256), slice(256, 512), slice(512, 600)):
+        assert torch.equal(ops.linear(x, weight, bias)[:, some], ops.linear(x[:, some], weight, bias))
+        assert torch.equal(ops.input_gradient(grad, weight)[:, some], ops.input_gradient(grad[:, some], weight))
+
+
 def test_gates_of_units_that_are_left_out_are_shut() -> None:
     x, weight, bias, grad = layer(2, 300, 64, 64)
     kept = [(torch.rand(2, 300, 64, generator=torch.Generator().manual_seed(0)) < 0.5).float()]
