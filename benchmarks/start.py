@@ -1,0 +1,70 @@
+"""Processor seconds from Enter to the first step of the optimiser, in new processes.
+
+python -m benchmarks.start [--rounds N] [OVERRIDE...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+WORDS = ["algo=td3_bc", "env=hopper", "steps=10", "eval.every=10", "eval.episodes=1"]
+CHILD = "import benchmarks.start; benchmarks.start.child()"
+
+
+class FirstStep:
+    """Tells when the optimiser makes its first step; among those that find modules, to be there when its own comes."""
+
+    def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> None:
+        if name != "rlbench.algos.actor_critic":  # which imports the optimiser too
+            return
+        from rlbench.nets.optim import Adam
+
+        step = Adam.step
+
+        def first(self: Adam, *arguments: Any) -> None:
+            step(self, *arguments)
+            print("first step", time.process_time(), file=sys.stderr)
+            Adam.step = step  # type: ignore[method-assign]
+
+        Adam.step = first  # type: ignore[assignment,method-assign]
+
+
+def child() -> None:
+    """`rlbench WORDS`, watched."""
+    sys.meta_path.insert(0, FirstStep())
+    from rlbench.cli import main
+
+    sys.exit(main())
+
+
+def seconds(words: list[str]) -> float:
+    """Of a run in a new process and a new folder, until its optimiser has made a step."""
+    with tempfile.TemporaryDirectory() as results:
+        command = [sys.executable, "-c", CHILD, *words]
+        env = {**os.environ, "RLBENCH_RESULTS": results}
+        said = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stderr
+    (told,) = [line for line in said.splitlines() if line.startswith("first step ")]
+    return float(told.split()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("overrides", nargs="*")
+    given = parser.parse_args()
+    words = [*WORDS, *given.overrides]
+    seconds(words)  # which may have to record data, and to compile
+    found = sorted(seconds(words) for _ in range(given.rounds))
+    low, median, high = statistics.quantiles(found, n=4)
+    print(f"{median:.2f} processor seconds ({low:.2f} to {high:.2f}; the least {found[0]:.2f})")
+
+
+if __name__ == "__main__":
+    main()
