@@ -34,6 +34,8 @@ constexpr int64_t PARTS = 3;
 // Of an operand so much is split at a time, and so many rows go through a stack of layers: what is worked with then stays
 // in a core's 2 MB of cache.
 constexpr int64_t DEPTH = 256, LONGEST = 512, OUTPUTS = 1 << 17, PART = 256, CACHE = 1 << 21;
+// So few rows, those of a policy that acts, are multiplied before weights would be tiles.
+constexpr int64_t FEW = 4;
 // Layers whose weights are kept as tiles while one part after another is multiplied by them.
 constexpr int64_t READY = 4;
 
@@ -488,8 +490,38 @@ float dot(const float* a, const float* b, int64_t size) {
   return _mm512_reduce_add_ps(sum);
 }
 
+// A row of x times 16 columns of the weight, or a few times 16.
+template <int COUNT>
+void multiply_row(const Rows& x, int64_t row, const Weight& weight, int64_t column, const Output& out) {
+  __mmask16 lanes[COUNT];
+  __m512 sums[COUNT];
+  for (int i = 0; i < COUNT; i++) lanes[i] = first(weight.out - column - i * SIDE), sums[i] = _mm512_setzero_ps();
+  for (int64_t k = 0; k < x.width; k++) {
+    const __m512 by = _mm512_set1_ps(x.data[row * x.between + k]);
+    const float* const from = weight.data + k * weight.down + column;
+    for (int i = 0; i < COUNT; i++)
+      sums[i] = _mm512_fmadd_ps(by, _mm512_maskz_loadu_ps(lanes[i], from + i * SIDE), sums[i]);
+  }
+  for (int i = 0; i < COUNT && lanes[i]; i++) {
+    const __m512 bias = _mm512_maskz_loadu_ps(lanes[i], out.bias + column + i * SIDE);
+    finish<Output::LAYER>(out, sums[i], bias, row, column + i * SIDE, lanes[i]);
+  }
+}
+
+// x @ weight, row by row.
+void multiply_few(const Rows& x, const Weight& weight, const Output& out) {
+  constexpr int WIDE = 8;
+  for (int64_t row = 0; row < x.count; row++)
+    for (int64_t column = 0; column < weight.out;) {
+      const bool wide = weight.out - column > SIDE;
+      (wide ? multiply_row<WIDE> : multiply_row<1>)(x, row, weight, column, out);
+      column += wide ? WIDE * SIDE : SIDE;
+    }
+}
+
 // x @ weight
 void forward(const Rows& x, const Weight& weight, const Output& out) {
+  if (x.count <= FEW && weight.across == 1) return multiply_few(x, weight, out);
   if (!weight.column())
     return multiply({x.data, x.count, x.between, 1, x.packed}, weight.right(), x.width, out, nullptr);
   const __m512 bias = _mm512_set1_ps(out.bias[0]);
@@ -647,9 +679,9 @@ struct Layers {
   }
 
   // Whether what is between the layer before this one and this one can go from product to product as tiles.
-  bool takes_tiles(int64_t layer) const {
+  bool takes_tiles(int64_t layer, int64_t rows) const {
     const int64_t between = weights[layer].size(1);
-    return between > 1 && between <= DEPTH && width(layer) > 1;
+    return rows > FEW && between > 1 && between <= DEPTH && width(layer) > 1;
   }
 
   // Whether all hidden layers of so many rows are more than the cache holds.
@@ -703,7 +735,7 @@ std::vector<Tensor> relu_stack(const Tensor& input, at::TensorList kept, at::Ten
       Rows now = Rows(x, i).part(begin, PART);
       for (int64_t layer = 0; layer < layers.depth; layer++) {
         const int64_t width = layers.width(layer);
-        const bool last = layer + 1 == layers.depth, takes_tiles = !last && layers.takes_tiles(layer + 1);
+        const bool last = layer + 1 == layers.depth, takes_tiles = !last && layers.takes_tiles(layer + 1, now.count);
         __mmask16* const open = gates && !last ? gates_of(outputs[layer], i, begin) : nullptr;
         float* const here = member(between, layer % 2);
         if (!units && !last) {
@@ -761,7 +793,7 @@ std::vector<Tensor> relu_stack_gradients(const Tensor& gradient, const Tensor& i
         if (layer) {
           out.kind = Output::GATED, out.gate = before.data;
           if (gates) out.gates = gates_of(units[layer - 1], i, begin);
-          if (!of_parameters && layers.takes_tiles(layer))
+          if (!of_parameters && layers.takes_tiles(layer, now.count))
             out.packed = workspace().layers[layer % 2], out.data = nullptr;
         }
         to_input(now, layers.weight(layer, i), out);

@@ -33,7 +33,7 @@ def layer(n: int, rows: int, fan_in: int, fan_out: int) -> tuple[Tensor, Tensor,
     return x, weight, bias, grad
 
 
-@pytest.mark.parametrize("rows", [1, 17, 256, 700])
+@pytest.mark.parametrize("rows", [1, 17, 260, 700])
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_layer_and_its_gradients_are_exact(members: int, rows: int, turned: bool) -> None:
@@ -68,7 +68,7 @@ def test_a_stack_and_its_gradients_are_exact(rows: int, out_dim: int) -> None:
         assert off(one.detach(), other.detach()) < 10 * ROUNDING  # a unit at zero opens by rounding
 
 
-@pytest.mark.parametrize("rows", [1, 17, 256, 700])
+@pytest.mark.parametrize("rows", [1, 17, 260, 700])
 @pytest.mark.parametrize("hidden", [[256, 40], [33, 257, 16], [1, 20], [64]])
 @pytest.mark.parametrize("out_dim", [1, 6])
 def test_what_is_not_asked_for_changes_nothing(rows: int, hidden: list[int], out_dim: int) -> None:
@@ -158,6 +158,19 @@ def test_of_a_single_row_the_stride_may_be_anything() -> None:
     of_weight, of_bias = torch.ops.rlbench_amx.parameter_gradients(x, grad)
     assert off(of_weight, x.mT.double() @ grad.double()) < ROUNDING
     assert torch.equal(of_bias, grad)
+
+
+@pytest.mark.parametrize("rows", [3, 40])
+def test_rows_may_be_parts_of_longer_ones(rows: int) -> None:
+    x, weight, bias, grad = layer(2, rows, 60, 33)
+    _, weight, *_ = layer(2, rows, 20, 33)
+    some = x[..., 7:27]
+    assert torch.equal(amx.linear(some, weight, bias), amx.linear(some.contiguous(), weight, bias))
+    ops = torch.ops.rlbench_amx
+    for one, other in zip(
+        ops.parameter_gradients(some, grad), ops.parameter_gradients(some.clone(), grad), strict=True
+    ):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
