@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -55,16 +56,34 @@ def in_use() -> str:
 @cache
 def _remembered(size: int) -> str:
     """The choice of an earlier process on such a machine, or this one's."""
-    path = cache_root() / "matmul.json"
-    known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     names = [name for name in BACKENDS if name != "amx" or amx.available()]
     machine = f"{cpu.model()}, torch {torch.__version__}, {torch.get_num_threads()} threads, of {', '.join(names)}"
-    if known.get(machine) not in names:
-        known[machine] = _probed(names, size)
-        with suppress(OSError):  # a cache that cannot be written costs a probe a run
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, json.dumps(known, indent=1) + "\n")
-    return known[machine] if known[machine] == "highest" or _is_float32(known[machine], size) else "highest"
+    path = cache_root() / "matmul.json"
+    choice = _known(path).get(machine)
+    if choice not in names:
+        choice = _first(path, machine, names, size)
+    return choice if choice == "highest" or _is_float32(choice, size) else "highest"
+
+
+def _known(path: Path) -> dict[str, str]:
+    """The choices that a cache remembers, by machine."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _first(path: Path, machine: str, names: Sequence[str], size: int) -> str:
+    """The choice of the first process that asks; those that come meanwhile wait, so that all of them have the same."""
+    from filelock import FileLock
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            known = _known(path)
+            if known.get(machine) not in names:
+                known[machine] = _probed(names, size)
+                write_atomically(path, json.dumps(known, indent=1) + "\n")
+            return known[machine]
+    except OSError:  # a cache that cannot be written costs a probe a run
+        return _probed(names, size)
 
 
 def _probed(names: Sequence[str], size: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from rlbench.nets import amx, matmul
 from rlbench.nets.mlp import linear
@@ -53,6 +54,25 @@ def test_the_choice_is_remembered(tmp_path: Path) -> None:
     path.write_text(json.dumps({machine: "nonsense"}))
     matmul._remembered.cache_clear()
     assert matmul.choose_matmul_backend() in matmul.BACKENDS
+
+
+def test_processes_that_begin_together_choose_the_same(tmp_path: Path) -> None:
+    """Each would measure something else on a busy machine; the second takes what the first has found."""
+    choice = matmul.choose_matmul_backend()
+    path = tmp_path / "cache" / "matmul.json"
+    (machine,) = json.loads(path.read_text())
+    path.unlink()
+    script = "from rlbench.nets import matmul; print('begun', flush=True); print(matmul.choose_matmul_backend())"
+    with FileLock(path.with_suffix(".lock")):
+        second = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        assert second.stdout is not None
+        assert second.stdout.readline() == "begun\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            second.wait(2)
+        other = "amx" if choice == "highest" and amx.available() else "highest"
+        path.write_text(json.dumps({machine: other}))
+    assert second.communicate(timeout=60)[0] == f"{other}\n"
+    assert json.loads(path.read_text()) == {machine: other}
 
 
 def test_what_cannot_be_had_here_is_mkl_instead(monkeypatch: pytest.MonkeyPatch) -> None:
