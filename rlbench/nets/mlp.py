@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 NARROW = 16
 """Products with fewer columns are up to five times faster with the columns, not the rows, contiguous in memory."""
-CACHED, ROWS = 512, 256
+CACHED, ROWS, ROWS_OF_UNITS = 512, 256, 512
 """Rows of some hundred numbers that stay in a core's cache from one operation to the next; at least so many of each
-member, for products of fewer take longer."""
+member, for products of fewer take longer; and where matrix units multiply, which make weights ready for each part."""
 BLOCK, BLOCKS, SHORT = 64, 512, 400
 """A GPU computes a product in blocks of the output. Where there are few, most of it idles through a long sum: on an
 H200, gradients of weights 2 x [256, 256] from 7,936 rows take 171 us, and 52 us as 16 sums of 496 rows each. Sums over
@@ -209,7 +209,8 @@ class ReluStack(torch.autograd.Function):
 def in_parts(x: Tensor) -> list[Tensor] | tuple[Tensor, ...]:
     """`[N, B, d]` in pieces of its rows that stay in a core's cache; as a whole on a GPU, and in bfloat16."""
     exported = torch._C._is_tracing()  # for any number of rows
-    if exported or x.is_cuda or x.dtype != torch.float32 or x.shape[1] <= (most := max(ROWS, CACHED // x.shape[0])):
+    least = ROWS_OF_UNITS if amx.active else ROWS
+    if exported or x.is_cuda or x.dtype != torch.float32 or x.shape[1] <= (most := max(least, CACHED // x.shape[0])):
         return [x]
     return x.split(most, dim=1)
 
