@@ -11,43 +11,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from typing import Any
 
 WORDS = ["algo=td3_bc", "env=hopper", "steps=10", "eval.every=10", "eval.episodes=1"]
-CHILD = "import benchmarks.start; benchmarks.start.child()"
-
-
-class FirstStep:
-    """Tells when the optimiser makes its first step; among those that find modules, to be there when its own comes."""
-
-    def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> None:
-        if name != "rlbench.algos.actor_critic":  # which imports the optimiser too
-            return
-        from rlbench.nets.optim import Adam
-
-        step = Adam.step
-
-        def first(self: Adam, *arguments: Any) -> None:
-            step(self, *arguments)
-            print("first step", time.process_time(), file=sys.stderr)
-            Adam.step = step  # type: ignore[method-assign]
-
-        Adam.step = first  # type: ignore[assignment,method-assign]
-
-
-def child() -> None:
-    """`rlbench WORDS`, watched."""
-    sys.meta_path.insert(0, FirstStep())
-    from rlbench.cli import main
-
-    sys.exit(main())
 
 
 def seconds(words: list[str]) -> float:
     """Of a run in a new process and a new folder, until its optimiser has made a step."""
     with tempfile.TemporaryDirectory() as results:
-        command = [sys.executable, "-c", CHILD, *words]
+        command = [sys.executable, "-m", "benchmarks.first_step", *words]
         env = {**os.environ, "RLBENCH_RESULTS": results}
         said = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stderr
     (told,) = [line for line in said.splitlines() if line.startswith("first step ")]
