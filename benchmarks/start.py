@@ -20,8 +20,10 @@ def seconds(words: list[str]) -> float:
     with tempfile.TemporaryDirectory() as results:
         command = [sys.executable, "-m", "benchmarks.first_step", *words]
         env = {**os.environ, "RLBENCH_RESULTS": results}
-        said = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stderr
-    (told,) = [line for line in said.splitlines() if line.startswith("first step ")]
+        ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        sys.exit(ran.stderr)
+    (told,) = [line for line in ran.stderr.splitlines() if line.startswith("first step ")]
     return float(told.split()[-1])
 
 

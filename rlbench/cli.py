@@ -249,8 +249,7 @@ def launch(asked: Request) -> int:
     """Run what is asked for, where `hardware=` says."""
     with importing():
         from rlbench.launch import start
-
-        runs = cells(asked)
+    runs = cells(asked)
     if asked.config_only:
         print(configurations(runs, asked), end="")
         return 0

@@ -59,7 +59,7 @@ Workspace& workspace() {
 }
 
 // One factor of a product: `size` lines, whose numbers along the sum are `along` apart; one of the strides is 1. It may
-// be `packed` already, if these are `DEPTH` at most.
+// be `packed` already, if it has `DEPTH` lines and as many numbers in each at most.
 struct Factor {
   const float* data;
   int64_t size, between, along;
@@ -679,9 +679,9 @@ struct Layers {
   }
 
   // Whether what is between the layer before this one and this one can go from product to product as tiles.
-  bool takes_tiles(int64_t layer, int64_t rows) const {
+  bool takes_tiles(int64_t layer) const {
     const int64_t between = weights[layer].size(1);
-    return rows > FEW && between > 1 && between <= DEPTH && width(layer) > 1;
+    return between > 1 && between <= DEPTH && width(layer) > 1;
   }
 
   // Whether all hidden layers of so many rows are more than the cache holds.
@@ -735,7 +735,8 @@ std::vector<Tensor> relu_stack(const Tensor& input, at::TensorList kept, at::Ten
       Rows now = Rows(x, i).part(begin, PART);
       for (int64_t layer = 0; layer < layers.depth; layer++) {
         const int64_t width = layers.width(layer);
-        const bool last = layer + 1 == layers.depth, takes_tiles = !last && layers.takes_tiles(layer + 1, now.count);
+        const bool last = layer + 1 == layers.depth;
+        const bool takes_tiles = !last && now.count > FEW && layers.takes_tiles(layer + 1);
         __mmask16* const open = gates && !last ? gates_of(outputs[layer], i, begin) : nullptr;
         float* const here = member(between, layer % 2);
         if (!units && !last) {
@@ -793,7 +794,7 @@ std::vector<Tensor> relu_stack_gradients(const Tensor& gradient, const Tensor& i
         if (layer) {
           out.kind = Output::GATED, out.gate = before.data;
           if (gates) out.gates = gates_of(units[layer - 1], i, begin);
-          if (!of_parameters && layers.takes_tiles(layer, now.count))
+          if (!of_parameters && layers.takes_tiles(layer))
             out.packed = workspace().layers[layer % 2], out.data = nullptr;
         }
         to_input(now, layers.weight(layer, i), out);

@@ -28,7 +28,8 @@ NARROW = 16
 """Products with fewer columns are up to five times faster with the columns, not the rows, contiguous in memory."""
 CACHED, ROWS, ROWS_OF_UNITS = 512, 256, 512
 """Rows of some hundred numbers that stay in a core's cache from one operation to the next; at least so many of each
-member, for products of fewer take longer; and where matrix units multiply, which make weights ready for each part."""
+member, for products of fewer take longer, and more where matrix units multiply, which make the weights ready anew for
+each part."""
 BLOCK, BLOCKS, SHORT = 64, 512, 400
 """A GPU computes a product in blocks of the output. Where there are few, most of it idles through a long sum: on an
 H200, gradients of weights 2 x [256, 256] from 7,936 rows take 171 us, and 52 us as 16 sums of 496 rows each. Sums over
