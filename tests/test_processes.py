@@ -18,6 +18,7 @@ from rlbench.conformance import same
 from rlbench.errors import UsageError
 from rlbench.run import run
 from rlbench.tracking.rundir import RunDir
+from tests.processes import alive, wait_for
 
 ROOT = Path(__file__).parents[1]
 CLONER = Path(__file__).parent / "cloner"
@@ -97,24 +98,10 @@ def start(*more: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def wait_for(true: Callable[[], object], seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.02)
-
-
 def followers(leader: subprocess.Popen[str]) -> list[int]:
     children = Path(f"/proc/{leader.pid}/task/{leader.pid}/children")
     found = children.read_text().split() if children.exists() else []
     return [int(pid) for pid in found if b"rlbench.processes" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.fixture

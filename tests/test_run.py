@@ -29,6 +29,7 @@ from rlbench.nets.tape import Playback
 from rlbench.run import run
 from rlbench.tracking.rundir import RunDir, alone, find_runs, resolve
 from rlbench.verbs import resume
+from tests.processes import wait_for
 from tests.statuses import say
 
 SMALL = [
@@ -52,13 +53,6 @@ def start(words: Sequence[str], results: Path) -> subprocess.Popen[str]:
         [sys.executable, "-m", "rlbench", *words], env={**os.environ, "RLBENCH_RESULTS": str(results)},
         cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-
-
-def wait_for(condition: Any, seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.02)
 
 
 def checkpointed(path: Path) -> int:

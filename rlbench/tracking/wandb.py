@@ -24,7 +24,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 INIT_SECONDS = 10  # before online gives way to offline
 FINISH_SECONDS = 8  # for the last rows to reach the server
 LEAVE_SECONDS = 12  # before the trainer leaves the mirror to end by itself
+END_SECONDS = 5  # for W&B's service to end when all is said
 EARLIER_LIFE_SECONDS = 30  # for the mirror of a killed life to end
 
 # What the user's environment says counts where the config still says this.
@@ -198,6 +199,24 @@ def alone_and_quiet() -> None:
         os.environ.pop(key, None)
     os.environ["WANDB_SILENT"] = "true"
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # W&B's measurements of itself
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Around the calls of wandb of a command that only asks the server: alone and quiet, and sure to end.
+
+    wandb waits without limit for its service to end, which misses that it is to (seen with wandb 0.31) when its last
+    answer comes too late to be read. It ends with this process all the same.
+    """
+    alone_and_quiet()
+    import wandb
+
+    try:
+        yield
+    finally:
+        ending = threading.Thread(target=wandb.teardown, daemon=True)
+        ending.start()
+        ending.join(END_SECONDS)
 
 
 def lock(run_dir: Path) -> FileLock:

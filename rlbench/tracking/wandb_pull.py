@@ -22,7 +22,7 @@ from rlbench.errors import RunError
 from rlbench.files import write_atomically
 from rlbench.identity import digest
 from rlbench.tracking.rundir import Row, RunDir, alone
-from rlbench.tracking.wandb import PROVENANCE, STATE, alone_and_quiet
+from rlbench.tracking.wandb import PROVENANCE, STATE, asking
 
 if TYPE_CHECKING:
     from wandb.apis.public import Run
@@ -91,19 +91,19 @@ def pull(project: str, entity: str | None, root: Path, renamed: Mapping[str, str
     Raises:
         RunError: W&B or the project cannot be reached.
     """
-    alone_and_quiet()
-    import wandb
+    with asking():
+        import wandb
 
-    try:
-        listed = list(wandb.Api().runs(f"{entity}/{project}" if entity else project, per_page=100, lazy=False))
-    except (wandb.Error, ValueError) as error:
-        raise RunError(f"cannot list {project}: {_why(error)}") from error
-    for name, runs in _grouped(listed).items():
         try:
-            planned = _of_ours(name, runs) if _place(runs[0]) else _of_others(*runs)
-            yield _pulled(planned, root / "runs" / planned.place, renamed)
-        except (wandb.Error, OSError, LookupError, TypeError, ValueError, RunError) as error:
-            yield Outcome(name, "failed", _why(error))
+            listed = list(wandb.Api().runs(f"{entity}/{project}" if entity else project, per_page=100, lazy=False))
+        except (wandb.Error, ValueError) as error:
+            raise RunError(f"cannot list {project}: {_why(error)}") from error
+        for name, runs in _grouped(listed).items():
+            try:
+                planned = _of_ours(name, runs) if _place(runs[0]) else _of_others(*runs)
+                yield _pulled(planned, root / "runs" / planned.place, renamed)
+            except (wandb.Error, OSError, LookupError, TypeError, ValueError, RunError) as error:
+                yield Outcome(name, "failed", _why(error))
 
 
 def _why(error: Exception) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rlbench.errors import RunError
 from rlbench.metrics import SCORES
-from rlbench.tracking.wandb import alone_and_quiet
+from rlbench.tracking.wandb import asking
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
@@ -21,18 +21,18 @@ def save(project: str, entity: str | None) -> str:
     Raises:
         RunError: the package is missing, or W&B cannot be reached or refuses.
     """
-    alone_and_quiet()
-    import wandb
+    with asking():
+        import wandb
 
-    try:
-        from wandb_workspaces.workspaces import Workspace  # noqa: F401
-    except ImportError as error:
-        raise RunError("views need a package: pip install 'rlbench[views]'") from error
-    try:
-        saved = view(project, entity or str(wandb.Api().default_entity)).save()  # type: ignore[no-untyped-call]
-    except (wandb.Error, ValueError) as error:
-        raise RunError(f"no view was saved: {str(error).partition(chr(10))[0]}") from error
-    return str(saved.url)
+        try:
+            from wandb_workspaces.workspaces import Workspace  # noqa: F401
+        except ImportError as error:
+            raise RunError("views need a package: pip install 'rlbench[views]'") from error
+        try:
+            saved = view(project, entity or str(wandb.Api().default_entity)).save()  # type: ignore[no-untyped-call]
+        except (wandb.Error, ValueError) as error:
+            raise RunError(f"no view was saved: {str(error).partition(chr(10))[0]}") from error
+        return str(saved.url)
 
 
 def view(project: str, entity: str) -> Workspace:

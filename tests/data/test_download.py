@@ -25,6 +25,7 @@ import pytest
 
 from rlbench.data import download
 from rlbench.errors import RunError
+from tests.processes import wait_for
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -144,18 +145,11 @@ def begin(server: Server, path: Path, known: dict[str, Any]) -> subprocess.Popen
     return subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
 
 
-def wait_for(path: Path, size: int) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists() or path.stat().st_size < size:
-        assert time.monotonic() < deadline, f"{path} does not grow"
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("known", [KNOWN, {}])
 def test_nothing_is_lost_when_a_process_is_killed(known: dict[str, Any], server: Server, tmp_path: Path) -> None:
     path, partial = tmp_path / "file.hdf5", tmp_path / "file.hdf5.partial"
     process = begin(server, path, known)
-    wait_for(partial, 500_000)
+    wait_for(lambda: partial.exists() and partial.stat().st_size >= 500_000)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not path.exists()

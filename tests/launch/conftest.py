@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.practice import ACCOUNTING, CANNOT_RUN_HERE, PLAIN, Practice, free_port, wait_for
+from tests.launch.practice import ACCOUNTING, CANNOT_RUN_HERE, PLAIN, Practice, free_port
+from tests.processes import wait_for
 
 
 @pytest.fixture

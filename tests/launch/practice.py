@@ -8,8 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,14 +88,6 @@ class Practice:
 
     def node_of(self, job: str) -> str:
         return self.run("squeue", "-ho", "%N", "-j", job).strip()
-
-
-def wait_for(true: Callable[[], object], seconds: float = 60) -> None:
-    """Wait until something is true, which must be in time."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.1)
 
 
 def free_port() -> int:

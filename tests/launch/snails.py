@@ -11,11 +11,11 @@ from rlbench.launch import slurm
 from rlbench.launch.start import Job
 from rlbench.launch.sweep import Planned, Sweep, find
 from rlbench.tracking.rundir import RunDir
-from tests.launch import practice
+from tests import processes
 from tests.launch.snail.lcg import after
 
 SMALL = ["hardware=slurm_cpu", "hardware.slurm.memory_gb=0.2", "hardware.slurm.notice=5"]
-wait_for = partial(practice.wait_for, seconds=300)
+wait_for = partial(processes.wait_for, seconds=300)
 
 
 def snail(mine: Path, steps: int, seeds: str) -> list[str]:

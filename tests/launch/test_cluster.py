@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.launch.practice import SCRIPT, Practice, free_port, wait_for
+from tests.launch.practice import SCRIPT, Practice, free_port
+from tests.processes import wait_for
 
 pytestmark = pytest.mark.slurm
 

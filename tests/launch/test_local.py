@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from rlbench.launch.states import State, states
 from rlbench.launch.sweep import Planned, Sweep, sweeps
 from rlbench.tracking.rundir import alone
 from tests.launch.cases import LONG, SHORT, cells, mortal, rows, witnesses
+from tests.processes import alive, wait_for
 from tests.statuses import say
 
 pytestmark = pytest.mark.usefixtures("results")
@@ -41,20 +41,6 @@ def start(*words: str) -> subprocess.Popen[str]:
         [sys.executable, "-m", "rlbench", "-m", *words],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 # -- what runs, and where ----------------------------------------------------------------------------------------------

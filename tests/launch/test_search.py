@@ -24,7 +24,8 @@ from rlbench.launch.search import Search, Trial
 from rlbench.launch.sweep import Planned, sweeps
 from rlbench.tracking.rundir import RunDir
 from tests.launch.hill.hill import height
-from tests.launch.practice import Practice, wait_for
+from tests.launch.practice import Practice
+from tests.processes import wait_for
 
 HILL = Path(__file__).parent / "hill"
 ROOT = Path(__file__).parents[2]

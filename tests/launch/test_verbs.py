@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from rlbench.launch.journal import Journal
 from rlbench.launch.states import states
 from rlbench.launch.sweep import Planned, Sweep, sweeps
 from tests.launch.cases import SHORT, cells, mortal, rows, witnesses
+from tests.processes import wait_for
 from tests.statuses import say
 
 pytestmark = pytest.mark.usefixtures("results")
@@ -54,13 +54,6 @@ def said(*words: str, capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
     assert cli.main(words) == code
     out, err = capsys.readouterr()
     return out if code == 0 else err
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.05)
 
 
 def start(*words: str) -> subprocess.Popen[str]:

@@ -17,6 +17,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from rlbench.tracking.wandb import WandbMirror
+from tests.processes import wait_for
 from tests.statuses import say
 from tests.tracking.wandb_server import WandbServer
 
@@ -135,13 +136,6 @@ def kill(mirror: WandbMirror) -> None:
     assert mirror._process is not None
     os.killpg(mirror._process.pid, signal.SIGKILL)
     mirror._process.wait()
-
-
-def wait_for(condition: Any) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "waited 30 s in vain"
-        time.sleep(0.05)
 
 
 def assert_on_server(server: WandbServer, run: Run, steps: int) -> None:

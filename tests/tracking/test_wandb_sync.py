@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from rlbench.analysis.results import Results
 from rlbench.tracking.rundir import RunDir, find_runs
 from rlbench.tracking.wandb import WandbMirror
 from tests.analysis.synthetic import CARD, SIMULATOR, Experiment
+from tests.processes import alive, wait_for
 from tests.tracking.wandb_server import StoredRun, WandbServer
 
 IQL = ["algo=iql", "tracking=offline"]
@@ -30,6 +32,19 @@ import rlbench.tracking.wandb as mirrors, rlbench.tracking.wandb_sync as sync
 mirrors.INIT_SECONDS, sync.FINISH_SECONDS, sync.AT_ONCE = 4, 4, 1
 from rlbench.cli import main
 sys.exit(main(sys.argv[1:]))
+"""
+
+STUCK = """\
+import gc, os, signal, subprocess, sys
+from pathlib import Path
+import rlbench.tracking.wandb as mirrors
+from rlbench.tracking.wandb_pull import pull
+mirrors.END_SECONDS = 1
+for outcome in pull("corl", None, Path(sys.argv[1]), {}):
+    started = (each for each in gc.get_objects() if isinstance(each, subprocess.Popen))
+    (service,) = (each.pid for each in started if "wandb-core" in str(each.args))
+    os.kill(service, signal.SIGSTOP)
+    print(outcome.kind, service)
 """
 
 
@@ -347,6 +362,18 @@ def test_a_run_of_others_that_cannot_be_read_stops_no_other(server: WandbServer,
     runs = {run.content()["wandb"]["name"]: run for run in find_runs(results(tmp_path)).runs}
     assert {name: run.status()["steps"] for name, run in runs.items()} == {"whole": 10**6, "text": 10**6, "real": 15000}
     assert runs["real"].rows()[0]["seed"] == 7
+
+
+def test_pull_ends_though_the_service_of_wandb_does_not(server: WandbServer, tmp_path: Path) -> None:
+    theirs(server, "one", 0, 3)
+    said = tmp_path / "said"
+    with said.open("w") as out:  # no pipe, which the stopped service would keep open
+        subprocess.run([sys.executable, "-c", STUCK, results(tmp_path)], stdout=out, timeout=60, check=True)
+    kind, service = said.read_text().split()[0], int(said.read_text().split()[1])
+    assert kind == "pulled"
+    assert alive(service)
+    os.kill(service, signal.SIGCONT)
+    wait_for(lambda: not alive(service))
 
 
 @pytest.mark.usefixtures("server")
