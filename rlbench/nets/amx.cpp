@@ -11,6 +11,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <c10/util/string_view.h>
 #include <immintrin.h>
 #include <sys/syscall.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -239,9 +241,11 @@ struct Output {
   bool past_cache = false;
 };
 
+// Whether numbers are above 0, or NaN.
+__mmask16 above_0(__m512 x) { return _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NLE_UQ); }
+
 template <int KIND>
 __m512 finish(const Output& out, __m512 value, __m512 bias, int64_t row, int64_t column, __mmask16 lanes) {
-  const auto above_0 = [](__m512 x) { return _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NLE_UQ); };  // or NaN
   const int64_t place = row * out.columns + column, word = row * tiles(out.columns) + column / SIDE;
   if (KIND == Output::LAYER) {
     value = _mm512_max_ps(_mm512_set1_ps(out.least), _mm512_add_ps(value, bias));  // NaN stays NaN
@@ -573,6 +577,111 @@ void to_parameters(const Rows& x, const Rows& grad, float* weight, float* bias, 
   }
 }
 
+// LayerNorm over each row (Ba, Kiros and Hinton, 2016), times `scale` plus `shift`, before or after a ReLU. Rows are some
+// hundred numbers, which stay in the fastest cache from the first look at them to the last.
+class Norm {
+ public:
+  Norm(const float* scale, const float* shift, int64_t width, bool before)
+      : scale_(scale), shift_(shift), width_(width), before_(before) {}
+
+  // Normalises rows, which may lie where they go, and is followed by a ReLU that it is before: numbers unless `to` is
+  // null, tiles unless `packed` is null.
+  void forward(const float* rows, int64_t count, float* to, char* packed) const {
+    for (int64_t r = 0; r < count; r++) {
+      const float* const row = rows + r * width_;
+      const Standard standardised = standard(row);
+      each_column(r, packed, [&](int64_t c) {
+        const __mmask16 there = lanes(c);
+        const __m512 x = standardised(_mm512_maskz_loadu_ps(there, row + c));
+        const __m512 by = _mm512_maskz_loadu_ps(there, scale_ + c), plus = _mm512_maskz_loadu_ps(there, shift_ + c);
+        __m512 value = _mm512_maskz_fmadd_ps(there, x, by, plus);
+        if (before_) value = _mm512_max_ps(_mm512_setzero_ps(), value);  // NaN stays NaN
+        if (to) _mm512_mask_storeu_ps(to + r * width_ + c, there, value);
+        return value;
+      });
+    }
+  }
+
+  // The gradient of the products that `rows` came of, in place of that of what they became; as tiles too unless `packed`
+  // is null. The gradients of scale and shift are added to what is there, unless that is null.
+  void backward(const float* rows, int64_t count, float* grad, char* packed, float* of_scale, float* of_shift) const {
+    for (int64_t r = 0; r < count; r++) {
+      const float* const row = rows + r * width_;
+      float* const g = grad + r * width_;
+      const Standard standardised = standard(row);
+      const auto arriving = [&](int64_t c, __mmask16 there, __m512 x, __m512 by) {
+        const __m512 whole = _mm512_maskz_loadu_ps(there, g + c);
+        if (!before_) return whole;
+        const __m512 value = _mm512_fmadd_ps(x, by, _mm512_maskz_loadu_ps(there, shift_ + c));
+        return _mm512_maskz_mov_ps(above_0(value), whole);
+      };
+      __m512 sum = _mm512_setzero_ps(), along = _mm512_setzero_ps();
+      for (int64_t c = 0; c < width_; c += SIDE) {
+        const __mmask16 there = lanes(c);
+        const __m512 x = standardised(_mm512_maskz_loadu_ps(there, row + c));
+        const __m512 by = _mm512_maskz_loadu_ps(there, scale_ + c), value = arriving(c, there, x, by);
+        const __m512 product = _mm512_mul_ps(value, x);
+        sum = _mm512_fmadd_ps(value, by, sum);
+        along = _mm512_fmadd_ps(product, by, along);
+        if (!of_scale) continue;
+        const __m512 scales = _mm512_maskz_loadu_ps(there, of_scale + c);
+        const __m512 shifts = _mm512_maskz_loadu_ps(there, of_shift + c);
+        _mm512_mask_storeu_ps(of_scale + c, there, _mm512_add_ps(scales, product));
+        _mm512_mask_storeu_ps(of_shift + c, there, _mm512_add_ps(shifts, value));
+      }
+      const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum) / width_);
+      const __m512 slope = _mm512_set1_ps(_mm512_reduce_add_ps(along) / width_);
+      each_column(r, packed, [&](int64_t c) {
+        const __mmask16 there = lanes(c);
+        const __m512 plain = _mm512_maskz_loadu_ps(there, row + c), by = _mm512_maskz_loadu_ps(there, scale_ + c);
+        const __m512 x = standardised(plain), off = _mm512_fmsub_ps(arriving(c, there, x, by), by, mean);
+        const __mmask16 open = before_ ? there : there & above_0(plain);
+        const __m512 value = _mm512_maskz_mul_ps(open, standardised.by, _mm512_fnmadd_ps(x, slope, off));
+        _mm512_mask_storeu_ps(g + c, there, value);
+        return value;
+      });
+    }
+  }
+
+ private:
+  static constexpr float LEAST = 1e-5f;  // added to the variance, as torch.nn.LayerNorm does
+
+  // 16 of a row's numbers with mean 0 and variance 1.
+  struct Standard {
+    __m512 mean, by;
+    __m512 operator()(__m512 x) const { return _mm512_mul_ps(_mm512_sub_ps(x, mean), by); }
+  };
+
+  __mmask16 lanes(int64_t column) const { return first(width_ - column); }
+
+  Standard standard(const float* row) const {
+    __m512 sum = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
+    for (int64_t c = 0; c < width_; c += SIDE) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(lanes(c), row + c));
+    const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum) / width_);
+    for (int64_t c = 0; c < width_; c += SIDE) {
+      const __mmask16 there = lanes(c);
+      const __m512 off = _mm512_maskz_sub_ps(there, _mm512_maskz_loadu_ps(there, row + c), mean);
+      squares = _mm512_fmadd_ps(off, off, squares);
+    }
+    return {mean, _mm512_set1_ps(1 / std::sqrt(_mm512_reduce_add_ps(squares) / width_ + LEAST))};
+  }
+
+  // A row, 16 columns of which `compute` gives, as tiles too, unless `packed` is null.
+  template <typename Compute>
+  void each_column(int64_t row, char* packed, const Compute& compute) const {
+    const int64_t steps = (width_ + STEP - 1) / STEP;
+    char* to = packed ? packed + row / SIDE * steps * PARTS * TILE + row % SIDE * 64 : nullptr;
+    for (int64_t c = 0; c < width_; c += STEP) {
+      const __m512 a = compute(c), b = c + SIDE < width_ ? compute(c + SIDE) : _mm512_setzero_ps();
+      if (packed) split(a, b, to + c / STEP * PARTS * TILE);
+    }
+  }
+
+  const float *scale_, *shift_;
+  int64_t width_;
+  bool before_;
+};
+
 Tensor in_rows(const Tensor& x) { return x.stride(2) == 1 || x.size(2) == 1 ? x : x.contiguous(); }
 
 Tensor either_way(const Tensor& w) { return w.stride(1) == 1 || w.stride(2) == 1 ? w : w.contiguous(); }
@@ -644,19 +753,23 @@ std::tuple<Tensor, Tensor> parameter_gradients(const Tensor& input, const Tensor
   return {of_weight, of_bias};
 }
 
-// The layers of a stack, Linear, ReLU, ..., Linear, and which units of each hidden one are kept (none named: all).
+// The layers of a stack, Linear, ReLU, ..., Linear, and which units of each hidden one are kept (none named: all), or
+// the scale and shift of the LayerNorm before or after each ReLU (none named: there is none).
 struct Layers {
   int64_t depth, widest = 0;
-  std::vector<Tensor> weights, biases, kept;
+  std::vector<Tensor> weights, biases, kept, norms;
+  bool before;
   std::vector<const char*> packed;  // weights of the member that is at hand
 
-  Layers(at::TensorList parameters, at::TensorList masks) : depth(parameters.size() / 2) {
+  Layers(at::TensorList parameters, at::TensorList masks, at::TensorList of_norms, bool norm_before)
+      : depth(parameters.size() / 2), before(norm_before) {
     for (int64_t layer = 0; layer < depth; layer++) {
       weights.push_back(either_way(parameters[2 * layer]));
       biases.push_back(parameters[2 * layer + 1].contiguous());
       widest = std::max({widest, weights[layer].size(1), width(layer)});
     }
     for (const Tensor& mask : masks) kept.push_back(mask.contiguous());
+    for (const Tensor& each : of_norms) norms.push_back(each.contiguous());
     packed.resize(depth);
   }
 
@@ -667,6 +780,13 @@ struct Layers {
     Weight w(weights[layer], i);
     w.packed = packed[layer];
     return w;
+  }
+
+  // A hidden layer's, where there is one.
+  Norm norm(int64_t layer, int64_t i) const {
+    const int64_t begin = i * width(layer);
+    return {norms[2 * layer].const_data_ptr<float>() + begin, norms[2 * layer + 1].const_data_ptr<float>() + begin,
+            width(layer), before};
   }
 
   // Before the first of several parts of a member's rows: its weights, from a layer on, become tiles.
@@ -687,12 +807,12 @@ struct Layers {
   // Whether all hidden layers of so many rows are more than the cache holds.
   bool past_cache(int64_t rows) const { return rows * widest * (depth - 1) * int64_t{sizeof(float)} > CACHE; }
 
-  // A layer's output for these rows of a member, the `begin`th and those after it: as numbers unless `to` is null, as
+  // A layer's output, without LayerNorm, for these rows of a member, the `begin`th and those after it: as numbers unless `to` is null, as
   // tiles if `as_tiles`, which makes numbers go past the cache, and gates unless `gates` is null.
   Rows compute(int64_t layer, int64_t i, int64_t begin, const Rows& x, float* to, bool as_tiles,
                __mmask16* gates) const {
     Output out{to, width(layer), Output::LAYER, biases[layer].const_data_ptr<float>() + i * width(layer)};
-    if (layer + 1 < depth) {
+    if (layer + 1 < depth && (norms.empty() || !before)) {
       out.least = 0;
       if (!kept.empty())
         out.kept = kept[layer].const_data_ptr<float>() + (i * kept[layer].size(1) + begin) * width(layer);
@@ -711,16 +831,18 @@ __mmask16* gates_of(const Tensor& gates, int64_t member, int64_t row) {
   return words + (member * gates.size(1) + row) * gates.size(2);
 }
 
-// The output of a stack, [N, B, out], for weight and bias of each layer and masks [N, B, width]; before it the hidden
-// layers, if `keep` says "units", or which of their units are above 0, in words of 16, if it says "gates". Each
-// member's rows go through all layers in parts, so that they stay in the cache.
+// The output of a stack, [N, B, out], for weight and bias of each layer, and masks [N, B, width] or scales and shifts;
+// before it the hidden layers, as they are when a LayerNorm comes, if `keep` says "units", or which of their units are
+// above 0, in words of 16, if it says "gates". Each member's rows go through all layers in parts, so that they stay in
+// the cache.
 std::vector<Tensor> relu_stack(const Tensor& input, at::TensorList kept, at::TensorList parameters,
-                               c10::string_view keep) {
+                               at::TensorList norms, bool norm_before, c10::string_view keep) {
+  TORCH_CHECK(norms.empty() || (kept.empty() && keep != "gates"), "a stack with LayerNorm keeps all units, as units");
   const Tensor x = in_rows(input);
-  Layers layers(parameters, kept);
+  Layers layers(parameters, kept, norms, norm_before);
   const int64_t n = x.size(0), rows = x.size(1);
   const bool units = keep == "units", gates = keep == "gates";
-  const bool aside = units && layers.past_cache(n * rows);
+  const bool aside = units && norms.empty() && layers.past_cache(n * rows);
   std::vector<Tensor> outputs;
   for (int64_t layer = units || gates ? 0 : layers.depth - 1; layer < layers.depth; layer++) {
     const bool words = gates && layer + 1 < layers.depth;
@@ -739,6 +861,15 @@ std::vector<Tensor> relu_stack(const Tensor& input, at::TensorList kept, at::Ten
         const bool takes_tiles = !last && now.count > FEW && layers.takes_tiles(layer + 1);
         __mmask16* const open = gates && !last ? gates_of(outputs[layer], i, begin) : nullptr;
         float* const here = member(between, layer % 2);
+        if (!last && !norms.empty()) {
+          float* const plain = units ? member(outputs[layer], i) + begin * width : here;
+          float* const normal = takes_tiles ? nullptr : here;
+          char* const packed = takes_tiles ? workspace().layers[layer % 2] : nullptr;
+          layers.compute(layer, i, begin, now, plain, false, nullptr);
+          layers.norm(layer, i).forward(plain, now.count, normal, packed);
+          now = {normal, now.count, width, packed};
+          continue;
+        }
         if (!units && !last) {
           now = layers.compute(layer, i, begin, now, takes_tiles ? nullptr : here, takes_tiles, open);
           continue;
@@ -758,12 +889,13 @@ std::vector<Tensor> relu_stack(const Tensor& input, at::TensorList kept, at::Ten
   return outputs;
 }
 
-// The gradients of the stack's input, if `of_input` (else of no size), and then of each weight and bias, if
-// `of_parameters`, for which `hidden` must be units, not gates.
+// The gradients of the stack's input, if `of_input` (else of no size), and then of each weight and bias, and each scale
+// and shift, if `of_parameters`, for which `hidden` must be units, not gates.
 std::vector<Tensor> relu_stack_gradients(const Tensor& gradient, const Tensor& input, at::TensorList hidden,
-                                         at::TensorList parameters, bool of_input, bool of_parameters) {
+                                         at::TensorList parameters, at::TensorList norms, bool norm_before,
+                                         bool of_input, bool of_parameters) {
   const Tensor x = in_rows(input), grad = in_rows(gradient);
-  Layers layers(parameters, {});
+  Layers layers(parameters, {}, norms, norm_before);
   const int64_t n = x.size(0), rows = x.size(1), depth = layers.depth;
   const bool gates = depth > 1 && hidden[0].scalar_type() == at::kShort;
   TORCH_CHECK(!(gates && of_parameters), "the gradients of parameters need the hidden layers' units");
@@ -773,7 +905,10 @@ std::vector<Tensor> relu_stack_gradients(const Tensor& gradient, const Tensor& i
     grads.push_back(at::empty(layers.weights[layer].sizes(), x.options()));
     grads.push_back(at::empty(layers.biases[layer].sizes(), x.options()));
   }
-  Tensor between = at::empty({2, std::min(rows, PART), layers.widest}, x.options());
+  for (const Tensor& each : norms)
+    if (of_parameters) grads.push_back(at::zeros(each.sizes(), x.options()));
+  // The last is for a layer as its LayerNorm left it.
+  Tensor between = at::empty({3, std::min(rows, PART), layers.widest}, x.options());
   // Read in order, memory arrives sooner than in the order in which it is packed.
   const bool in_order = !gates && layers.past_cache(n * rows);
   const Tiles tiles;
@@ -787,18 +922,31 @@ std::vector<Tensor> relu_stack_gradients(const Tensor& gradient, const Tensor& i
         if (layer == 0 || !gates) before = Rows(layer ? units[layer - 1] : x, i).part(begin, PART);
         for (int64_t place = 0; layer && in_order && place < before.count * width; place += SIDE)
           _mm_prefetch(before.data + place, _MM_HINT_T0);
+        const float* const plain = before.data;
+        const bool normalised = layer > 0 && !norms.empty();
+        if (normalised && of_parameters) {
+          layers.norm(layer - 1, i).forward(plain, now.count, member(between, 2), nullptr);
+          before.data = member(between, 2);
+        }
         if (of_parameters)
           to_parameters(before, now, member(grads[2 * layer + 1], i), member(grads[2 * layer + 2], i), begin > 0);
         if (layer == 0 && !of_input) break;
         Output out{layer ? member(between, layer % 2) : member(grads[0], i) + begin * width, width};
-        if (layer) {
-          out.kind = Output::GATED, out.gate = before.data;
-          if (gates) out.gates = gates_of(units[layer - 1], i, begin);
-          if (!of_parameters && layers.takes_tiles(layer))
-            out.packed = workspace().layers[layer % 2], out.data = nullptr;
+        char* const packed =
+            layer && !of_parameters && layers.takes_tiles(layer) ? workspace().layers[layer % 2] : nullptr;
+        if (normalised) {
+          to_input(now, layers.weight(layer, i), out);
+          const auto of_norm = [&](int64_t which) {
+            return of_parameters ? member(grads[2 * (depth + layer) - 1 + which], i) : nullptr;
+          };
+          layers.norm(layer - 1, i).backward(plain, now.count, out.data, packed, of_norm(0), of_norm(1));
+        } else {
+          if (layer) out.kind = Output::GATED, out.gate = before.data;
+          if (layer && gates) out.gates = gates_of(units[layer - 1], i, begin);
+          if (packed) out.packed = packed, out.data = nullptr;
+          to_input(now, layers.weight(layer, i), out);
         }
-        to_input(now, layers.weight(layer, i), out);
-        now = {out.data, now.count, width, out.packed};
+        now = {out.data, now.count, width, packed};
       }
     }
   }
@@ -815,10 +963,11 @@ TORCH_LIBRARY(rlbench_amx, library) {
   library.def("linear(Tensor x, Tensor weight, Tensor bias) -> Tensor");
   library.def("input_gradient(Tensor grad, Tensor weight) -> Tensor");
   library.def("parameter_gradients(Tensor x, Tensor grad) -> (Tensor, Tensor)");
-  library.def("relu_stack(Tensor x, Tensor[] kept, Tensor[] layers, str keep) -> Tensor[]");
   library.def(
-      "relu_stack_gradients(Tensor grad, Tensor x, Tensor[] hidden, Tensor[] layers, bool of_input, bool of_parameters)"
-      " -> Tensor[]");
+      "relu_stack(Tensor x, Tensor[] kept, Tensor[] layers, Tensor[] norms, bool norm_before, str keep) -> Tensor[]");
+  library.def(
+      "relu_stack_gradients(Tensor grad, Tensor x, Tensor[] hidden, Tensor[] layers, Tensor[] norms, bool norm_before,"
+      " bool of_input, bool of_parameters) -> Tensor[]");
 }
 
 TORCH_LIBRARY_IMPL(rlbench_amx, CPU, library) {

@@ -81,17 +81,26 @@ def _describe() -> None:
         n, width = grad.shape[0], grad.shape[2]
         return x.new_empty(n, x.shape[2], width), x.new_empty(n, 1, width)
 
-    def relu_stack(x: Tensor, _kept: list[Tensor], layers: list[Tensor], keep: str) -> list[Tensor]:
+    def relu_stack(
+        x: Tensor, _kept: list[Tensor], layers: list[Tensor], _norms: list[Tensor], _before: bool, keep: str
+    ) -> list[Tensor]:
         *hidden, output = (x.new_empty(*x.shape[:2], weight.shape[2]) for weight in layers[::2])
         if keep == "gates":
             hidden = [x.new_empty(*x.shape[:2], -(-units.shape[2] // 16), dtype=torch.int16) for units in hidden]
         return [*hidden, output] if keep else [output]
 
     def relu_stack_gradients(
-        _grad: Tensor, x: Tensor, _hidden: list[Tensor], layers: list[Tensor], of_input: bool, of_parameters: bool
+        _grad: Tensor,
+        x: Tensor,
+        _hidden: list[Tensor],
+        layers: list[Tensor],
+        norms: list[Tensor],
+        _before: bool,
+        of_input: bool,
+        of_parameters: bool,
     ) -> list[Tensor]:
         of_x = x.new_empty(x.shape if of_input else 0)
-        return [of_x, *(x.new_empty(part.shape) for part in layers if of_parameters)]
+        return [of_x, *(x.new_empty(part.shape) for part in [*layers, *norms] if of_parameters)]
 
     for shape in (linear, input_gradient, parameter_gradients, relu_stack, relu_stack_gradients):
         torch.library.register_fake(f"rlbench_amx::{shape.__name__}", shape)
@@ -102,11 +111,19 @@ def _describe() -> None:
     def product_over_rows(x: list[int], grad: list[int], **_: Any) -> int:
         return 2 * math.prod(x) * grad[2]
 
-    def products(x: list[int], _kept: object, layers: list[list[int]], _keep: str, **_: Any) -> int:
+    def products(x: list[int], _kept: object, layers: list[list[int]], *_: object, **__: Any) -> int:
         return sum(product(x, weight) for weight in layers[::2])
 
     def gradients(
-        _grad: object, x: list[int], _hidden: object, layers: list[list[int]], of_x: bool, of_layers: bool, **_: Any
+        _grad: object,
+        x: list[int],
+        _hidden: object,
+        layers: list[list[int]],
+        _norms: object,
+        _before: bool,
+        of_x: bool,
+        of_layers: bool,
+        **_: Any,
     ) -> int:
         first, *others = (product(x, weight) for weight in layers[::2])
         return (of_x + of_layers) * first + (1 + of_layers) * sum(others)
@@ -142,11 +159,18 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return output
 
 
-def relu_stack(x: Tensor, kept: Sequence[Tensor], *layers: Tensor) -> Tensor:
-    """Linear, ReLU, ..., Linear, as `rlbench.nets.mlp.ReluStack`: `[N, B, in]` to `[N, B, out]`."""
+def relu_stack(
+    x: Tensor,
+    kept: Sequence[Tensor],
+    layers: Sequence[Tensor],
+    norms: Sequence[Tensor] = (),
+    norm_before: bool = False,
+) -> Tensor:
+    """Linear, ReLU, ..., Linear, as `rlbench.nets.mlp.ReluStack`: `[N, B, in]` to `[N, B, out]`; a LayerNorm before or
+    after each ReLU, if `norms` are the scales and shifts of the hidden layers, `[N, 1, width]`."""
     if not torch.is_grad_enabled():
-        return torch.ops.rlbench_amx.relu_stack(x, kept, layers, "")[0]
-    output: Tensor = ReluStack.apply(x, kept, *layers)  # type: ignore[no-untyped-call]
+        return torch.ops.rlbench_amx.relu_stack(x, kept, layers, norms, norm_before, "")[0]
+    output: Tensor = ReluStack.apply(x, kept, norm_before, len(layers), *layers, *norms)  # type: ignore[no-untyped-call]
     return output
 
 
@@ -174,27 +198,31 @@ class Linear(torch.autograd.Function):
 
 
 class ReluStack(torch.autograd.Function):
-    """`relu_stack` as a node of autograd."""
+    """`relu_stack` as a node of autograd; takes the number of layers, and layers and norms."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kept: Sequence[Tensor], *layers: Tensor) -> Tensor:
-        # A gradient of the input alone asks of a unit only whether it is above 0, and a bit is written sooner.
-        keep = "units" if any(ctx.needs_input_grad[2:]) else "gates"
-        *hidden, output = torch.ops.rlbench_amx.relu_stack(x, kept, layers, keep)
-        ctx.save_for_backward(x, *layers, *hidden)
-        ctx.kept = kept
+    def forward(
+        ctx: Any, x: Tensor, kept: Sequence[Tensor], norm_before: bool, count: int, *parameters: Tensor
+    ) -> Tensor:
+        layers, norms = parameters[:count], parameters[count:]
+        # A gradient of the input alone asks of a ReLU only whether it is above 0, and a bit is written sooner.
+        keep = "units" if norms or any(ctx.needs_input_grad[4:]) else "gates"
+        *hidden, output = torch.ops.rlbench_amx.relu_stack(x, kept, layers, norms, norm_before, keep)
+        ctx.save_for_backward(x, *parameters, *hidden)
+        ctx.kept, ctx.norm_before, ctx.count = kept, norm_before, count
         return output
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        of_x, _, *of_layers = ctx.needs_input_grad
-        x, saved, depth = ctx.saved_tensors[0], ctx.saved_tensors[1:], len(of_layers)
-        layers, hidden = saved[:depth], saved[depth:]
+        of_x, _, _, _, *of_each = ctx.needs_input_grad
+        x, saved, total = ctx.saved_tensors[0], ctx.saved_tensors[1:], len(of_each)
+        layers, norms, hidden = saved[: ctx.count], saved[ctx.count : total], saved[total:]
         if torch.is_grad_enabled():  # to be differentiated again
             from rlbench.nets.mlp import twice_differentiable
 
-            grads = twice_differentiable((of_x, *of_layers), grad, x, ctx.kept, layers)
-            return grads[0], None, *grads[1:]
-        of_parameters = any(of_layers)
-        grads = torch.ops.rlbench_amx.relu_stack_gradients(grad, x, hidden, layers, of_x, of_parameters)
-        return grads[0] if of_x else None, None, *(grads[1:] if of_parameters else [None] * depth)
+            grads = twice_differentiable((of_x, *of_each), grad, x, ctx.kept, layers, norms, ctx.norm_before)
+            return grads[0], None, None, None, *grads[1:]
+        of_parameters = any(of_each)
+        ops = torch.ops.rlbench_amx
+        grads = ops.relu_stack_gradients(grad, x, hidden, layers, norms, ctx.norm_before, of_x, of_parameters)
+        return grads[0] if of_x else None, None, None, None, *(grads[1:] if of_parameters else [None] * total)

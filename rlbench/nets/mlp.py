@@ -122,7 +122,7 @@ def last_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def relu_stack(x: Tensor, kept: Sequence[Tensor], *layers: Tensor) -> Tensor:
     """Linear, ReLU, ..., Linear: `[N, B, in]` to `[N, B, out]`; the arguments are `ReluStack`'s."""
     if amx.serves(x, layers[0]):
-        return amx.relu_stack(x, kept, *layers)
+        return amx.relu_stack(x, kept, layers)
     if not torch.is_grad_enabled() and not kept:  # a policy that is exported is made of operations alone
         return joined([ReluStack.compute(part, (), *layers)[-1] for part in in_parts(x)])
     output: Tensor = ReluStack.apply(x, kept, *layers)  # type: ignore[no-untyped-call]
@@ -222,17 +222,33 @@ def joined(parts: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
 
 
 def twice_differentiable(
-    needed: Sequence[bool], grad: Tensor, x: Tensor, kept: Sequence[Tensor], layers: Sequence[Tensor]
+    needed: Sequence[bool],
+    grad: Tensor,
+    x: Tensor,
+    kept: Sequence[Tensor],
+    layers: Sequence[Tensor],
+    norms: Sequence[Tensor] = (),
+    norm_before: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of a `ReluStack`, as functions of everything they depend on."""
-    arguments = [x, *layers]
+    """The gradients of a `ReluStack`, or of one with LayerNorms, as functions of everything they depend on."""
+    arguments = [x, *layers, *norms]
     for i, (weight, bias) in enumerate(zip(layers[:-2:2], layers[1:-2:2], strict=True)):
-        x = F.relu(linear(x, weight, bias))
+        x = linear(x, weight, bias)
+        if norms and norm_before:
+            x = layer_norm(x, *norms[2 * i : 2 * i + 2])
+        x = F.relu(x)
+        if norms and not norm_before:
+            x = layer_norm(x, *norms[2 * i : 2 * i + 2])
         x = x * kept[i] if kept else x
     output = last_linear(x, *layers[-2:])
     wanted = [argument for argument, need in zip(arguments, needed, strict=True) if need]
     grads = iter(torch.autograd.grad(output, wanted, grad, create_graph=True))
     return tuple(next(grads) if need else None for need in needed)
+
+
+def layer_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """LayerNorm over the last dimension (Ba et al., 2016): `[N, B, d]`; scale and shift `[N, 1, d]`."""
+    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), scale)
 
 
 class MLP:
@@ -276,6 +292,7 @@ class MLP:
         self.members = members
         self.activation = ACTIVATIONS[activation]
         self.is_relu_stack = activation == "relu" and layernorm == "none" and not final_layernorm
+        self.is_normalised_stack = activation == "relu" and layernorm != "none"
         self.layernorm = layernorm
         self.final_layernorm = final_layernorm
         self.init_scheme = init
@@ -317,7 +334,7 @@ class MLP:
 
     def _norm(self, params: Params, layer: int, x: Tensor) -> Tensor:
         scale, shift = self.norms[layer]
-        return torch.addcmul(params[shift], F.layer_norm(x, x.shape[-1:]), params[scale])
+        return layer_norm(x, params[scale], params[shift])
 
     def hidden(self, params: Params, x: Tensor) -> Tensor:
         """The last hidden layer's activations for stacked input `[S * members, B, in]`."""
@@ -333,8 +350,13 @@ class MLP:
     def forward(self, params: Params, x: Tensor) -> Tensor:
         """The output for input that is stacked already, `[S * members, B, in]`."""
         x = self._factor(x)
+        layers = [params[name] for layer in self.layers for name in layer]
         if self.is_relu_stack:
-            return relu_stack(x, (), *(params[name] for layer in self.layers for name in layer))
+            return relu_stack(x, (), *layers)
+        if self.is_normalised_stack and amx.serves(x, layers[0]):
+            norms = [params[name] for norm in self.norms[:-1] for name in norm]
+            x = amx.relu_stack(x, (), layers, norms, self.layernorm == "before")
+            return self._norm(params, len(self.layers) - 1, x) if self.final_layernorm else x
         return joined([self._forward(params, part) for part in in_parts(x)])
 
     def _forward(self, params: Params, x: Tensor) -> Tensor:

@@ -51,11 +51,22 @@ def test_a_layer_and_its_gradients_are_exact(members: int, rows: int, turned: bo
             assert off(one.detach(), other, scale) < ROUNDING, (fan_in, fan_out)
 
 
+def parameters(net: MLP, seeds: tuple[int, ...] = (0,)) -> dict[str, Tensor]:
+    """First parameters, but that no LayerNorm leaves numbers as they are."""
+    params = net.init(SeedStreams(seeds, "parameters"))
+    generator = torch.Generator().manual_seed(0)
+    for name in params:
+        if ".norm." in name:
+            params[name] += torch.randn(params[name].shape, generator=generator)
+    return params
+
+
+@pytest.mark.parametrize("layernorm", ["none", "before", "after"])
 @pytest.mark.parametrize("rows", [1, 256, 700])
 @pytest.mark.parametrize("out_dim", [1, 6])
-def test_a_stack_and_its_gradients_are_exact(rows: int, out_dim: int) -> None:
-    net = MLP(14, [256, 40], out_dim, members=3)
-    params = net.init(SeedStreams((0, 1), "parameters"))
+def test_a_stack_and_its_gradients_are_exact(rows: int, out_dim: int, layernorm: str) -> None:
+    net = MLP(14, [256, 40], out_dim, members=3, layernorm=layernorm)
+    params = parameters(net, (0, 1))
     generator = torch.Generator().manual_seed(0)
     x, grad = (torch.randn(6, rows, width, generator=generator) for width in (14, out_dim))
 
@@ -68,14 +79,15 @@ def test_a_stack_and_its_gradients_are_exact(rows: int, out_dim: int) -> None:
         assert off(one.detach(), other.detach()) < 10 * ROUNDING  # a unit at zero opens by rounding
 
 
+@pytest.mark.parametrize("layernorm", ["none", "before", "after"])
 @pytest.mark.parametrize("rows", [1, 17, 260, 700])
 @pytest.mark.parametrize("hidden", [[256, 40], [33, 257, 16], [1, 20], [64]])
 @pytest.mark.parametrize("out_dim", [1, 6])
-def test_what_is_not_asked_for_changes_nothing(rows: int, hidden: list[int], out_dim: int) -> None:
+def test_what_is_not_asked_for_changes_nothing(rows: int, hidden: list[int], out_dim: int, layernorm: str) -> None:
     """Without gradients of parameters of units only the sign is kept; without any nothing, and tiles go from layer to
     layer."""
-    net = MLP(14, hidden, out_dim, members=2)
-    params = net.init(SeedStreams((0,), "parameters"))
+    net = MLP(14, hidden, out_dim, members=2, layernorm=layernorm)
+    params = parameters(net)
     generator = torch.Generator().manual_seed(0)
     x, grad = (torch.randn(2, rows, width, generator=generator) for width in (14, out_dim))
     x.requires_grad_()
@@ -93,12 +105,13 @@ def test_what_is_not_asked_for_changes_nothing(rows: int, hidden: list[int], out
     assert torch.equal(through_fixed, of_x)
 
 
+@pytest.mark.parametrize("layernorm", ["none", "before", "after"])
 @pytest.mark.parametrize("hidden", [[256, 40], [24, 300, 17], [20] * 6])
 @pytest.mark.parametrize("out_dim", [1, 6])
-def test_many_rows_go_through_as_some_of_them_do(hidden: list[int], out_dim: int) -> None:
+def test_many_rows_go_through_as_some_of_them_do(hidden: list[int], out_dim: int, layernorm: str) -> None:
     """The weights are made ready once for all of a member's rows."""
-    net = MLP(14, hidden, out_dim, members=2)
-    params = net.init(SeedStreams((0,), "parameters"))
+    net = MLP(14, hidden, out_dim, members=2, layernorm=layernorm)
+    params = parameters(net)
     generator = torch.Generator().manual_seed(0)
     x, grad = (torch.randn(2, 700, width, generator=generator) for width in (14, out_dim))
 
@@ -128,18 +141,41 @@ def test_gates_of_units_that_are_left_out_are_shut() -> None:
     layers = [weight, bias, weight, bias]
     found = []
     for keep in ("units", "gates"):
-        *hidden, output = torch.ops.rlbench_amx.relu_stack(x, kept, layers, keep)
-        of_x, *_ = torch.ops.rlbench_amx.relu_stack_gradients(grad, x, hidden, layers, True, False)
+        *hidden, output = torch.ops.rlbench_amx.relu_stack(x, kept, layers, [], False, keep)
+        of_x, *_ = torch.ops.rlbench_amx.relu_stack_gradients(grad, x, hidden, layers, [], False, True, False)
         found.append((output, of_x))
     assert all(map(torch.equal, *found))
+
+
+@pytest.mark.parametrize("layernorm", ["before", "after"])
+def test_a_stack_with_layernorm_may_be_differentiated_twice(layernorm: str) -> None:
+    net = MLP(5, [40, 30], 1, layernorm=layernorm)
+    params = parameters(net)
+
+    def slope_of_slope(dtype: torch.dtype) -> Tensor:
+        weights = {name: value.to(dtype) for name, value in params.items()}
+        x = torch.linspace(-1, 1, 60).reshape(1, 12, 5).to(dtype).requires_grad_()
+        (slope,) = torch.autograd.grad(net.forward(weights, x).sum(), x, create_graph=True)
+        (found,) = torch.autograd.grad(slope.square().sum(), x)
+        return found
+
+    assert off(slope_of_slope(torch.float32), slope_of_slope(torch.float64)) < 10 * ROUNDING
+
+
+def test_units_that_are_left_out_are_not_normalised() -> None:
+    x, weight, bias, _ = layer(1, 20, 16, 16)
+    norms = [torch.ones(1, 1, 16), torch.zeros(1, 1, 16)]
+    for kept, keep in (([torch.ones(1, 20, 16)], "units"), ([], "gates")):
+        with pytest.raises(RuntimeError, match="keeps all units, as units"):
+            torch.ops.rlbench_amx.relu_stack(x, kept, [weight, bias, weight, bias], norms, False, keep)
 
 
 def test_gates_are_not_taken_for_units() -> None:
     x, weight, bias, grad = layer(1, 20, 16, 16)
     layers = [weight, bias, weight, bias]
-    *gates, _ = torch.ops.rlbench_amx.relu_stack(x, [], layers, "gates")
+    *gates, _ = torch.ops.rlbench_amx.relu_stack(x, [], layers, [], False, "gates")
     with pytest.raises(RuntimeError, match="need the hidden layers' units"):
-        torch.ops.rlbench_amx.relu_stack_gradients(grad, x, gates, layers, True, True)
+        torch.ops.rlbench_amx.relu_stack_gradients(grad, x, gates, layers, [], False, True, True)
 
 
 def test_a_copy_for_all_members_and_a_sum_s_gradient_need_no_memory_of_their_own() -> None:
