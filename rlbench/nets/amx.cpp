@@ -298,16 +298,16 @@ class Writing {
 
   bool done() const { return done_ == rows_; }
 
-  // A row more.
-  void row() {
-    write_(*out_, sums_, done_, done_ + 1, row_, column_, columns_);
-    done_++;
+  // So many rows more.
+  void rows(int64_t count) {
+    const int64_t end = std::min(done_ + count, rows_);
+    write_(*out_, sums_, done_, end, row_, column_, columns_);
+    done_ = end;
   }
 
   // All that are left.
   void finish() {
-    if (!done()) write_(*out_, sums_, done_, rows_, row_, column_, columns_);
-    done_ = rows_;
+    if (!done()) rows(rows_);
   }
 
  private:
@@ -320,12 +320,13 @@ class Writing {
 // What is done while the matrix unit multiplies a block: what came before is written, what comes next is packed.
 struct Meanwhile {
   Packing packing;
+  int64_t at_once;    // rows to be written
   int64_t tiles = 0;  // to be packed by now
   Writing writing;
 
-  void row() {
+  void rows() {
     if (!writing.done())
-      writing.row();
+      writing.rows(at_once);
     else if (packing.tiles() < tiles)
       packing.row();
   }
@@ -333,8 +334,8 @@ struct Meanwhile {
 
 // 2 x 2 tiles of sums (1 where there is only one), to which `steps` x 32 products are added: tiles 0 to 3 hold the sums,
 // 4 and 5 parts of the left factor, 6 and 7 of the right one. The smallest products come first. What is done meanwhile
-// comes after every third of them, a row at a time: the processor is only a dozen of them ahead, so that they wait for
-// anything that takes longer, and for more rows than it can store.
+// comes after every third of them, a row or two at a time: the processor is only a dozen of them ahead, so that they wait
+// for anything that takes longer, and for more rows than it can store.
 template <bool TALL, bool WIDE>
 void add_products(const char* left, const char* right, int64_t steps, char* sums, bool fresh, Meanwhile& meanwhile) {
   if (fresh) {
@@ -365,14 +366,14 @@ void add_products(const char* left, const char* right, int64_t steps, char* sums
   third;                                       \
   if (TALL && WIDE) _tile_dpbf16ps(3, 5, 7);   \
   fourth;
-#define ROW meanwhile.row()
-    LEFT(2) RIGHT(0) MULTIPLY(ROW, , , ROW)
-    LEFT(1) MULTIPLY(, , ROW, )
-    RIGHT(1) MULTIPLY(, ROW, , )
-    LEFT(0) MULTIPLY(ROW, , , ROW)
-    RIGHT(2) MULTIPLY(, , ROW, )
-    RIGHT(0) MULTIPLY(, ROW, , )
-#undef ROW
+#define ROWS meanwhile.rows()
+    LEFT(2) RIGHT(0) MULTIPLY(ROWS, , , ROWS)
+    LEFT(1) MULTIPLY(, , ROWS, )
+    RIGHT(1) MULTIPLY(, ROWS, , )
+    LEFT(0) MULTIPLY(ROWS, , , ROWS)
+    RIGHT(2) MULTIPLY(, , ROWS, )
+    RIGHT(0) MULTIPLY(, ROWS, , )
+#undef ROWS
 #undef LEFT
 #undef RIGHT
 #undef MULTIPLY
@@ -406,7 +407,8 @@ void multiply(const Factor& left, const Factor& right, int64_t depth, const Outp
         if (!inner.packed)
           Packing(inner, left_inside, first_i, inners, k, sum, memory.inner, tiles_i, sums_i).until(tiles_i);
         const char* const packed = inner.packed ? inner.packed : memory.inner;
-        Meanwhile meanwhile{{outer, !left_inside, first_o, outers, k, sum, memory.outer, 2 * block, sums_o}};
+        Packing packing(outer, !left_inside, first_o, outers, k, sum, memory.outer, 2 * block, sums_o);
+        Meanwhile meanwhile{packing, steps > 2 ? 1 : 2};  // of 64 products a unit there are too few for a row each time
         for (int64_t o = 0; o < outers; o += STEP) {
           meanwhile.tiles = std::min(o / STEP * block + block, tiles_o);
           meanwhile.packing.until(meanwhile.tiles);
@@ -842,7 +844,7 @@ std::vector<Tensor> relu_stack(const Tensor& input, at::TensorList kept, at::Ten
   Layers layers(parameters, kept, norms, norm_before);
   const int64_t n = x.size(0), rows = x.size(1);
   const bool units = keep == "units", gates = keep == "gates";
-  const bool aside = units && norms.empty() && layers.past_cache(n * rows);
+  const bool aside = units && layers.past_cache(n * rows);
   std::vector<Tensor> outputs;
   for (int64_t layer = units || gates ? 0 : layers.depth - 1; layer < layers.depth; layer++) {
     const bool words = gates && layer + 1 < layers.depth;
@@ -862,10 +864,12 @@ std::vector<Tensor> relu_stack(const Tensor& input, at::TensorList kept, at::Ten
         __mmask16* const open = gates && !last ? gates_of(outputs[layer], i, begin) : nullptr;
         float* const here = member(between, layer % 2);
         if (!last && !norms.empty()) {
-          float* const plain = units ? member(outputs[layer], i) + begin * width : here;
+          float* const to = units ? member(outputs[layer], i) + begin * width : nullptr;
+          float* const plain = units && !aside ? to : here;
           float* const normal = takes_tiles ? nullptr : here;
           char* const packed = takes_tiles ? workspace().layers[layer % 2] : nullptr;
           layers.compute(layer, i, begin, now, plain, false, nullptr);
+          if (aside) copy_past_cache(plain, now.count * width, to);
           layers.norm(layer, i).forward(plain, now.count, normal, packed);
           now = {normal, now.count, width, packed};
           continue;
