@@ -809,8 +809,8 @@ struct Layers {
   // Whether all hidden layers of so many rows are more than the cache holds.
   bool past_cache(int64_t rows) const { return rows * widest * (depth - 1) * int64_t{sizeof(float)} > CACHE; }
 
-  // A layer's output, without LayerNorm, for these rows of a member, the `begin`th and those after it: as numbers unless `to` is null, as
-  // tiles if `as_tiles`, which makes numbers go past the cache, and gates unless `gates` is null.
+  // A layer's output, without LayerNorm, for these rows of a member, the `begin`th and those after it: as numbers unless
+  // `to` is null, as tiles if `as_tiles`, which makes numbers go past the cache, and gates unless `gates` is null.
   Rows compute(int64_t layer, int64_t i, int64_t begin, const Rows& x, float* to, bool as_tiles,
                __mmask16* gates) const {
     Output out{to, width(layer), Output::LAYER, biases[layer].const_data_ptr<float>() + i * width(layer)};
