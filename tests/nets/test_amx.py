@@ -84,8 +84,8 @@ def test_a_stack_and_its_gradients_are_exact(rows: int, out_dim: int, layernorm:
 @pytest.mark.parametrize("hidden", [[256, 40], [33, 257, 16], [1, 20], [64]])
 @pytest.mark.parametrize("out_dim", [1, 6])
 def test_what_is_not_asked_for_changes_nothing(rows: int, hidden: list[int], out_dim: int, layernorm: str) -> None:
-    """Without gradients of parameters of units only the sign is kept; without any nothing, and tiles go from layer to
-    layer."""
+    """Without gradients of parameters only the sign of units is kept, where there is no LayerNorm; without any nothing,
+    and tiles go from layer to layer."""
     net = MLP(14, hidden, out_dim, members=2, layernorm=layernorm)
     params = parameters(net)
     generator = torch.Generator().manual_seed(0)
@@ -145,6 +145,15 @@ def test_gates_of_units_that_are_left_out_are_shut() -> None:
         of_x, *_ = torch.ops.rlbench_amx.relu_stack_gradients(grad, x, hidden, layers, [], False, True, False)
         found.append((output, of_x))
     assert all(map(torch.equal, *found))
+
+
+@pytest.mark.parametrize("layernorm", ["before", "after"])
+def test_a_last_layernorm_follows_the_stack(layernorm: str) -> None:
+    net = MLP(5, [40, 30], 6, members=2, layernorm=layernorm, final_layernorm=True)
+    params = parameters(net)
+    x = torch.randn(2, 30, 5, generator=torch.Generator().manual_seed(0))
+    exact = net.forward({name: value.double() for name, value in params.items()}, x.double())
+    assert off(net.forward(params, x), exact) < 10 * ROUNDING
 
 
 @pytest.mark.parametrize("layernorm", ["before", "after"])
