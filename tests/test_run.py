@@ -508,7 +508,7 @@ def test_damaged_directories_are_named_and_not_fatal(results: Path, capsys: pyte
     assert {Path(path).name for path in listed["damaged"]} == {"0123456789", "0123456780"}
 
 
-def test_a_thousand_runs_are_listed_in_a_second_without_torch(results: Path) -> None:
+def test_a_thousand_runs_are_listed_in_half_a_second_without_torch(results: Path) -> None:
     for number in range(1000):
         path = results / "runs" / "bc" / "hopper-medium" / f"{number:010x}"
         path.mkdir(parents=True)
@@ -529,7 +529,7 @@ def test_a_thousand_runs_are_listed_in_a_second_without_torch(results: Path) -> 
         listing = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
         assert listing.stdout.count("finished") == 1000
         took.append(float(listing.stderr))
-    assert min(took) < 1
+    assert min(took) < 0.5
 
 
 def test_verbs_on_a_trained_run(capsys: pytest.CaptureFixture[str]) -> None:

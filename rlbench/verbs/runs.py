@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from rlbench.analysis.filters import Filter
 from rlbench.cli import Parser
+from rlbench.columns import folded, line_width, shows_colours
 from rlbench.errors import RunError
 from rlbench.paths import results_root
 from rlbench.tracking.rundir import RunDir, Score, find_runs
@@ -19,6 +21,15 @@ List every run under the results folder (RLBENCH_RESULTS moves it), or those tha
   rlbench runs
   rlbench runs hopper algo=iql,cql state=failed
   rlbench runs algo.expectile=0.9 --json"""
+
+HEAD = ("id", "algo", "env-dataset", "seeds", "state", "steps", "score", "last sign")
+GREEN, RED, YELLOW, CYAN = "32", "31", "33", "36"
+COLOURS = {
+    **dict.fromkeys(("finished", "pruned"), GREEN),
+    **dict.fromkeys(("failed", "lost"), RED),
+    "interrupted": YELLOW,
+    **dict.fromkeys(("building", "running"), CYAN),
+}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -73,26 +84,17 @@ def entry(run: RunDir) -> dict[str, Any]:
 
 def show(entries: list[dict[str, Any]]) -> None:
     """A table on the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("id", no_wrap=True, min_width=10)
-    for name in ("algo", "env-dataset", "seeds", "state", "steps", "score", "last sign"):
-        table.add_column(name, justify="right" if name in ("steps", "score", "seeds") else "left")
-    colours = {"finished": "green", "pruned": "green", "failed": "red", "lost": "red", "interrupted": "yellow"}
+    rows = [HEAD]
     for each in entries:
         state, score = each["state"], each["score"]
         share = f"{each['steps']:,}" if state == "finished" else f"{each['step']:,}/{each['steps']:,}"
         text = "" if score is None else str(Score(score["metric"], score["step"], score["values"]))
-        shown = f"[{colours.get(state, 'cyan')}]{state}[/]"
-        table.add_row(
-            each["id"], each["algo"], each["problem"], str(each["seeds"]), shown, share, text, ago(each["heartbeat"])
-        )
-    console = Console()
-    if not console.is_terminal:
-        console.width = 200  # a file or another program has no edge to wrap at
-    console.print(table)
+        began = (each["id"], each["algo"], each["problem"], str(each["seeds"]))
+        rows.append((*began, state, share, text, ago(each["heartbeat"])))
+    right = [HEAD.index(name) for name in ("seeds", "steps", "score")]
+    # A file or another program has no edge to fold at.
+    for line in folded(rows, line_width(piped=sys.maxsize), right, COLOURS if shows_colours() else None):
+        print(line)
 
 
 def ago(moment: float) -> str:
