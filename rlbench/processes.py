@@ -45,13 +45,13 @@ SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR2}  # heard by the leader
 
 @contextmanager
 def assembled(
-    cfg: DictConfig, folder: Path, stop: Stop, report: Report, say: Callable[[str], None]
+    cfg: DictConfig, folder: Callable[[], Path], stop: Stop, report: Report, say: Callable[[str], None]
 ) -> Iterator[tuple[Algorithm, Task]]:
     """The algorithm of a run, untrained, and its task, as `build` makes them, in as many processes as it is to have.
 
     Args:
         cfg: the run.
-        folder: where the other processes print to.
+        folder: where the other processes print to; it may be given another name meanwhile.
         stop: ends the training of a stage early.
         report: told `(stage, done, total)`.
         say: told, in a sentence, what a person would want to know.
@@ -102,11 +102,11 @@ class Others:
 
     Args:
         cfg: the run.
-        folder: where they print to.
+        folder: where they print to, asked each time.
         say: told when one has died.
     """
 
-    def __init__(self, cfg: DictConfig, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, cfg: DictConfig, folder: Callable[[], Path], say: Callable[[str], None]) -> None:
         self.cfg = cfg
         self.folder = folder
         self.say = say
@@ -173,7 +173,7 @@ class Others:
             process.stdin.flush()
 
     def output(self, rank: int) -> Path:
-        return self.folder / f"process-{rank}.txt"
+        return self.folder() / f"process-{rank}.txt"
 
     def death(self, patience: float = 0.0) -> str | None:
         """Which of them has died, and of what; None where all are alive, and stay so for some seconds."""
@@ -181,7 +181,9 @@ class Others:
         while True:
             for rank, process in enumerate(self.processes, 1):
                 if (code := process.poll()) is not None:
-                    said = self.output(rank).read_text(errors="replace").strip().rpartition("\n")[2]
+                    said = ""
+                    with suppress(FileNotFoundError):  # the folder is being given its other name
+                        said = self.output(rank).read_text(errors="replace").strip().rpartition("\n")[2]
                     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed: {said}"
                     return f"process {rank + 1} of {len(self.processes) + 1} {how} ({self.output(rank)})"
             if time.monotonic() >= end:

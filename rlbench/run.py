@@ -11,7 +11,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +85,7 @@ def run(
         facts = {"experiment": config.experiment_id(cfg), **meta.describe()}
         directory = RunDir.create(place, OmegaConf.to_yaml(cfg, resolve=True), overrides, facts)
         with Stop() as stop, Progress(path.parent.parent.name + " " + path.parent.name) as progress:
-            code = Training(cfg, directory, path, stop, progress, goes_on).outcome()
+            code = Training(cfg, overrides, directory, path, stop, progress, goes_on).outcome()
         if code == 0:
             print(result(RunDir(path)))
         return code
@@ -139,6 +139,7 @@ class Training:
 
     Args:
         cfg: the run.
+        overrides: the words it was composed from.
         directory: where it writes.
         path: where the directory belongs; differs while a run that starts anew is being built.
         stop: hears the signals.
@@ -149,6 +150,7 @@ class Training:
     def __init__(
         self,
         cfg: DictConfig,
+        overrides: Sequence[str],
         directory: RunDir,
         path: Path,
         stop: Stop,
@@ -156,6 +158,7 @@ class Training:
         goes_on: Judge = lambda *_: True,
     ) -> None:
         self.cfg = cfg
+        self.overrides = overrides
         self.directory = directory
         self.path = path
         self.stop = stop
@@ -191,6 +194,7 @@ class Training:
         """Work until the end, a signal or a failure; the status says which."""
         state, error = "failed", None
         try:
+            self.recall()
             self.write_status("building", "building")
             self.prepare()
             self.train()
@@ -263,8 +267,20 @@ class Training:
         if time.monotonic() - self.heard > HEARTBEAT:
             self.write_status("running" if stage == "training" else "building", stage)
 
+    def recall(self) -> None:
+        """What the last life said of itself holds until this one is built."""
+        with suppress(RunError):  # there was none, or it left a damaged file
+            last = self.directory.raw_status()
+            self.step, self.before = last["step"], last["seconds"]
+            if last["score"] is not None:
+                values = {int(seed): value for seed, value in last["score"]["values"].items()}
+                self.score = Score(**{**last["score"], "values": values})
+
     def prepare(self) -> None:
-        """Build everything and go to where the last life stood."""
+        """Build everything and go to where the last life stood.
+
+        What can be refused is refused before anything of an earlier life is changed.
+        """
         config.fetch(self.cfg, self.at)  # before torch is imported: who is offline is told within moments
         with importing():
             import torch
@@ -279,11 +295,9 @@ class Training:
         cpu.settle(threads)
         facts = self.directory.meta()
         facts["matmul"] = self.matmul(facts)
-        together = assembled(self.cfg, self.directory.path, self.stop, self.at, self.say)
+        together = assembled(self.cfg, lambda: self.directory.path, self.stop, self.at, self.say)
         self.algorithm, task = self.ending.enter_context(together)
         with self.stop.held():
-            if self.directory.path != self.path:
-                self.directory = self.directory.replace(self.path)
             facts["compiled"] = self.capture(facts, task.device.type)
             facts |= {"threads": threads, "device": str(task.device), "simulator": task.env.simulator()}
             facts["metric_directions"] = declared(
@@ -292,7 +306,10 @@ class Training:
             if task.data is not None:
                 self.refuse_other_data(facts, task.data.fingerprint)
                 facts.setdefault("dataset", {"fingerprint": task.data.fingerprint, **task.data.card})
+            if self.directory.path != self.path:
+                self.directory = self.directory.replace(self.path)
             self.directory.write_meta(facts)
+            self.directory.write_config(OmegaConf.to_yaml(self.cfg, resolve=True), self.overrides)
             self.wait: Callable[[], None] = torch.accelerator.synchronize if task.device.type != "cpu" else lambda: None
             self.checkpoints = Checkpoints(self.directory.checkpoints, self.cfg.checkpoint.keep, self.say)
             self.restore()
@@ -348,6 +365,7 @@ class Training:
         size = self.directory.size()
         state = self.checkpoints.load(fits=lambda saved: saved["size"] <= size)
         if state is None:
+            self.step, self.before, self.score = 0, 0.0, None
             self.directory.truncate(0)
             return
         restore(self.algorithm, state)

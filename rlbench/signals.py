@@ -63,8 +63,10 @@ def ask_to_stop(pid: int) -> None:
     """Send SIGTERM to a process, if it is still there.
 
     Raises:
-        RunError: it is another user's.
+        RunError: it is another user's, or the number is no process's: kill() takes 0 and less for many of them.
     """
+    if pid <= 0:
+        raise RunError(f"{pid} is no process: the file that names it is damaged")
     try:
         os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:

@@ -174,6 +174,20 @@ def test_a_follower_that_dies_ends_the_run(
 
 
 @pytest.mark.slow
+def test_a_follower_that_dies_where_the_run_began_anew_is_named(begun: Any) -> None:
+    """The folder that it prints to has another name by then."""
+    path = config.run_directory(config.compose(LONG, [CLONER]))
+    RunDir.create(path, "seed: 0\n", [], {})
+    leader, follower, path = begun("rerun=true")
+    os.kill(follower, signal.SIGKILL)
+    _, errors = leader.communicate(timeout=60)
+    assert leader.returncode == 1
+    complaint = [line for line in errors.splitlines() if line.startswith("rlbench: error")]
+    assert complaint == [f"rlbench: error: process 2 of 2 was killed by SIGKILL ({path / 'process-1.txt'})"]
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
 def test_a_leader_that_would_wait_for_ever_ends(begun: Any) -> None:
     """It is in no collective operation, which would fail by itself."""
     leader, follower, path = begun("algo.seconds=1000", checkpoint=False)

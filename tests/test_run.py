@@ -473,6 +473,79 @@ def test_rerun_replaces_the_old_one_only_when_it_writes(monkeypatch: pytest.Monk
     assert len(find_runs(path.parents[3]).runs) == 1
 
 
+def test_rerun_that_is_refused_takes_nothing_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rlbench.cli import main
+
+    monkeypatch.setenv("CXX", str(tmp_path / "no-g++"))  # which is looked for when all else is built
+    assert main(SHORT) == 0
+    path = config.run_directory(config.compose(SHORT))
+    before = outcome(path), RunDir(path).status(), RunDir(path).meta(), RunDir(path).config()
+    assert main([*SHORT, "rerun=true", "compile=on"]) == 2
+    assert "needs a C++ compiler" in capsys.readouterr().err
+    assert RunDir(path).rows()
+    after = outcome(path), RunDir(path).status(), RunDir(path).meta(), RunDir(path).config()
+    same(before[0][0], after[0][0], "states")
+    assert (before[0][1], *before[1:]) == (after[0][1], *after[1:])
+
+
+def test_a_life_that_is_refused_or_struck_as_it_is_built_changes_nothing_of_what_the_last_one_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rlbench.cli import main
+
+    words = [*SMALL, "steps=400", "eval.every=100", "log.every=100"]
+    cfg = config.compose(words)
+    path = config.run_directory(cfg)
+    with monkeypatch.context() as patch:
+        train = BC.train
+
+        def struck(self: BC, n: int) -> dict[str, Any]:
+            if self.step >= 300:
+                os.kill(os.getpid(), signal.SIGINT)
+            return train(self, n)
+
+        patch.setattr(BC, "step", 0, raising=False)
+        patch.setattr(BC, "train", counted(struck))
+        assert main(words) == 130
+    last, settings, kept = RunDir(path).status(), RunDir(path).config(), ("step", "steps", "score", "diverged")
+    assert last["step"] >= 300
+    assert last["score"]["step"] >= 200
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        assert main([*words, "hardware.device=cuda"]) == 2
+    status = RunDir(path).status()
+    assert (status["state"], {key: status[key] for key in kept}) == ("failed", {key: last[key] for key in kept})
+    assert status["seconds"] >= last["seconds"]
+    assert RunDir(path).config() == settings
+
+    def strikes(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BC, "__init__", strikes)
+        capsys.readouterr()
+        assert main(["resume", path.name]) == 130
+        assert f"interrupted at step {last['step']}; " in capsys.readouterr().err
+    status = RunDir(path).status()
+    assert (status["state"], {key: status[key] for key in kept}) == ("interrupted", {key: last[key] for key in kept})
+    assert main(["resume", path.name]) == 0
+    assert RunDir(path).status()["step"] == 400
+
+
+def counted(train: Any) -> Any:
+    """A method that trains, and counts the units."""
+
+    def counting(self: Any, n: int) -> Any:
+        found = train(self, n)
+        self.step += n
+        return found
+
+    return counting
+
+
 def test_a_finished_run_outlives_a_kill_as_it_was_being_replaced(capsys: pytest.CaptureFixture[str]) -> None:
     cfg = config.compose(SHORT)
     run(cfg)

@@ -76,8 +76,8 @@ class RunDir:
         Args:
             path: where. In a place beside it (`.<id>.new`, see `replace`) nothing stays: it is another attempt's, whose
                 process is gone, since whoever writes there is `alone`.
-            config: the composed configuration, as YAML.
-            overrides: the words it was composed from.
+            config: the composed configuration, as YAML; in a later life the first one's stays (see `write_config`).
+            overrides: the words it was composed from; likewise.
             meta: where the results come from; in a later life it joins the list `resumed` of the first one's.
         """
         if path.name.startswith("."):
@@ -89,8 +89,8 @@ class RunDir:
             run.write_meta({**first, "resumed": [*first["resumed"], meta]})
         else:
             run.write_meta({**meta, "resumed": []})
-        write_atomically(path / "overrides.yaml", "".join(f"- {json.dumps(word)}\n" for word in overrides) or "[]\n")
-        write_atomically(path / "config.yaml", config)
+        if not (path / "config.yaml").exists():
+            run.write_config(config, overrides)
         run.metrics.touch()
         return run
 
@@ -176,6 +176,12 @@ class RunDir:
     def metric_directions(self) -> Ways:
         """By metric, which values are better, where the run declares it (see `rlbench.metrics.is_cost`)."""
         return self.meta().get("metric_directions", {})
+
+    def write_config(self, config: str, overrides: Sequence[str]) -> None:
+        """Replace config.yaml and overrides.yaml: by a life that was built, for that what `resume` reads can be."""
+        words = "".join(f"- {json.dumps(word)}\n" for word in overrides) or "[]\n"
+        write_atomically(self.path / "overrides.yaml", words)
+        write_atomically(self.path / "config.yaml", config)
 
     def write_meta(self, meta: dict[str, Any]) -> None:
         write_atomically(self.path / "meta.json", json.dumps(meta, indent=1, default=str) + "\n")
@@ -368,6 +374,8 @@ def is_alive(writer: dict[str, Any]) -> bool:
     heartbeat = float(writer.get("heartbeat", 0))
     if writer.get("host") != socket.gethostname():
         return time.time() - heartbeat < SILENT
+    if int(writer["pid"]) <= 0:  # no process: kill() takes 0 and less for groups of them, or for all
+        return False
     try:
         os.kill(int(writer["pid"]), 0)
     except ProcessLookupError:

@@ -57,7 +57,7 @@ def measure(cfg: DictConfig, seconds: float, rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, Stop() as stop, Progress(f"bench {cfg.algo.name}") as progress:
         path = Path(folder) / "run"
         directory = RunDir.create(path, OmegaConf.to_yaml(cfg, resolve=True), [], meta.describe())
-        training = Training(cfg, directory, path, stop, progress)
+        training = Training(cfg, [], directory, path, stop, progress)
         began = time.process_time()
         training.prepare()
         build = time.process_time() - began

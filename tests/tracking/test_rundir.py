@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from rlbench.analysis.report import provenance
 from rlbench.errors import RunError
+from rlbench.signals import ask_to_stop
 from rlbench.tracking.rundir import RunDir
 from tests.statuses import say
 
@@ -59,3 +61,23 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     (run.path / "config.yaml").unlink()
     with pytest.raises(RunError, match=r"config\.yaml cannot be read"):
         run.config()
+
+
+@pytest.mark.parametrize("pid", [0, -1])
+def test_a_number_that_is_no_process_is_dead_and_gets_no_signal(
+    pid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kill() takes 0 for this group of processes, and -1 for all there are."""
+    struck: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *asked: struck.append(asked))
+    run = RunDir.create(tmp_path / "0123456789", "seed: 0\n", [], life("a"))
+    say(run.path, "running")
+    status = run.path / "status.json"
+    assert run.status()["state"] == "running"
+    struck.clear()
+    status.write_text(status.read_text().replace(f'"pid": {os.getpid()}', f'"pid": {pid}'))
+    assert run.raw_status()["pid"] == pid
+    assert run.status()["state"] == "lost"
+    with pytest.raises(RunError, match="no process"):
+        ask_to_stop(pid)
+    assert struck == []
