@@ -25,9 +25,10 @@ def meant(word: str) -> Sweep | Path:
     Raises:
         UsageError: nothing is meant, or more than one thing.
     """
-    if (Path(word) / "config.yaml").is_file():
-        return Path(word).resolve()
     root, known = results_root(), sweeps()
+    if (Path(word) / "config.yaml").is_file():
+        path, real = Path(word).resolve(), root.resolve()
+        return root / path.relative_to(real) if path.is_relative_to(real) else path
     for sweep in known:
         if sweep.name == word:
             return sweep

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 from rlbench.errors import RunError, UsageError
-from rlbench.launch.packing import apart, holder, mended, moved, packed, plan
+from rlbench.launch.packing import apart, holder, mended, moved, packed, plan, with_seeds
 from rlbench.launch.sweep import Planned, Sweep, default_name
 from rlbench.tracking.rundir import RunDir, alone
 
@@ -83,20 +84,37 @@ def sweep(words: Sequence[str], cells: Sequence[Planned], name: str | None) -> i
         cells: the runs that were asked for.
         name: what the user calls it.
     """
-    cells = list({cell.path: cell for cell in cells}.values())
+    cells = each_once(cells)
     hardware = cells[0].config["hardware"]
-    if any(cell.config["hardware"] != hardware for cell in cells):
-        raise UsageError("hardware= has one value in a sweep: start one sweep for each")
     workers = place(hardware["where"]).workers(hardware)
     name = name or default_name(cells)
     if cells[0].config["rerun"]:
+        cells = [replace(cell, config={**cell.config, "rerun": False}) for cell in cells]
         made = begun_anew(words, cells, name, workers)
     else:
         made = Sweep.create(name, words, cells, lambda: plan(cells, hardware["pack"], workers))
-        check_moves(made, hardware)
-    if made.hardware != hardware:
-        move(made, words, cells[0])
+        check_idle_elsewhere(made, cells)
+    adopt(made, words, cells, workers)
     return proceed(made)
+
+
+def each_once(cells: Sequence[Planned]) -> list[Planned]:
+    """The runs that were asked for, without repetitions.
+
+    Raises:
+        UsageError: they compute in different places, or one of them is asked for with different settings.
+    """
+    once: dict[str, Planned] = {}
+    for cell in cells:
+        if cell.config["hardware"] != cells[0].config["hardware"]:
+            raise UsageError("hardware= has one value in a sweep: start one sweep for each")
+        first = once.setdefault(cell.path, cell)
+        if first.config != cell.config:
+            raise UsageError(
+                f"{first.label}\nand {cell.label}\nare one run ({cell.path}): what differs has no part in its result, "
+                "and gets one value"
+            )
+    return list(once.values())
 
 
 def begun_anew(words: Sequence[str], cells: Sequence[Planned], name: str, workers: int) -> Sweep:
@@ -114,13 +132,11 @@ def begun_anew(words: Sequence[str], cells: Sequence[Planned], name: str, worker
         UsageError: results of others would go with them, or the sweep cannot be called so.
         RunError: some of it is at work.
     """
-    hardware = cells[0].config["hardware"]
     old = replaced(cells)
-    cells = [replace(cell, config={**cell.config, "rerun": False}) for cell in cells]
-    new = packed(cells, hardware["pack"], workers)
+    new = packed(cells, cells[0].config["hardware"]["pack"], workers)
     check_idle([*old, *new])
     made = Sweep.create(name, words, cells, lambda: new)
-    check_moves(made, hardware)
+    check_idle_elsewhere(made, cells)
     with made.alone():
         runs = {run.path: run for run in [*old, *made.runs()]}.values()
         check_idle(runs)
@@ -129,39 +145,54 @@ def begun_anew(words: Sequence[str], cells: Sequence[Planned], name: str, worker
     return made
 
 
-def check_moves(sweep: Sweep, hardware: Hardware) -> None:
-    """Raise `RunError` where a sweep is to go on elsewhere than where it began, and is still at work there."""
+def check_idle_elsewhere(sweep: Sweep, cells: Sequence[Planned]) -> None:
+    """Raise `RunError` where a sweep is to go on with other settings than it has, and is still at work with these."""
     before = sweep.hardware["where"]
-    if sweep.hardware != hardware and any(job.state != "ended" for job in place(before).jobs(sweep).values()):
+    if not is_as_asked(sweep, cells) and any(job.state != "ended" for job in place(before).jobs(sweep).values()):
         raise RunError(
             f"the sweep {sweep.name} is queued or at work with other settings (hardware.where={before})\n"
             f"`rlbench status {sweep.name}` shows how far it is, `rlbench cancel {sweep.name}` stops it there"
         )
 
 
-def move(sweep: Sweep, words: Sequence[str], cell: Planned) -> None:
-    """Let what is unfinished of a sweep go on elsewhere than where it began.
+def is_as_asked(sweep: Sweep, cells: Sequence[Planned]) -> bool:
+    """Whether a sweep computes where it is to, and with the settings asked for."""
+    runs = sweep.runs()
+    return sweep.hardware == cells[0].config["hardware"] and resettled(runs, cells) == runs
+
+
+def adopt(sweep: Sweep, words: Sequence[str], cells: Sequence[Planned], workers: int) -> None:
+    """Let what is unfinished of a sweep go on with other settings, or elsewhere, than it began with.
 
     Args:
         sweep: the sweep.
         words: what the user typed.
-        cell: any of the runs that were asked for.
+        cells: the runs that were asked for.
+        workers: runs that are worked on at a time.
     """
-    hardware = cell.config["hardware"]
-    workers = place(hardware["where"]).workers(hardware)
-    chosen = [word for word in cell.words if is_of_hardware(word)]
+    if is_as_asked(sweep, cells):
+        return
+    hardware = cells[0].config["hardware"]
+    moves = sweep.hardware != hardware
 
-    def there(run: Planned) -> Planned:
-        others = [word for word in run.words if not is_of_hardware(word)]
-        return replace(run, words=[*others, *chosen], config={**run.config, "hardware": hardware})
+    def now(runs: list[Planned]) -> list[Planned]:
+        settled = resettled(runs, cells)
+        return moved(settled, hardware["pack"], workers) if moves else settled
 
-    sweep.revise(
-        lambda runs: list(map(there, moved(runs, hardware["pack"], workers))), words=list(words), hardware=hardware
-    )
+    sweep.revise(now, words=list(words), hardware=hardware)
 
 
-def is_of_hardware(word: str) -> bool:
-    return word.lstrip("+").partition("=")[0].partition(".")[0] == "hardware"
+def resettled(runs: Sequence[Planned], cells: Sequence[Planned]) -> list[Planned]:
+    """The runs of a sweep with the settings that their cells have now."""
+    asked = {cell.path: cell for cell in cells}
+
+    def now(run: Planned) -> Planned:
+        cell = asked.get(apart(run)[0].path)
+        if cell is None or json.loads(json.dumps(cell.config)) == apart(run)[0].config:
+            return run
+        return with_seeds(cell, run.seeds) if run.packed else cell
+
+    return [now(run) for run in runs]
 
 
 def proceed(sweep: Sweep) -> int:

@@ -1,5 +1,6 @@
 """A sweep on disk: written once, found again, and never by two at a time."""
 
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -7,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from rlbench.cli import main
 from rlbench.errors import RunError, UsageError
+from rlbench.launch.find import meant
 from rlbench.launch.packing import plan
 from rlbench.launch.sweep import Sweep, default_name, find, holding, sweeps
+from rlbench.tracking.rundir import RunDir
 from tests.launch.cases import SHORT, cells
 from tests.pace import budget
 
@@ -67,6 +71,53 @@ def test_the_sweeps_of_a_run_are_found(tmp_path: Path) -> None:
     assert [sweep.name for sweep, _ in holding(zero.directory)] == ["first"]
     assert holding(tmp_path / "elsewhere") == []
     assert Sweep(second.path, [one.path]).runs() == [one]
+
+
+def test_the_sweep_of_a_run_is_found_by_its_path_behind_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path / "link" / "results"))
+    (run,) = create("mine", "seed=0").runs()
+    run.directory.mkdir(parents=True)
+    (run.directory / "config.yaml").touch()
+    for path in (run.directory, run.directory.resolve()):
+        found = meant(str(path))
+        assert isinstance(found, Path)
+        assert holding(found)[0][0].name == "mine"
+
+
+def test_settings_without_a_part_in_the_result_are_those_of_the_last_command() -> None:
+    words = ["-m", *SHORT, "seed=0,1", "hardware.pack=2"]
+    assert main([*words, "steps=60,90", "log.every=30"]) == 0
+    (sweep,) = sweeps()
+    for run in sweep.runs():
+        shutil.rmtree(run.directory)
+    before = sweep.runs()
+    assert main([*words, "steps=60,90", "log.every=15", "wandb.tags=[again]"]) == 0
+    assert [each.name for each in sweeps()] == [sweep.name]
+    assert [run.path for run in sweep.runs()] == [run.path for run in before]
+    for run in sweep.runs():
+        assert (run.packed, run.config["seeds"], run.config["log"]["every"]) == (True, 2, 15)
+        assert "log.every=15" in run.words
+        content = RunDir(run.directory).content()
+        assert (content["log"]["every"], content["wandb"]["tags"]) == (15, ["again"])
+        assert {row["step"] for row in RunDir(run.directory).rows()} >= {15, 45}
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["log.every=10,20"], "are one run"),
+        (["seed=0,1", "hardware.threads=1,2"], "hardware= has one value in a sweep"),
+        (["hardware=cpu,local"], "hardware= has one value in a sweep"),
+    ],
+)
+def test_a_sweep_over_what_makes_no_other_run_is_refused(
+    words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-m", *SHORT, *words]) == 2
+    assert complaint in capsys.readouterr().err
+    assert sweeps() == []
 
 
 def test_one_at_a_time() -> None:
