@@ -569,6 +569,7 @@ def validated(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
         content = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     except OmegaConfBaseException as error:
         raise UsageError(str(error).splitlines()[0]) from error
+    check_names(content)
     check_fit(content, choices)
     settings = {key: value for key, value in content.items() if key not in NODES}
     for group in ("hardware", "search"):
@@ -662,6 +663,14 @@ def check_labels(content: dict[str, Any]) -> None:
         for label in labels:
             if label not in content[group]:
                 raise UsageError(f"{group}: a file of {group}/ has {label}:, this one has not")
+
+
+def check_names(content: dict[str, Any]) -> None:
+    """What a run's folders are called can be a folder's name."""
+    for group, label in (("algo", "name"), ("env", "name"), ("dataset", "level")):
+        name = str(content[group][label])
+        if not paths.FOLDER.fullmatch(name):
+            raise UsageError(f"{group}.{label}={name}: a folder is named so: a letter or digit first, and no /")
 
 
 def check_base(algo: dict[str, Any], choices: Choices) -> None:

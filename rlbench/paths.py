@@ -1,9 +1,13 @@
 """Where rlbench reads and writes."""
 
 import os
+import re
 from pathlib import Path
 
 from rlbench.errors import UsageError
+
+FOLDER = re.compile(r"\w[^/\x00-\x1f]*")
+"""What may name a folder of the results: one, in its place, and no hidden one."""
 
 
 def conf_root() -> Path:

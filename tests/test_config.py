@@ -459,6 +459,12 @@ def test_other_mistakes_in_a_file(folder: Path, old: str, new: str, said: str) -
     assert said in answer("algo=mine", config_dirs=[folder])
 
 
+@pytest.mark.parametrize("word", ["env.name=a/b", "env.name=.."])
+def test_a_folder_of_the_results_has_a_name_of_its_own(word: str) -> None:
+    said = answer("algo=bc", "env=disc2d", "dataset=disc", word)
+    assert said == f"{word}: a folder is named so: a letter or digit first, and no /"
+
+
 def test_a_folder_cannot_replace_what_there_is(folder: Path) -> None:
     (folder / "algo" / "iql.yaml").write_text("name: iql\n")
     assert "there is a algo=iql already" in answer("algo=iql", config_dirs=[folder])

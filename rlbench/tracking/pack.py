@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.errors import RunError
+from rlbench.paths import FOLDER
 from rlbench.tracking.rundir import EPISODES, RunDir, alone
 
 NUMBERS = "metrics.jsonl", EPISODES
 WORDS = "config.yaml", "overrides.yaml"
 NEEDED = {*WORDS, "meta.json", "status.json", "metrics.jsonl"}
-PLACE = re.compile(r"(?<![\w/.])/(?:[^\s/\"':,]+/)+(?=[^\s/\"':,])")
+PLACE = re.compile(r"(?:(?<=file://)|(?<![\w/.]))/(?:[^\s/\"':,]+/)+(?=[^\s/\"':,])")
 """The folders of an absolute path: in `file:/home/me/data.npz`, not in `https://example.org/data.npz`."""
-NAME = re.compile(r"runs/(?P<place>\w[\w.+-]*/\w[\w.+-]*/[0-9a-f]{10})/(?P<file>[a-z]+\.[a-z]+)")
+NAME = re.compile(rf"runs/(?P<place>{FOLDER.pattern}/{FOLDER.pattern}/[0-9a-f]{{10}})/(?P<file>[a-z]+\.[a-z]+)")
 LARGE = 1 << 30  # bytes of one file, unpacked, beyond which it is no run's
 
 
@@ -64,7 +65,17 @@ def contents(run: RunDir) -> dict[str, bytes]:
     status = {**run.status(), "pid": 0, "host": "packed"}
     words = {name: (run.path / name).read_text() for name in WORDS}
     words |= {"meta.json": json.dumps(whole, indent=1) + "\n", "status.json": json.dumps(status, indent=1) + "\n"}
-    return numbers | {name: PLACE.sub("", text).encode() for name, text in words.items()}
+    spaced = spaced_places(run.content())
+    return numbers | {name: PLACE.sub("", spaced.sub("", text)).encode() for name, text in words.items()}
+
+
+def spaced_places(config: dict[str, Any]) -> re.Pattern[str]:
+    """The folders, with spaces in their names, of a configuration's paths: where they end, no text tells."""
+    values = [str(value) for group in config.values() if isinstance(group, dict) for value in group.values()]
+    folders = {f"{Path(value).parent}/" for value in values if value.startswith("/") and " " in str(Path(value).parent)}
+    forms = {form for folder in folders for form in (folder, json.dumps(folder)[1:-1])}
+    longest_first = sorted(forms, key=len, reverse=True)  # YAML breaks lines at spaces
+    return re.compile("|".join(re.escape(form).replace(r"\ ", r"\s+") for form in longest_first) or r"(?!)")
 
 
 def anonymous(facts: dict[str, Any]) -> dict[str, Any]:

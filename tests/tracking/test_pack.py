@@ -86,6 +86,26 @@ def test_files_are_named_and_their_folders_are_not(tmp_path: Path, monkeypatch: 
     assert again.meta()["dataset"] == {"fingerprint": "f" * 16, "source": "data.npz", "from": "https://a.org/b/c"}
 
 
+def test_folders_with_spaces_and_of_addresses_are_not_named_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path / "before"))
+    place = "/home/Jörg Maria Sebastian von Doe/a folder with a long name/and another/my data.npz"
+    run = write(tmp_path / "before", ["algo=iql"], meta={"dataset": {"source": place, "at": "file:///home/me/x.npz"}})
+    config = run.path / "config.yaml"
+    folded = place.replace(" and", "\n    and")  # as YAML breaks lines
+    config.write_text(config.read_text().replace("dataset:\n", f"dataset:\n  path: {folded}\n", 1))
+    (run.path / "overrides.yaml").write_text("- " + json.dumps(f"dataset=file:{place}") + "\n")
+    assert main(["pack", str(tmp_path / "runs.zip")]) == 0
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path / "after"))
+    main(["unpack", str(tmp_path / "runs.zip")])
+    (path,) = run_paths(tmp_path / "after")
+    again = RunDir.open(path)
+    assert again.overrides() == ["dataset=file:my data.npz"]
+    assert again.content()["dataset"]["path"] == "my data.npz"
+    assert again.meta()["dataset"] == {"source": "my data.npz", "at": "file://x.npz"}
+
+
 def test_the_same_runs_are_the_same_file_and_what_is_there_stays(
     packed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
