@@ -57,12 +57,18 @@ declared = {"rlbench"}
 
 def tuned(default: Any, choices: DictConfig, *, _root_: DictConfig) -> Any:
     """`${tuned:DEFAULT,{ENV-LEVEL:VALUE,...}}`: the value for the run's environment and dataset."""
-    return choices.get(f"{_root_.env.name}-{sources.quality(_root_.dataset.level)}", default)
+    return choices.get(f"{known_as(_root_.env)}-{sources.quality(_root_.dataset.level)}", default)
 
 
 def for_env(default: Any, choices: DictConfig, *, _root_: DictConfig) -> Any:
     """`${for_env:DEFAULT,{ENV:VALUE,...}}`: the value for the run's environment."""
-    return choices.get(_root_.env.name, default)
+    return choices.get(known_as(_root_.env), default)
+
+
+def known_as(env: DictConfig) -> str:
+    """What tables of settings call an environment: Minari's go by the names of the same tasks here."""
+    id = str(env.get("id"))
+    return sources.counterpart(id) if env.name == sources.task("minari", id) else str(env.name)
 
 
 def given(value: Any, then: Any, otherwise: Any) -> Any:

@@ -62,12 +62,34 @@ def test_a_wrapped_algorithm_keeps_its_published_settings() -> None:
     assert config.compose(["algo=cocoa", "base=iql", "dataset=medium_expert"]).algo.base.temperature == 6.0
 
 
+@pytest.mark.parametrize(
+    ("algo", "ours", "minaris"),
+    [
+        ("iql", "d4rl/antmaze-umaze-v2", "D4RL/antmaze/umaze-v1"),
+        ("iql", "d4rl/pen-human-v1", "D4RL/pen/human-v2"),
+        ("iql", "d4rl/kitchen-mixed-v0", "D4RL/kitchen/mixed-v2"),
+        ("rebrac", "d4rl/walker2d-medium-v2", "mujoco/walker2d/medium-v0"),
+        ("mobile", "d4rl/hopper-medium-v2", "mujoco/hopper/medium-v0"),
+    ],
+)
+def test_data_of_minari_s_get_the_settings_of_their_task(algo: str, ours: str, minaris: str) -> None:
+    settings, same = (
+        OmegaConf.to_container(config.compose([f"algo={algo}", f"dataset={word}"]).algo)
+        for word in (ours, f"minari/{minaris}")
+    )
+    assert same == settings
+
+
 def test_an_environment_has_the_values_that_were_published_for_it() -> None:
     ant = config.compose(["algo=iql", "env=antmaze_umaze", "dataset=d4rl/antmaze-umaze-v2"]).algo
     assert (ant.expectile, ant.temperature, ant.normalize_rewards, ant.reward_shift) == (0.9, 10.0, False, -1.0)
     hand = config.compose(["algo=iql", "env=pen", "dataset=d4rl/pen-human-v1"]).algo
     assert (hand.expectile, hand.temperature, hand.normalize_rewards, hand.reward_shift) == (0.7, 0.5, False, 0.0)
     assert config.compose(["algo=iql", "env=pendulum"]).algo.normalize_rewards
+    for goals in ("d4rl/maze2d-umaze-v1", "ogbench/cube-single-play-singletask-v0"):
+        assert not config.compose(["algo=iql", f"dataset={goals}"]).algo.normalize_rewards
+    rebrac = config.compose(["algo=rebrac", "env=walker2d", "dataset=expert"]).algo
+    assert (rebrac.actor_bc_coef, rebrac.critic_bc_coef) == (0.01, 0.5)
     assert config.compose(["algo=mobile", "env=hopper"]).algo.target_min == 0.0
     assert config.compose(["algo=mobile", "env=pendulum"]).algo.target_min is None  # each of its rewards is negative
     assert config.compose(["algo=td3", "env=hopper"]).algo.start_steps == 25_000

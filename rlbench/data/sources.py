@@ -33,6 +33,11 @@ def environment(source: str, id: str) -> str:
         return f"ogbench/{SINGLE.sub(TASK, id)}"
     if source == "minari":  # it tells itself
         return f"minari/{id}"
+    return counterpart(id)
+
+
+def counterpart(id: str) -> str:
+    """rlbench's own name for the task of a data set of D4RL's or Minari's: what tables of settings know it by."""
     task, *rest = words(id)
     if task in MAZES:
         maze = next((word for word in rest if word != "eval"), "")

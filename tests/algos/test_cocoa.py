@@ -297,6 +297,19 @@ def test_bases_share_the_stages(tmp_path: Path) -> None:
     }
 
 
+def test_what_other_settings_left_in_the_cache_teaches_nothing(tmp_path: Path) -> None:
+    """Trajectories of the direction `cvae` depend on how the behaviour model was trained."""
+
+    def seeker(cache: Path, epochs: int) -> Params:
+        features = cocoa(cache, "iql", "algo.direction=cvae", f"algo.seeker_epochs={epochs}").task.features
+        return {name: value.clone() for name, value in features.params.items()}
+
+    alone = seeker(tmp_path / "fresh", 4)
+    seeker(tmp_path / "used", 1)
+    after = seeker(tmp_path / "used", 4)
+    assert all(torch.equal(alone[name], after[name]) for name in alone)
+
+
 def test_one_set_of_stages_for_all_seeds(cache: Path) -> None:
     shared = cocoa(cache, "mopo", "algo.dynamics.per_seed=false", seeds=(0, 5)).task.features
     states = torch.randn(1, 5, 2).expand(2, -1, -1)

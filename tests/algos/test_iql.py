@@ -146,7 +146,7 @@ def test_equal_returns_cannot_be_normalised() -> None:
     state = np.zeros((4, 1))
     data = Transitions.of_columns(state, state, np.ones(4), state, np.array([0, 1, 0, 1]), np.zeros(4))
     with pytest.raises(UsageError, match="normalize_rewards=false"):
-        build("iql", data)
+        build("iql", data, normalize_rewards=True)
 
 
 def test_exact_and_independent() -> None:

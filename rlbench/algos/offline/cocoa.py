@@ -163,7 +163,8 @@ def seek(models: Dynamics, imagination: dict[str, Any], seeker: dict[str, Any], 
     """
     task, seeds = models.task, models.seeds
     following, action = (task.tensor(x) for x in (task.dataset.next_observation, task.dataset.action))
-    key = {**models.key, "imagination": imagination}
+    proposes = imagination["direction"] == "cvae"
+    key = {**models.key, "imagination": imagination, **({"behaviour": behaviour} if proposes else {})}
 
     def behaviour_model() -> CVAE:
         def fit() -> CVAEFit:
@@ -175,7 +176,7 @@ def seek(models: Dynamics, imagination: dict[str, Any], seeker: dict[str, Any], 
         return net
 
     def imagine() -> Imagination:
-        cvae = behaviour_model() if imagination["direction"] == "cvae" else None
+        cvae = behaviour_model() if proposes else None
         return Imagination(models.reverse(), following, action, seeds, behaviour=cvae, **imagination)
 
     def fit() -> SeekerFit:
