@@ -90,7 +90,7 @@ def test_beginnings_of_reviews_are_continued_and_scored(place: Path, tmp_path: P
     assert max(scores) - min(scores) > 0.05
     for row in rows[:5]:
         for response, score in zip(row["responses"], row["scores"], strict=True):
-            tokens = tokenizer(row["prompt"] + response, return_tensors="pt")["input_ids"][:, :LONGEST]
+            tokens = tokenizer(row["prompt"] + response, return_tensors="pt")["input_ids"][:, -LONGEST:]
             with torch.no_grad():
                 probability = model(input_ids=tokens).logits.softmax(-1)[0, 1]
             assert float(probability) == pytest.approx(score, abs=1e-4)

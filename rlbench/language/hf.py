@@ -79,6 +79,8 @@ def positions(model: Any) -> float:
 def probabilities(name: str, label: str, device: torch.device, what: str) -> Callable[[Sequence[str]], list[float]]:
     """A classifier: from texts to the probabilities of a label; of a reward model's one output, the number itself.
 
+    Of a text that is longer than it can read, it reads the end.
+
     Args:
         name: a folder, or a name on the hub.
         label: the label.
@@ -99,6 +101,7 @@ def probabilities(name: str, label: str, device: torch.device, what: str) -> Cal
     if tokenizer.pad_token_id is None:
         hint = "set pad_token in its tokenizer_config.json"
         raise UsageError(f"{what}: the tokenizer of {name} has no padding token\n{hint}")
+    tokenizer.truncation_side = "left"  # the responses to a long prompt differ at its end
     model.to(device)
     place = labels[label.lower()]
     positions = getattr(model.config, "max_position_embeddings", tokenizer.model_max_length)

@@ -23,7 +23,8 @@ class Reward(ABC):
 class ClassifierReward(Reward):
     """The probability of a label, of prompt and response together: p(positive) in DPO's controlled sentiment.
 
-    Of a reward model, which has one output, it is that number.
+    Of a reward model, which has one output, it is that number. Where both are longer than it can read, it reads
+    the end.
 
     Args:
         task: the problem.

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ pytest.importorskip("transformers", reason="needs rlbench[language]: transformer
 from rlbench import config
 from rlbench.build import build
 from rlbench.language import hf
+from rlbench.language.reward import ClassifierReward
 from tests.language.test_hf import WORDS, saved
-from tests.test_sample import classifier
+from tests.test_sample import LONGEST, classifier
 
 
 def trained(folder: Path) -> Path:
@@ -92,3 +94,24 @@ def test_a_reward_model_of_one_output_says_what_it_is(tmp_path: Path) -> None:
         expected = [float(theirs(**tokenizer(text, return_tensors="pt")).logits) for text in texts]
     assert found == pytest.approx(expected, abs=1e-4)
     assert abs(found[0] - found[1]) > 1e-3
+
+
+def test_of_a_long_prompt_the_classifier_reads_the_end_and_the_response(tmp_path: Path) -> None:
+    """Grades of what it would not read whole are those of the last tokens that it reads, special ones included."""
+    from tokenizers.processors import TemplateProcessing
+    from transformers import AutoTokenizer
+
+    folder = classifier(tmp_path / "classifier")
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<end> $A <end>", special_tokens=[("<end>", 0)]
+    )
+    tokenizer.save_pretrained(folder)
+    task: Any = SimpleNamespace(device=torch.device("cpu"))
+    reward = ClassifierReward(task, model=str(folder), label="POSITIVE")
+    prompt, responses = "it is even " * 20, ["yes", "no 1", "3 4 5 6"]
+    room = LONGEST - 2
+    ends = [" ".join((prompt + response).split()[-room:]) for response in responses]
+    grades = reward.rewards([prompt] * 3, responses)
+    assert grades == reward.rewards([""] * 3, ends)
+    assert len(set(grades)) == 3
