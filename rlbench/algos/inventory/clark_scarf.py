@@ -78,6 +78,11 @@ def clipped_normal(mean: float, std: float, step: float) -> np.ndarray:
     return mass / mass.sum()
 
 
+def clipped_mean(mean: float, std: float) -> float:
+    """The mean of normal demand clipped at 0: clipping raises it."""
+    return mean * NormalDist().cdf(mean / std) + std * NormalDist().pdf(mean / std)
+
+
 def repeated(one: np.ndarray, periods: int) -> np.ndarray:
     """The distribution of the demand of several periods."""
     mass = np.ones(1)
@@ -103,15 +108,15 @@ class ClarkScarf(EchelonStock):
     def __init__(self, task: InventoryTask) -> None:
         super().__init__(task)
         env, network = task.env, self.network
-        fits = isinstance(env.demand, Normal) and not network.lost and task.data is None
-        self.want(fits, "a chain with backlogs and normal demand: env=inv_serial")
-        assert isinstance(env.demand, Normal)
+        fits = isinstance(env.demand, Normal) and env.demand.clipped and not network.lost and task.data is None
+        self.want(fits, "a chain with backlogs and normal demand that is clipped at 0: env=inv_serial")
         self.want(min(env.demand.std) > 0, "demand that varies")
         low, high = env.underage_range
         self.want(low == high, "one underage cost for all traces")
         leads = [link.lead for link in network.links]
         found = solve(env.demand.mean[0], env.demand.std[0], leads, network.holding, low[0])
-        self.found, self.bound = found.levels, found.cost
+        self.found = found.levels
+        self.bound = self.charged(found.cost, low[0], clipped_mean(env.demand.mean[0], env.demand.std[0]))
 
     def init(self, streams: SeedStreams) -> Params:
         return {}

@@ -116,7 +116,8 @@ class LostSalesOptimum(Policy):
                 f"env={env.name}: the exact optimum would take {problem.size:,} states times orders\n"
                 "a shorter env.lead_time, a lower env.mean, or algo=capped_base_stock, which comes near"
             )
-        self.bound, order = problem.solve()
+        cost, order = problem.solve()
+        self.bound = self.charged(cost, low[0], env.demand.mean[0])
         self.order = torch.from_numpy(order).to(task.device)
 
     def init(self, streams: SeedStreams) -> Params:

@@ -2,7 +2,8 @@
 
 What is ordered now is to last for the demand of L + 1 periods, normal with mean mu (L + 1) and deviation sigma
 sqrt(L + 1). With z the normal quantile of p / (p + h), S = mu (L + 1) + z sigma sqrt(L + 1) costs (p + h) phi(z) sigma
-sqrt(L + 1) a period, and no policy costs less. That demand is clipped at 0 is neglected.
+sqrt(L + 1) a period, and no policy costs less. That demand is clipped at 0 is neglected where it rarely is; elsewhere
+the store is solved as a chain of one stage (Clark and Scarf).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from statistics import NormalDist
 
 from torch import Tensor
 
+from rlbench.algos.inventory.clark_scarf import clipped_mean, solve
 from rlbench.algos.inventory.policy import Policy
 from rlbench.algos.inventory.stock_levels import BaseStock
 from rlbench.envs.inventory.demand import Normal
@@ -20,6 +22,9 @@ from rlbench.envs.inventory.network import Moment
 from rlbench.envs.inventory.task import InventoryTask
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
+
+RARELY_CLIPPED = 3
+"""Standard deviations of demand in its mean from which on clipping changes costs by less than 0.1 %."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,14 @@ class ClosedForm(BaseStock):
         low, high = env.underage_range
         self.want(env.demand.std[0] > 0, "demand that varies")
         self.want(low == high, "one underage cost for all traces")
-        newsvendor = Newsvendor(
-            env.demand.mean[0], env.demand.std[0], network.links[0].lead, network.holding[0], low[0]
-        )
-        self.level, self.bound = newsvendor.level, newsvendor.cost(newsvendor.level)
+        mean, std, lead, holding = env.demand.mean[0], env.demand.std[0], network.links[0].lead, network.holding[0]
+        if mean >= RARELY_CLIPPED * std:
+            newsvendor = Newsvendor(mean, std, lead, holding, low[0])
+            self.level, cost = newsvendor.level, newsvendor.cost(newsvendor.level)
+        else:
+            found = solve(mean, std, [lead], [holding], low[0])
+            (self.level,), cost = found.levels, found.cost
+        self.bound = self.charged(cost, low[0], clipped_mean(mean, std))
 
     def init(self, streams: SeedStreams) -> Params:
         return {}

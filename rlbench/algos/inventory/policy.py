@@ -49,6 +49,16 @@ class Policy:
         """What `rlbench export` writes for the seed in one place."""
         return {}
 
+    def charged(self, cost: float, underage: float, demand: float) -> float:
+        """What a store's period is charged: where sales earn, less than its cost by what all demand would earn.
+
+        Args:
+            cost: of what is left over and what is short.
+            underage: of a unit short, or the price of one sold.
+            demand: the store's mean demand.
+        """
+        return cost - underage * demand if self.network.profit else cost
+
     def want(self, fits: bool, what: str) -> None:
         """Raise `UsageError` unless the network is one that this policy is for."""
         if not fits:

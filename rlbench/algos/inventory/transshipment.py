@@ -42,21 +42,24 @@ class MyopicAllocation(Policy):
     def __init__(self, task: InventoryTask) -> None:
         super().__init__(task)
         env, network, n = task.env, self.network, task.env.n
-        low, _ = env.underage_range
+        low, high = env.underage_range
         leads = {link.lead for link in network.links[:n]}
         alike = len(leads) == len(set(low)) == len(set(network.holding[:n])) == 1
         fits = alike and not network.keeps and not network.lost and network.locations == n + 1
         what = "one hub that keeps nothing, with stores alike in lead time and costs: env=inv_transshipment"
         self.want(fits and isinstance(env.demand, Normal) and task.data is None, what)
         assert isinstance(env.demand, Normal)
+        self.want(not env.demand.clipped, "normal demand that is not clipped at 0: env.clipped=false")
         self.want(min(env.demand.std) > 0, "demand that varies")
+        self.want(low == high, "one underage cost for all traces")
         (store_lead,), hub_lead = leads, network.links[n].lead
         holding, underage, correlation = network.holding[0], low[0], env.demand.correlation
         z = NormalDist().inv_cdf(underage / (underage + holding))
         deviations = sum(env.demand.std)
         together = (1 - correlation) * sum(std**2 for std in env.demand.std) + correlation * deviations**2
         spread = math.sqrt(deviations**2 * (store_lead + 1) + hub_lead * together)
-        self.bound = (underage + holding) * NormalDist().pdf(z) * spread / n
+        cost = (underage + holding) * NormalDist().pdf(z) * spread / n
+        self.bound = self.charged(cost, underage, sum(env.demand.mean) / n)
         self.level = sum(env.demand.mean) * (store_lead + 1 + hub_lead) + z * spread
         self.mean = task.mean * (store_lead + 1)
         self.deviation = task.std * math.sqrt(store_lead + 1)

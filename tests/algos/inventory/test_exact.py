@@ -10,7 +10,7 @@ import torch
 
 from rlbench.algos.inventory.clark_scarf import solve
 from rlbench.algos.inventory.lost_sales import LostSales
-from rlbench.algos.inventory.newsvendor import Newsvendor
+from rlbench.algos.inventory.newsvendor import RARELY_CLIPPED, Newsvendor
 from rlbench.envs.inventory.network import Moment
 from rlbench.errors import UsageError
 from tests.algos.inventory.cases import built, train
@@ -44,6 +44,37 @@ def test_a_play_of_the_base_stock_costs_what_the_formula_says(lead: int, underag
     words = ["algo=newsvendor", f"env.lead_time={lead}", f"env.underage=[{underage}]", *MORE]
     metrics = train(built(*words)[0], 1)
     assert metrics["eval/cost"][0] == pytest.approx(metrics["eval/bound"][0], rel=0.01)
+
+
+def test_where_demand_is_rarely_clipped_the_base_stock_is_in_closed_form() -> None:
+    store = Newsvendor(5.0, 1.6, 4, 1.0, 9.0)
+    algorithm, _ = built("algo=newsvendor", "env.train.traces=8")
+    assert (algorithm.policy.level, algorithm.policy.bound) == (store.level, store.cost(store.level))
+    for lead in (1, 4, 20):
+        least = Newsvendor(RARELY_CLIPPED * 1.6, 1.6, lead, 1.0, 9.0)
+        assert least.cost(least.level) == pytest.approx(solve(least.mean, 1.6, [lead], [1.0], 9.0).cost, rel=1e-3)
+
+
+def test_where_demand_is_often_clipped_the_base_stock_costs_what_was_solved() -> None:
+    """In closed form, it would cost 19.6, which is no bound: its play costs 17.8."""
+    metrics = train(built("algo=newsvendor", "env.std=5", *MORE)[0], 1)
+    assert metrics["eval/cost"][0] == pytest.approx(metrics["eval/bound"][0], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["algo=newsvendor"],
+        ["algo=newsvendor", "env.std=5"],  # clipping raises the mean by 0.42, of which each earns 9
+        ["algo=clark_scarf", "env=inv_one_store"],
+        ["algo=lost_sales_vi", "env.lead_time=2"],
+        ["algo=federgruen_zipkin", "env.test.traces=4096"],
+    ],
+    ids=" ".join,
+)
+def test_bounds_are_of_what_is_charged_where_sales_earn(words: list[str]) -> None:
+    metrics = train(built(*MORE, *words, "env.profit=true")[0], 1)
+    assert metrics["eval/cost"][0] == pytest.approx(metrics["eval/bound"][0], abs=0.15)
 
 
 ZIPKIN = {
@@ -152,6 +183,11 @@ def test_what_arrives_at_the_hub_goes_to_the_lowest_stores() -> None:
         (["algo=clark_scarf", "env.std=0"], "demand that varies"),
         (["algo=newsvendor", "env.std=0"], "demand that varies"),
         (["algo=federgruen_zipkin", "env.cv=[0,0]"], "demand that varies"),
+        (["algo=federgruen_zipkin", "env.clipped=true"], "demand that is not clipped at 0: env.clipped=false"),
+        (
+            ["algo=clark_scarf", "env=inv_one_warehouse", "env.stores=1", "env.lost=false", "env.clipped=false"],
+            "demand that is clipped at 0",
+        ),
         (["algo=hdpo", "env.dev.ignored=100"], "dev ignores 100 of 100"),
         (["algo=clark_scarf", "env.holding=[1.0]"], "4 lead times and 1 holding costs"),
         (["algo=hdpo", "env=inv_one_warehouse", "env.lead_times=[[2,0,2,2,2]]"], "no warehouse supplies store 1"),
