@@ -13,6 +13,9 @@ from rlbench.errors import UsageError
 from rlbench.nets.optim import Params
 from rlbench.rng import SeedStreams
 
+NOTHING = 1e-9
+"""Less than this is not divided by."""
+
 
 class Policy:
     """An ordering policy; a subclass says what its numbers are and what they mean.
@@ -107,10 +110,11 @@ def shared_out(desired: Tensor, on_hand: Tensor, all_of_it: bool = False) -> Ten
     Args:
         desired: not negative.
         on_hand: `[S, B]`.
-        all_of_it: whether it ships all it has in any case.
+        all_of_it: whether it ships all it has in any case, to all alike where nothing is desired.
     """
-    total = desired.sum(-1)
-    share = on_hand / total.clamp(min=1e-9)
+    if all_of_it:
+        desired = torch.where(desired.sum(-1, keepdim=True) > NOTHING, desired, 1.0)
+    share = on_hand / desired.sum(-1).clamp(min=NOTHING)
     return desired * (share if all_of_it else share.clamp(max=1.0)).unsqueeze(-1)
 
 

@@ -67,8 +67,9 @@ class EchelonStock(Policy):
 
     def __init__(self, task: InventoryTask) -> None:
         super().__init__(task)
-        chain = self.network.stores == 1 and len(self.network.links) == self.network.locations
-        self.want(chain, "one store, or a chain: env=inv_serial")
+        network = self.network
+        chain = network.stores == 1 and len(network.links) == network.locations and network.keeps
+        self.want(chain, "one store, or a chain whose stages can keep stock: env=inv_serial")
 
     def init(self, streams: SeedStreams) -> Params:
         return {"steps": streams.uniform(1, self.network.locations)}

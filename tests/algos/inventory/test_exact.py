@@ -179,6 +179,7 @@ def test_what_arrives_at_the_hub_goes_to_the_lowest_stores() -> None:
         (["algo=federgruen_zipkin", "env=inv_one_warehouse"], "env=inv_transshipment"),
         (["algo=base_stock", "env=inv_transshipment"], "env=inv_one_store"),
         (["algo=echelon_stock", "env=inv_one_warehouse"], "env=inv_serial"),
+        (["algo=echelon_stock", "env=inv_transshipment", "env.stores=1"], "stages can keep stock"),
         (["algo=just_in_time", "env=inv_retail"], "env=inv_one_store_seasonal"),
         (["algo=clark_scarf", "env.std=0"], "demand that varies"),
         (["algo=newsvendor", "env.std=0"], "demand that varies"),

@@ -132,6 +132,29 @@ def test_stock_cover_fills_up_and_splits_what_is_missing() -> None:
         torch.testing.assert_close(short[..., network.imports[w]], wanted)
 
 
+@pytest.mark.parametrize("name", ["hdpo", "hdpo_gnn", "hdpo_data_driven", "stock_cover"])
+def test_a_hub_that_keeps_nothing_ships_all_to_stores_that_want_nothing(name: str) -> None:
+    algorithm, task = built(f"algo={name}", "env=inv_transshipment", *TINY)
+    policy, traces = algorithm.policy, algorithm.epochs.traces
+    stock = task.simulator.start(traces)
+    stock[:, :, :5, 0], stock[:, :, 5, 0] = 1e4, torch.linspace(0, 100, 32)
+    if name != "stock_cover":  # it sees that the stores have too much
+        net = policy.head if name == "hdpo_gnn" else policy.net
+        algorithm.params[net.layers[-1][1]] -= 1e6
+
+    def loss(params: Params) -> tuple[Tensor, dict[str, Tensor]]:
+        orders = policy(params, Moment(stock, traces, 0))
+        shipped = orders[..., task.network.suppliers[5]]
+        torch.testing.assert_close(shipped.sum(-1), stock[:, :, 5, 0])
+        if name != "hdpo":  # whose softmax has shares of what is not wanted, too
+            torch.testing.assert_close(shipped, shipped.mean(-1, keepdim=True).expand_as(shipped))
+        following, cost = task.simulator.step(stock, orders, traces.demand[..., 16], traces.underage)
+        assert float(following.detach()[:, :, 5, 0].abs().max()) < 1e-3
+        return (cost + following.sum((2, 3))).mean(1), {}
+
+    assert all(bool(grad.isfinite().all()) for grad in gradients(loss, algorithm.params)[0])
+
+
 def test_graph_network_is_told_the_season_with_past_demand() -> None:
     algorithm, task = built("algo=hdpo_gnn", "env=inv_retail", "algo.policy.demand=past", "env.train.traces=4")
     policy, traces = algorithm.policy, algorithm.epochs.next()
