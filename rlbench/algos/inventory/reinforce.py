@@ -20,6 +20,7 @@ from rlbench.algos.inventory.hdpo import Trained
 from rlbench.algos.inventory.policy import Policy
 from rlbench.envs.inventory.network import Moment, Traces
 from rlbench.envs.inventory.task import InventoryTask
+from rlbench.errors import UsageError
 from rlbench.nets.optim import Params
 from rlbench.types import Count, Positive
 
@@ -38,7 +39,13 @@ class Reinforce(Trained):
         dev_every: steps between two looks at the dev traces.
         patience: steps without a better policy after which a seed's training is over.
         std: first standard deviation of the numbers drawn.
+
+    Raises:
+        UsageError: batches have too few traces to learn from, or patience would end before the first look.
     """
+
+    fewest = 1
+    """Traces that a batch needs."""
 
     def __init__(
         self,
@@ -51,6 +58,11 @@ class Reinforce(Trained):
         patience: Count,
         std: Positive,
     ) -> None:
+        if min(batch_size, task.env.train.traces) < self.fewest:
+            raise UsageError(
+                f"algo.batch_size={batch_size}, env.train.traces={task.env.train.traces}: costs are compared with the "
+                f"batch's mean\nboth are to be at least {self.fewest}"
+            )
         self.std = std
         super().__init__(
             task,
@@ -121,6 +133,8 @@ class Reinforce(Trained):
 
 class RewardToGo(Reinforce):
     """Every decision answers for what comes after it, less what that costs on average over the batch."""
+
+    fewest = 2
 
     def weights(self, costs: Tensor) -> Tensor:
         to_go = costs.flip(-1).cumsum(-1).flip(-1)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rlbench.errors import UsageError
 from rlbench.nets.optim import Params, gradients
 from tests.algos.inventory.cases import built
 
@@ -91,6 +92,25 @@ def test_clipping_stops_what_has_gone_far_enough() -> None:
             ]
         ratios[clip] = float(torch.stack(logs).abs().mean())
     assert ratios[0.2] < 0.5 * ratios[1e9]
+
+
+@pytest.mark.parametrize("name", ["inventory_reward_to_go", "inventory_ppo"])
+@pytest.mark.parametrize("words", [["algo.batch_size=1"], ["env.train.traces=1"]], ids=" ".join)
+def test_a_batch_that_is_its_own_mean_is_refused(name: str, words: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"compared with the batch's mean\nboth are to be at least 2"):
+        built(f"algo={name}", *ONE, "env.train.traces=8", *words)
+
+
+@pytest.mark.parametrize(
+    ("name", "least"), [("inventory_reinforce", 1), ("inventory_reward_to_go", 2), ("inventory_ppo", 2)]
+)
+def test_the_smallest_batch_is_learned_from(name: str, least: int) -> None:
+    algorithm, _ = built(f"algo={name}", *ONE, "env.train.traces=8", f"algo.batch_size={least}")
+    before = {key: value.clone() for key, value in algorithm.params.items()}
+    algorithm.train(3)
+    for key, value in algorithm.params.items():
+        assert bool(value.isfinite().all())
+        assert not torch.equal(value, before[key])
 
 
 @pytest.mark.slow
