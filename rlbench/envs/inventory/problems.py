@@ -205,7 +205,7 @@ class Serial(Inventory):
         from rlbench.envs.inventory.network import OUTSIDE, Link, Network
 
         stages = len(self.holding)
-        if len(self.lead_times) != stages:
+        if not len(self.lead_times) == stages > 0:
             raise self.bad(
                 f"{len(self.lead_times)} lead times and {stages} holding costs", "one of each for each stage"
             )
@@ -292,7 +292,8 @@ class Warehouses(Inventory):
         table = np.array(self.link_lead_times(), dtype=np.int64)
         if table.shape != (count, self.stores):
             raise self.bad(
-                f"lead_times are {' x '.join(map(str, table.shape))}", f"wanted are {count} lists of {self.stores}"
+                f"lead_times are {' x '.join(map(str, table.shape)) if table.size else 'empty'}",
+                f"wanted are {count} lists of {self.stores}",
             )
         if (alone := np.flatnonzero(~table.any(0))).size:
             raise self.bad(f"no warehouse supplies store {alone[0]}", "a lead time of at least 1 makes a link")
@@ -305,8 +306,8 @@ class Warehouses(Inventory):
 
     def link_lead_times(self) -> list[list[int]]:
         """For every warehouse the lead time to each store, 0 for none."""
-        if len(self.warehouse_holding) == 1 and len(self.lead_times[0]) == 2 != self.stores:
-            low, high = self.lead_times[0]
+        if len(self.warehouse_holding) == 1 and [len(row) for row in self.lead_times] == [2] != [self.stores]:
+            ((low, high),) = self.lead_times
             if low > high:
                 raise self.bad(f"lead_times are {self.lead_times}", "wanted are [[least, largest]]")
             return [np.random.RandomState(41).randint(low, high + 1, self.stores).tolist()]

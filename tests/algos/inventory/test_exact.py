@@ -191,6 +191,13 @@ def test_what_arrives_at_the_hub_goes_to_the_lowest_stores() -> None:
         ),
         (["algo=hdpo", "env.dev.ignored=100"], "dev ignores 100 of 100"),
         (["algo=clark_scarf", "env.holding=[1.0]"], "4 lead times and 1 holding costs"),
+        (["algo=clark_scarf", "env.lead_times=[]", "env.holding=[]"], "0 lead times and 0 holding costs"),
+        (["algo=hdpo", "env=inv_one_warehouse", "env.lead_times=[]"], "lead_times are empty\nwanted are 1 lists of 5"),
+        (
+            ["algo=hdpo", "env=inv_one_warehouse", "env.lead_times=[[]]"],
+            "lead_times are empty\nwanted are 1 lists of 5",
+        ),
+        (["algo=hdpo", "env=inv_one_warehouse", "env.lead_times=[[2,3],[2,3]]"], "lead_times are 2 x 2"),
         (["algo=hdpo", "env=inv_one_warehouse", "env.lead_times=[[2,0,2,2,2]]"], "no warehouse supplies store 1"),
         (["algo=hdpo", "env=inv_one_warehouse", "env.lead_times=[[3,2]]"], "[[least, largest]]"),
         (["algo=hdpo", "env=inv_one_warehouse", "env.holding=[]"], "one number, or [least, largest]"),
