@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rlbench.envs.inventory.network import WINDOW, Moment
 from rlbench.envs.inventory.task import InventoryTask
+from rlbench.errors import UsageError
 from rlbench.nets.mlp import MLP
 from rlbench.nets.optim import Adam, Params, assign, clone, gradients
 from rlbench.rng import SeedStreams
@@ -46,11 +47,19 @@ class Forecaster:
     Args:
         task: the problem, one store.
         training: how it is trained.
+
+    Raises:
+        UsageError: training traces are shorter than what is forecast.
     """
 
     def __init__(self, task: InventoryTask, training: Training) -> None:
         self.task = task
         self.horizon = task.network.links[0].lead + 1
+        if task.env.train.periods < self.horizon:
+            raise UsageError(
+                f"env.train.periods={task.env.train.periods}: forecasts are of the {self.horizon} periods that an "
+                f"order has to last for\nat least env.train.periods={self.horizon}, or a shorter lead time"
+            )
         self.net = MLP(WINDOW + task.columns, training.hidden_dims, LEVELS, activation="elu")
         learned_from = {name: value for name, value in asdict(task.env).items() if name not in ("dev", "test")}
         key = {

@@ -9,6 +9,7 @@ import torch
 
 from rlbench.algos.inventory.newsvendor import Newsvendor
 from rlbench.envs.inventory.network import WINDOW, Moment
+from rlbench.errors import UsageError
 from tests.algos.inventory.cases import built, train
 
 SMALL = ["env.train.traces=512", "env.dev.traces=128", "env.test.traces=512"]
@@ -23,6 +24,22 @@ def test_of_demand_without_memory_the_forecast_is_the_closed_form() -> None:
     assert float(level.mean()) == pytest.approx(Newsvendor(5.0, 1.6, 4, 1.0, 9.0).level, abs=0.5)
     share = (traces.demand[..., WINDOW + 40 : WINDOW + 45].sum(-1) <= level).float().mean()
     assert float(share) == pytest.approx(0.9, abs=0.05)
+
+
+def test_training_traces_are_as_long_as_what_is_forecast() -> None:
+    """An order with lead time 5 has to last for six periods."""
+    words = [
+        "algo=quantile_newsvendor",
+        "env.lead_time=5",
+        "env.train.ignored=0",
+        *QUICK,
+        "algo.policy.forecast_epochs=1",
+    ]
+    algorithm, task = built(*words, "env.train.periods=6")
+    traces = next(task.traces("test"))
+    assert bool(algorithm.act(Moment(task.simulator.start(traces), traces, 0)).isfinite().all())
+    with pytest.raises(UsageError, match=r"env.train.periods=5: .* 6 periods .*\nat least env.train.periods=6"):
+        built(*words, "env.train.periods=5")
 
 
 @pytest.fixture(scope="module")
