@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -86,7 +87,10 @@ class Embedded:
         versions = {package: version(package) for package in ("mujoco", "gymnasium", "numpy")}
         key = json.dumps([self.identity(), self.env.kwargs, versions], sort_keys=True)
         name = f"{self.env.name}-{self.level}-{self.size}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
-        return store.fetch(name, lambda: self.make(versions, progress))
+        data = store.fetch(name, lambda: self.make(versions, progress))
+        # Not the stored card's: one recording serves runs of every scale.
+        scale = {"min": self.env.reference_min, "max": self.env.reference_max}
+        return replace(data, card={**data.card, "reference": scale})
 
     def make(self, versions: dict[str, str], progress: store.Progress | None) -> Transitions:
         paths = [self.behaviour.path(name) for name in self.mix]
@@ -112,7 +116,6 @@ class Embedded:
                 for name, share in self.mix.items()
             ],
             "training": self.behaviour.manifest["training"],
-            "reference": {"min": self.env.reference_min, "max": self.env.reference_max},
         }
         return Transitions(table, observation_dim, action_dim, card)
 

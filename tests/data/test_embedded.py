@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlbench.data import behaviour, recorder
+from rlbench.data import behaviour, recorder, store
 from rlbench.data.behaviour import LEVELS
 from rlbench.data.embedded import Embedded, join
 from rlbench.data.recorder import record, record_shard
@@ -42,6 +42,18 @@ def test_every_level_is_recorded_and_kept(level: str) -> None:
     again = Embedded(env, level, 2500).load(lambda text, done, total: seen.append((text, done, total)))
     assert not seen
     assert again.fingerprint == data.fingerprint
+
+
+def test_one_recording_serves_runs_of_every_scale() -> None:
+    """Whoever recorded the data does not decide on which scale others' scores are."""
+    env = control()
+    other = replace(env, reference_min=0.0, reference_max=1000.0)
+    recorded, read = Embedded(other, "random", 300).load(), Embedded(env, "random", 300).load()
+    assert recorded.fingerprint == read.fingerprint
+    assert len(store.stored()) == 1
+    assert (env.informed_by(read.card).score(3234.3), other.informed_by(recorded.card).score(1000.0)) == (100, 100)
+    again = Embedded(other, "random", 300).load().card
+    assert again == {**read.card, "reference": {"min": 0.0, "max": 1000.0}}
 
 
 def test_the_simulator_agrees_with_the_table() -> None:
