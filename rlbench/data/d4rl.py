@@ -131,22 +131,42 @@ def is_here(entry: Entry) -> bool:
 
 
 def fetch(id: str, progress: Progress | None = None) -> Path:
-    """The file of a data set, downloaded if there is none.
+    """The file of a data set, downloaded if there is none, and checked where its checksum is known.
 
     Raises:
         UsageError: there is no such data set, or a file of its name is another one.
-        RunError: it cannot be fetched.
+        RunError: it cannot be fetched, or not be read.
     """
     from rlbench.data import download
 
     wanted = entry(id)
     found = find(wanted)
     if found is not None:
+        if wanted.sha256:
+            checked(wanted, found)
         return found
     urls = [mirror + wanted.url for mirror in MIRRORS]
     path = paths.cache_root() / "d4rl" / wanted.file
     hint = sources.substitute("d4rl", id)
     return download.fetch(urls, path, size=wanted.bytes, sha256=wanted.sha256, progress=progress, hint=hint)
+
+
+def checked(entry: Entry, path: Path) -> str:
+    """sha256 in hex of the file of a data set.
+
+    Raises:
+        UsageError: it is not the one that is known.
+        RunError: the file cannot be read.
+    """
+    from rlbench.data.checksum import checksum
+
+    try:
+        sha256 = checksum(path)
+    except OSError as error:
+        raise RunError(f"dataset=d4rl/{entry.id}: {error}") from error
+    if entry.sha256 not in (None, sha256):
+        raise UsageError(f"dataset=d4rl/{entry.id}: {path} was altered (sha256 {sha256[:12]}…): remove it")
+    return sha256
 
 
 class D4RL:
@@ -216,18 +236,12 @@ class D4RL:
             fetch(self.entry.id, progress)
 
     def make(self, progress: Progress | None) -> Transitions:
-        from rlbench.data.behaviour import file_hash
         from rlbench.data.layout import Reader, flat, one_hot
 
         path = fetch(self.entry.id, progress)
         if progress is not None:
             progress(f"reading {path.name}", 0, 1)
-        try:
-            sha256 = file_hash(path)
-        except OSError as error:
-            raise RunError(f"{self.name}: {path}: {error.strerror}") from error
-        if self.entry.sha256 not in (None, sha256):
-            raise UsageError(f"{self.name}: {path} was altered (sha256 {sha256[:12]}…): remove it")
+        sha256 = checked(self.entry, path)
         goes_on = self.entry.env.startswith("antmaze")
         reader = Reader(f"{self.name} ({path})", self.env, self.options, self.entry.steps, goes_on)
         arrays = reader.hdf5(path)

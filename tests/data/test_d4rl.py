@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -232,6 +233,23 @@ def test_fetch_downloads_several(served: Path, capsys: pytest.CaptureFixture[str
             verb.main(["fetch", *words])
     with pytest.raises(RunError, match="HTTP 404"):
         verb.main(["fetch", "d4rl/pen-human-v1"])
+
+
+def test_fetch_checks_a_file_that_was_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = d4rl.entry("hopper-medium-v2")
+    whole = save(paths.cache_root() / "d4rl" / entry.file, rows())
+    sha256 = hashlib.sha256(whole.read_bytes()).hexdigest()
+    size = whole.stat().st_size
+    monkeypatch.setitem(d4rl.manifest(), entry.id, replace(entry, bytes=size, sha256=sha256))
+    assert verb.main(["fetch", f"d4rl/{entry.id}"]) == 0
+    assert capsys.readouterr().out == f"d4rl/{entry.id}  {whole}  {size:,} bytes, checked\n"
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
+    (tmp_path / entry.file).write_bytes(bytes(size))
+    with pytest.raises(UsageError, match=rf"{tmp_path / entry.file} was altered \(sha256 .*remove it"):
+        verb.main(["fetch", f"d4rl/{entry.id}"])
+    assert capsys.readouterr().out == ""
 
 
 # -- the families ------------------------------------------------------------------------------------------------------
