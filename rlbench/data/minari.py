@@ -67,13 +67,18 @@ def fetch(id: str, progress: Progress | None = None) -> Path:
     """The folder of a data set, downloaded with the minari package if there is none.
 
     Raises:
-        UsageError: that is no id.
+        UsageError: that is no id, or its folder is there in part.
         RunError: it cannot be fetched.
     """
     check_id(id)
     place = root() / id
     if Folder(place / "data").complete:
         return place
+    if place.is_dir() and any(place.iterdir()):  # what is downloaded could not be moved there
+        lacks = " and ".join(f"data/{name}" for name in (METADATA, CONTENT) if not (place / "data" / name).is_file())
+        raise UsageError(
+            f"minari/{id}: {place} has no {lacks} (copied in part?)\ncomplete it, or remove it: it is downloaded then"
+        )
     remote, address = remote_of(id)
     near = closest(id, local())
     here = f"\non this machine: {' or '.join(f'dataset=minari/{each}' for each in near)}" if near else ""

@@ -565,6 +565,21 @@ def test_an_id_that_the_hub_does_not_have_is_said() -> None:
     assert minari.local() == []
 
 
+def test_a_folder_in_part_is_said_before_anything_is_downloaded(hub: Hub, tmp_path: Path) -> None:
+    place = tmp_path / "minari" / ID
+    save(place)
+    (place / "data" / "main_data.hdf5").unlink()
+    with pytest.raises(UsageError) as error:
+        minari.fetch(ID)
+    first, second = str(error.value).splitlines()
+    assert first == f"minari/{ID}: {place} has no data/main_data.hdf5 (copied in part?)"
+    assert second == "complete it, or remove it: it is downloaded then"
+    assert hub.asked == []
+    shutil.rmtree(place)
+    place.mkdir()  # an empty one is in nobody's way
+    assert minari.Folder(minari.fetch(ID) / "data").complete
+
+
 def test_a_transfer_that_breaks_off_leaves_nothing_in_its_place(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.broken = 1000
     monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "1")
