@@ -159,6 +159,8 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
         table = polars.read_parquet(path)
     except polars.exceptions.PolarsError as error:
         raise OSError(error) from error
+    except polars.exceptions.PanicException as error:  # no Exception, and its text is about Rust
+        raise OSError("it is damaged, or has something in it that polars does not read") from error
     return table.iter_rows(named=True)
 
 
