@@ -172,7 +172,7 @@ def json_rows(path: Path, bad: Callable[[str], UsageError]) -> Iterator[dict[str
                     row = json.loads(line)
                     if "\\ud" in line.lower():  # half a character, which JSON can write and no tokenizer read
                         json.dumps(row, ensure_ascii=False).encode()
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise bad(f"line {number} of {path.name} is no JSON: {error}") from error
                 if not isinstance(row, dict):
                     raise bad(f"line {number} of {path.name} is no object with a prompt")

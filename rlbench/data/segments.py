@@ -154,7 +154,7 @@ class PrefSegments:
         text = found.pop("card", None)
         try:
             card = told(json.loads(str(text))) if text is not None else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             card = {}
         if missing := [name for name in ARRAYS if name not in found]:
             raise self.bad(f"it has no {', '.join(missing)}; arrays: {', '.join(found) or 'none'}")

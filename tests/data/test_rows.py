@@ -44,6 +44,12 @@ def test_a_parquet_file_at_which_polars_panics_is_named(tmp_path: Path) -> None:
         list(Rows("texts", str(tmp_path)).rows())
 
 
+def test_json_nested_too_deeply_is_named(tmp_path: Path) -> None:
+    (tmp_path / "deep.jsonl").write_text('{"prompt": "q"}\n' + "[" * 100_000 + "]" * 100_000)
+    with pytest.raises(UsageError, match=r"line 2 of deep\.jsonl is no JSON: "):
+        list(Rows("texts", str(tmp_path)).rows())
+
+
 def test_a_split_is_named_by_a_word_of_its_own() -> None:
     assert [split_of(name) for name in ("latest/train.jsonl", "contest.json", "data/train-00000-of-00001.parquet")] == [
         "train", None, "train",

@@ -53,6 +53,12 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["a.npz"]
 
 
+def test_a_card_that_cannot_be_read_tells_nothing(tmp_path: Path) -> None:
+    for card in ("{", "[" * 100_000):
+        np.savez(tmp_path / "a.npz", card=np.array(card), **arrays())  # type: ignore[arg-type]
+        assert load(tmp_path / "a.npz").card["about"] == "segments of one's own"
+
+
 def test_capacity_keeps_the_first(tmp_path: Path) -> None:
     path = file(tmp_path / "a.npz")
     assert load(path, capacity=4).observation[:, 0, 0].tolist() == [0, 1, 2, 3]
