@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rlbench.envs.recovering_bandit import RecoveringBandit
 
 COLUMNS = "arm", "idle", "reward"
+MOST_ARMS = 100_000
+"""Arms of a log; higher numbers were not counted from 0 on."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,9 @@ class Pulls:
             UsageError: the file is no such table, or does not fit the environment.
         """
         arm, idle, reward = self.columns()
-        most = np.inf if self.env.arms_known is None else self.env.arms_known
-        limit = ">= 0" if self.env.arms_known is None else f"from 0 to {most - 1}"
+        most = MOST_ARMS if self.env.arms_known is None else self.env.arms_known
         for wrong, what in (
-            (~(whole(arm) & (arm >= 0) & (arm < most)), f"arm is to be a whole number {limit}"),
+            (~(whole(arm) & (arm >= 0) & (arm < most)), f"arm is to be a whole number from 0 to {most - 1}"),
             (~(whole(idle) & (idle >= 1)), "idle is to be a whole number >= 1"),
             (~((reward >= 0) & (reward <= 1)), "reward is to lie in [0, 1]"),
         ):

@@ -77,6 +77,13 @@ def test_what_is_no_log_is_refused(rows: list[tuple[Any, ...]], names: str, said
     assert f"dataset=pulls:{path}" in str(error.value)
 
 
+def test_arms_that_were_not_counted_are_refused(tmp_path: Path) -> None:
+    """Where the log is to tell how many arms there are: numbers of products, say, of which no table could be made."""
+    path = written(tmp_path / "log.csv", [(0, 1, 1), (4_000_000_000_000, 2, 0.5)])
+    with pytest.raises(UsageError, match=r"row 2 has arm 4e\+12, .*: arm is to be a whole number from 0 to 99999"):
+        Pulls(Logged("x", 1, 3), str(path)).load()
+
+
 def test_a_planner_of_logs_knows_nothing_else() -> None:
     """From many pulls it plans as on the true curves; from a log of other curves, as on those, judged by the true."""
     count = np.full(E1.R.shape, 1e9)
