@@ -32,6 +32,7 @@ READER = 1
 """Raised when the same files would be read into another table."""
 SHARD = ("observation", "action", "reward", "discount", "step_type")
 EPISODE = ("image", "action", "reward", "discount")
+ENDS = ("is_first", "is_last")
 FIRST, MIDDLE, LAST = range(3)
 """What a shard's `step_type` says of a frame."""
 AT_ONCE = 1024
@@ -128,6 +129,8 @@ class VD4RL:
         reader = Reader(f"{self.name}: {path.name}", self.env, Options("keep", "stored", "keep", False))
         found = self.shard(path, reader, to) if self.shards else self.episode(path, reader, to)
         for name, array in found.items():
+            if array.dtype.kind not in "fiub":
+                raise reader.bad(f"{name} is not an array of numbers")
             if array.shape[1:] == (1,) and name != "action":
                 found[name] = array = array[:, 0]
             if array.ndim != 1 + (name == "action") or len(array) != len(found["step_type"]):
@@ -190,17 +193,18 @@ class VD4RL:
                 if missing := [name for name in EPISODE if name not in archive.files]:
                     raise reader.bad(f"it has no {', '.join(missing)} (V-D4RL's episodes have {', '.join(EPISODE)})")
                 found = {name: npz.numbers(archive, name, reader) for name in EPISODE}
-                whole = not {"is_first", "is_last"} <= set(archive.files) or (
-                    bool(archive["is_first"][0]) and bool(archive["is_last"][-1])
-                )
+                ends = {name: npz.numbers(archive, name, reader) for name in ENDS if name in archive.files}
         except npz.BROKEN as error:
             raise reader.bad("it cannot be read as npz (cut short while copied, or altered?)") from error
         pictures = found.pop("image")
         pictures = pictures.transpose(0, 3, 1, 2) if pictures.ndim == 4 else pictures
         self.check_frames(pictures.dtype, pictures.shape, reader)
+        for name, array in ends.items():
+            if array.size != len(pictures):
+                raise reader.bad(f"{name} has shape {list(array.shape)}: wanted one for each frame")
         found["step_type"] = np.full(len(pictures), MIDDLE)
         found["step_type"][:1] = FIRST
-        if whole:
+        if len(ends) < len(ENDS) or (ends["is_first"].flat[:1].all() and ends["is_last"].flat[-1:].all()):
             found["step_type"][-1:] = LAST
         self.append(to, pictures)
         return found

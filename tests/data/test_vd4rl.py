@@ -68,11 +68,12 @@ def shards(folder: Path) -> Path:
 
 
 def npzs(folder: Path, **changes: Any) -> Path:
+    """With other arrays in the last, which has five frames."""
     folder.mkdir()
     for i, part in enumerate(part for parts in episodes() for part in parts):
         kind = part.pop("step_type")
         image = part.pop("observation").transpose(0, 2, 3, 1)
-        arrays = {**part, "image": image, "is_first": kind == 0, "is_last": kind == 2, **changes}
+        arrays = {**part, "image": image, "is_first": kind == 0, "is_last": kind == 2, **(changes if i == 2 else {})}
         np.savez_compressed(folder / f"{i}-{len(kind)}.npz", **arrays)
     return folder
 
@@ -117,6 +118,7 @@ def changed(folder: Path, name: str, value: Any) -> Path:
         ("reward", None, "it has no reward"),
         ("reward", np.zeros(4), r"reward has shape \[4\]"),
         ("reward", np.array([0, 1, np.nan, 1, 1]), "reward holds a NaN"),
+        ("reward", np.array([b"0"] * 5), "reward is not an array of numbers"),
         ("action", np.full((5, 1), 1.5), "actions leave the bounds"),
         ("action", np.zeros((5, 2)), "3 and 2 wide"),
         ("step_type", np.array([0, 1, 1, 1, 1]), "not whole"),
@@ -130,6 +132,14 @@ def changed(folder: Path, name: str, value: Any) -> Path:
 def test_what_is_not_right_is_refused(tmp_path: Path, name: str, value: Any, message: str) -> None:
     with pytest.raises(UsageError, match=rf"shard_1.hdf5: .*{message}"):
         loaded(changed(tmp_path / "84px", name, value))
+
+
+@pytest.mark.parametrize("name", ["is_first", "is_last"])
+def test_ends_that_are_not_told_of_each_frame_are_refused(tmp_path: Path, name: str) -> None:
+    for i, array in enumerate((np.array(True), np.zeros(0, dtype=bool), np.ones(4, dtype=bool))):
+        shape = list(array.shape)
+        with pytest.raises(UsageError, match=rf"2-5.npz: {name} has shape \[{str(shape)[1:-1]}\]: wanted one for each"):
+            loaded(npzs(tmp_path / str(i), **{name: array}))
 
 
 def test_damaged_files_other_sizes_and_other_folders_are_refused(tmp_path: Path) -> None:
