@@ -212,8 +212,10 @@ class PrefSegments:
             known = ", ".join(f"dataset.label={name}" for name in labels) or "none"
             raise self.bad(f"it has no label {self.label}; there are: {known}")
         label = labels[self.label]
-        if label.ndim != 1 or len(label) not in (segments, segments / 2) or np.isnan(label).any():
-            raise self.bad(f"label {self.label} has shape {list(label.shape)} or NaNs: one number a segment, or a pair")
+        if label.ndim != 1 or len(label) not in (segments, segments / 2):
+            raise self.bad(f"label {self.label} has shape {list(label.shape)}: one number a segment, or a pair")
+        if not np.isfinite(label).all():
+            raise self.bad(f"label {self.label} holds a NaN or an infinity")
         if len(label) == segments:
             if self.mode != "comparison":
                 return label
