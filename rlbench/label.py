@@ -76,8 +76,12 @@ def comparisons(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
         with np.load(path, allow_pickle=False) as archive:
             starts = [archive["indices_1"], archive["indices_2"]]
             labels, length = archive["labels"], int(archive["query_len"])
-    except (KeyError, TypeError, *BROKEN) as error:
+    except (KeyError, TypeError, OverflowError, *BROKEN) as error:
         raise UsageError(f"comparisons={path}: wanted an npz with indices_1, indices_2, labels, query_len") from error
+    if any(each.ndim != 1 or each.dtype.kind not in "fiu" for each in (*starts, labels)):
+        raise UsageError(f"comparisons={path}: indices_1, indices_2 and labels are to be lists of numbers")
+    if length < 1:
+        raise UsageError(f"comparisons={path}: query_len={length}, and segments have one step at least")
     count = len(labels)
     if not np.isin(labels, (-1, 0, 1)).all() or min(map(len, starts)) < count or not count:
         raise UsageError(f"comparisons={path}: labels are to be 0, 1 or -1, one for each of the first indices")

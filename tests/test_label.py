@@ -93,12 +93,33 @@ def test_comparisons_of_people(tmp_path: Path) -> None:
     assert label.crossing(data, np.array([6, 14]), length) == 2
     with pytest.raises(RunError, match="segments begin up to row 26 and have 5 steps, and there are 30 rows"):
         label.label(data, control("disc2d"), np.array([26]), length, None, seed=0)
-    np.savez(path, indices_1=[3], indices_2=[12], labels=[3], query_len=5)
-    with pytest.raises(UsageError, match="labels are to be 0, 1 or -1"):
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"labels": [3]}, "labels are to be 0, 1 or -1, one for each of the first indices"),
+        ({"labels": [0, 1]}, "labels are to be 0, 1 or -1, one for each of the first indices"),
+        ({"labels": 0}, "indices_1, indices_2 and labels are to be lists of numbers"),
+        ({"labels": ["0"]}, "indices_1, indices_2 and labels are to be lists of numbers"),
+        ({"indices_2": [[12]]}, "indices_1, indices_2 and labels are to be lists of numbers"),
+        ({"query_len": 0}, "query_len=0, and segments have one step at least"),
+        ({"query_len": np.inf}, "wanted an npz with indices_1, indices_2, labels, query_len"),
+        ({"query_len": [5, 5]}, "wanted an npz with indices_1, indices_2, labels, query_len"),
+    ],
+)
+def test_what_is_no_comparison_is_refused(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "human.npz"
+    np.savez(path, **{"indices_1": [3], "indices_2": [12], "labels": [1], "query_len": 5, **changes})
+    with pytest.raises(UsageError) as error:
         label.comparisons(path)
-    np.savez(path, first=[3])
+    assert str(error.value) == f"comparisons={path}: {said}"
+
+
+def test_a_file_without_comparisons_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", first=[3])
     with pytest.raises(UsageError, match="wanted an npz with indices_1, indices_2, labels, query_len"):
-        label.comparisons(path)
+        label.comparisons(tmp_path / "other.npz")
 
 
 def test_real_comparisons_are_read() -> None:
