@@ -43,6 +43,14 @@ def lines(data: Transitions) -> Iterator[str]:
     yield from histogram((data.episode_ends - data.episode_starts)[kept])
 
 
+def entries(card: Mapping[str, Any]) -> Iterator[str]:
+    """The page on data that are no transitions: what their card tells."""
+    yield str(card["id"])
+    for name, value in card.items():
+        if name != "id":
+            yield f"  {name:12} {text(value)}"
+
+
 def score(returned: float, card: Mapping[str, Any]) -> float | None:
     """A return on the scale of a card's reference scores; None where it has none."""
     low, high = (card.get("reference", {}).get(end) for end in ("min", "max"))
@@ -54,7 +62,8 @@ def text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {text(each)}" for name, each in value.items() if not isinstance(each, dict))
     if isinstance(value, list):
-        return ", ".join(
+        between = " | " if any(isinstance(each, list) for each in value) else ", "
+        return between.join(
             str(each["name"]) if isinstance(each, dict) and "name" in each else text(each) for each in value
         )
     return f"{value:.6g}" if isinstance(value, float) else str(value)

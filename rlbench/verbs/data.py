@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, cast
 from rlbench import config, paths
 from rlbench.cli import Parser
 from rlbench.data import behaviour, d4rl, minari, ogbench, store
+from rlbench.data.transitions import Transitions
 from rlbench.errors import RunError, UsageError
 from rlbench.spelling import closest
 
 if TYPE_CHECKING:
-    from rlbench.data.transitions import Transitions
+    from rlbench.build import Data
     from rlbench.envs.control import Control
     from rlbench.envs.pictured import Pictured
+    from rlbench.envs.problem import Problem
     from rlbench.tracking.progress import Progress
 
 FETCHED: dict[str, Callable[[str, store.Progress], Path]] = {
@@ -181,8 +183,16 @@ def expected_score(known: behaviour.Behaviour, level: str) -> float:
 
 
 def load(words: Sequence[str], plain: bool = False) -> tuple[Control, Transitions]:
-    """The dataset that overrides name, and where policies learned from it are judged; with `plain`, of pictures the
-    states."""
+    """The transitions that overrides name, and where policies learned from them are judged; with `plain`, of pictures
+    the states."""
+    env, data = read(words, plain)
+    if not isinstance(data, Transitions):
+        raise UsageError(f"{data.card['id']} has no transitions, which this is for; `rlbench data info` tells of it")
+    return cast("Control", env), data
+
+
+def read(words: Sequence[str], plain: bool = False) -> tuple[Problem, Data]:
+    """The same of a dataset of any kind."""
     from rlbench.envs.pictured import Pictured
 
     cfg = config.compose(["algo=bc", *words])
@@ -206,13 +216,13 @@ def progress() -> Iterator[Progress]:
 
 
 def show_info(words: Sequence[str], as_json: bool) -> int:
-    _, data = load(words)
+    _, data = read(words)
     if as_json:
         print(json.dumps(data.card, indent=2))
         return 0
     from rlbench.data import info
 
-    print("\n".join(info.lines(data)))
+    print("\n".join(info.lines(data) if isinstance(data, Transitions) else info.entries(data.card)))
     return 0
 
 

@@ -32,6 +32,27 @@ def test_list_and_verify_know_the_cache(capsys: pytest.CaptureFixture[str]) -> N
         verb.main(["verify"])
 
 
+def test_data_that_are_no_transitions_are_told_of_by_their_card(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("arm,idle,reward\n0,1,0.5\n2,2,1\n")
+    words = ["algo=ppp", "env=recovering_bandit_hand", f"dataset=pulls:{log}"]
+    assert verb.main(["info", *words]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "pulls:log.csv",
+        "  level        pulls",
+        f"  source       {log}",
+        "  rows         2",
+        "  curves       0.5, 0.5, 0.5, 0.5, 0.5 | 0, 0, 0, 0, 0 | 0, 1, 1, 1, 1",
+    ]
+    for other in (["make"], ["export", "--to", str(tmp_path / "a.hdf5")], ["label", "--to", str(tmp_path / "a.npz")]):
+        with pytest.raises(UsageError, match=r"pulls:log\.csv has no transitions, which this is for"):
+            verb.main([*other, *words])
+    assert verb.main(["info", "algo=dpo", "env=lm_enum"]) == 0
+    assert capsys.readouterr().out.startswith("enum_pairs\n  level        enum_pairs\n  rows         6000\n")
+
+
 def test_d4rls_data_sets_are_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
