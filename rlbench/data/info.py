@@ -12,7 +12,7 @@ from rlbench.data.transitions import Transitions
 BINS = 12
 BAR = 40
 PARTS = 5
-"""Parts that each coordinate is cut into to count what the data cover."""
+"""Parts that each coordinate's range is cut into to count what the data cover of it."""
 COUNTED_ROWS = 200_000
 
 ASKED = ("source", "licence", "env")
@@ -32,7 +32,10 @@ def lines(data: Transitions) -> Iterator[str]:
     ends = f"{found['terminated']:,} terminated, {found['truncated']:,} truncated, {unfinished} unfinished"
     yield f"  {'episodes':12} {found['episodes']:,}: {ends}"
     cells, rows = coverage(data)
-    yield f"  {'coverage':12} {cells:,} distinct cells of state and action in {rows:,} rows ({cells / rows:.0%})"
+    yield (
+        f"  {'coverage':12} {cells:,} distinct cells of state and action in {rows:,} rows ({cells / rows:.0%}); cells "
+        "are parts of this set's own range, and do not compare with another set's"
+    )
     yield f"  {'fingerprint':12} {data.fingerprint}"
     kept = data.finished if data.finished.any() else np.ones_like(data.finished)
     mean = score(found["return"]["mean"], card)
@@ -84,9 +87,10 @@ def histogram(values: np.ndarray) -> Iterator[str]:
 def coverage(data: Transitions) -> tuple[int, int]:
     """How many distinct cells the rows fall into, and how many rows were counted (evenly spaced, at most 200,000).
 
-    A cell is a box of states and actions, every coordinate's range cut into `PARTS` equal parts: the count of unique
-    state-action pairs of Schweighofer et al., "A Dataset Perspective on Offline Reinforcement Learning" (2022), for
-    continuous spaces. It compares data sets of one environment and size.
+    A cell is a box of states and actions, every coordinate's range in these data cut into `PARTS` equal parts. It tells
+    how evenly the data fill their own range, and compares no data sets: those of a narrow policy have small cells.
+    Schweighofer et al., "A Dataset Perspective on Offline Reinforcement Learning" (2022), count unique pairs of state
+    and action within limits that all data sets of an environment share, which are not known here.
     """
     step = -(-len(data) // COUNTED_ROWS)
     x = np.concatenate([data.observation[::step], data.action[::step]], axis=1)

@@ -19,6 +19,15 @@ def test_coverage_counts_cells() -> None:
     assert info.coverage(dataset()) == (4, 5)
 
 
+def test_coverage_is_of_a_sets_own_range() -> None:
+    """A hundredth of the range is covered as well as all of it, and the page says so."""
+    wide = dataset()
+    narrow = Transitions(wide.table * np.array([0.01, 0.01, 1, 1, 1, 1], dtype=np.float32), 1, 1, wide.card)
+    assert info.coverage(narrow) == info.coverage(wide)
+    (line,) = (line for line in info.lines(narrow) if line.startswith("  coverage"))
+    assert line.endswith("cells are parts of this set's own range, and do not compare with another set's")
+
+
 def test_histogram_counts_everything() -> None:
     values = np.arange(100.0)
     bars = list(info.histogram(values))
