@@ -48,6 +48,7 @@ def places(runs: Sequence[Row], by: Sequence[str] = (), pooled: bool = False) ->
     keys = [resolved(key, runs) for key in by]
     on_task = [key for key in task_keys(runs) if not any(covers(each, key) for each in keys)]
     in_arm = arm_keys(runs)
+    apart = [*([] if pooled else ["algo", *in_arm]), *task_keys(runs)]
     bases = [part for part in TASK if not any(covers(key, f"{part}.name") for key in keys)]
     names = [row["problem"] if bases == [*TASK] else "-".join(str(row[part]) for part in bases) for row in runs]
     tasks, notes = labelled(runs, names, on_task, "task")
@@ -56,8 +57,7 @@ def places(runs: Sequence[Row], by: Sequence[str] = (), pooled: bool = False) ->
     else:
         names = distinguished(runs, tasks, in_arm)
     found = [Place(name, task) for name, task in zip(names, tasks, strict=True)]
-    if not pooled:
-        refuse_mixtures(runs, found, in_arm, by)
+    refuse_mixtures(runs, found, apart, by)
     return found, [*notes, *tuned(runs, found, in_arm), *confounded(runs, found, in_arm, keys)]
 
 
@@ -165,15 +165,17 @@ def differ(keys: Sequence[str]) -> str:
 
 
 def refuse_mixtures(runs: Sequence[Row], found: Sequence[Place], keys: Sequence[str], by: Sequence[str]) -> None:
-    """Raise `UsageError` where runs of one place differ in a setting."""
+    """Raise `UsageError` where runs of one place differ in one of the keys."""
     for place, group in grouped(runs, found).items():
-        if mixed := varying(group, ["algo", *keys]):
+        if mixed := telling(group, keys):
             key, *more = mixed
             values = sorted({str(row.get(key)) for row in group})
+            # A filter takes what stands between commas for values of its own: no word keeps a simulator alone.
+            keep = "" if "," in values[0] else f"keep one, {key}={values[0]}, or "
             raise UsageError(
                 f"--by {','.join(by)} would mix runs of {place.arm} on {place.task} that differ in {key} "
                 f"({', '.join(values)})" + (f" and {len(more)} more" if more else "")
-                + f"\nkeep one, {key}={values[0]}, or add it: --by {','.join([*by, key])}"
+                + f"\n{keep}add it: --by {','.join([*by, key])}"
             )  # fmt: skip
 
 

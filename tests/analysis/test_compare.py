@@ -298,6 +298,49 @@ def test_arms_may_be_data_sets(tmp_path: Path) -> None:
     assert found.pairs[0].enough
 
 
+SMALL = ("dataset.size=1000",)
+OTHER = {"dataset": {"fingerprint": "0123456789abcdef"}}
+NEWER = {"simulator": "Hopper-v4, MuJoCo 3.5.0"}
+
+
+@pytest.mark.parametrize("protocol", ["last", "bandit40"])
+@pytest.mark.parametrize(
+    ("by", "words", "meta", "key", "advice"),
+    [
+        ("dataset", SMALL, OTHER, "dataset.size", "keep one, dataset.size=1000, or add it: "),
+        ("dataset", (), OTHER, "fingerprint", "keep one, fingerprint=0123456789abcdef, or add it: "),
+        ("dataset.size", (), OTHER, "fingerprint", "keep one, fingerprint=0123456789abcdef, or add it: "),
+        ("env", (), NEWER, "simulator", "add it: "),
+        ("env", ("env.id=Hopper-v5",), NEWER, "env.id", "keep one, env.id=Hopper-v4, or add it: "),
+    ],
+)
+def test_arms_mix_no_data_and_no_simulators(
+    tmp_path: Path, protocol: str, by: str, words: tuple[str, ...], meta: dict[str, Any], key: str, advice: str
+) -> None:
+    written(tmp_path, "iql", level=80, seeds=3)
+    synthetic.write_many(tmp_path, {("algo=iql", *SHORT, *words): 20.0}, range(3, 6), meta=meta)
+    for path in tmp_path.glob("runs/iql/*/*"):
+        keep(path, [0], np.ones((1, 2)))
+    with pytest.raises(UsageError, match=rf"--by {by} would mix .* differ in {key} \(") as refused:
+        of(tmp_path, protocol=protocol, by=[by])
+    assert str(refused.value).endswith(f"\n{advice}--by {by},{key}")
+    found = of(tmp_path, protocol=protocol, by=[by, key])
+    assert sorted(len(cell.scores) for cell in found.cells.values()) == [3, 3]
+
+
+def test_arms_may_be_data_sets_or_environments_on_several_tasks(tmp_path: Path) -> None:
+    for env in ("hopper", "walker2d"):
+        for data in ("medium", "expert"):
+            meta = {"simulator": f"{env}, MuJoCo 3.4.0", "dataset": {"fingerprint": f"{env} {data}"}}
+            written(tmp_path, "iql", f"env={env}", f"dataset={data}", seeds=2, meta=meta)
+    found = of(tmp_path, by=["dataset"])
+    assert {*found.arms} == {"dataset=medium", "dataset=expert"}
+    assert {task.partition(" ")[0] for task in found.tasks} == {"hopper", "walker2d"}
+    assert [len(cell.scores) for cell in found.cells.values()] == [2] * 4
+    assert {*of(tmp_path, by=["env"]).arms} == {"env=hopper", "env=walker2d"}
+    assert {*of(tmp_path, by=["algo"]).arms} == {"iql"}
+
+
 def test_what_else_differs_between_arms_is_told(tmp_path: Path) -> None:
     written(tmp_path, "iql")
     written(tmp_path, "bc", "steps=2000")
