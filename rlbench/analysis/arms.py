@@ -6,6 +6,7 @@ simulator). Runs that differ in any of these never share a cell; the labels say 
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -169,7 +170,7 @@ def refuse_mixtures(runs: Sequence[Row], found: Sequence[Place], keys: Sequence[
     for place, group in grouped(runs, found).items():
         if mixed := telling(group, keys):
             key, *more = mixed
-            values = sorted({str(row.get(key)) for row in group})
+            values = sorted({typed(row.get(key)) for row in group})
             # A filter takes what stands between commas for values of its own: no word keeps a simulator alone.
             keep = "" if "," in values[0] else f"keep one, {key}={values[0]}, or "
             raise UsageError(
@@ -177,6 +178,11 @@ def refuse_mixtures(runs: Sequence[Row], found: Sequence[Place], keys: Sequence[
                 f"({', '.join(values)})" + (f" and {len(more)} more" if more else "")
                 + f"\n{keep}add it: --by {','.join([*by, key])}"
             )  # fmt: skip
+
+
+def typed(value: Any) -> str:
+    """A value as a filter takes it: `null`, `true`, `0.7`."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def tuned(runs: Sequence[Row], places: Sequence[Place], keys: Sequence[str]) -> list[str]:

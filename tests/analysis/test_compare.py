@@ -328,6 +328,14 @@ def test_arms_mix_no_data_and_no_simulators(
     assert sorted(len(cell.scores) for cell in found.cells.values()) == [3, 3]
 
 
+def test_what_is_to_be_kept_is_said_as_a_filter_takes_it(tmp_path: Path) -> None:
+    for value in ("false", "true"):
+        written(tmp_path, "iql", f"algo.normalize_rewards={value}")
+    with pytest.raises(UsageError, match=r"\(false, true\)\nkeep one, algo.normalize_rewards=false, or"):
+        of(tmp_path, by=["algo"])
+    assert of(tmp_path, "algo.normalize_rewards=false", by=["algo"]).arms == ["iql"]
+
+
 def test_arms_may_be_data_sets_or_environments_on_several_tasks(tmp_path: Path) -> None:
     for env in ("hopper", "walker2d"):
         for data in ("medium", "expert"):
