@@ -40,7 +40,9 @@ YOUNG = 60.0  # seconds for which a directory may lack files before it counts as
 BATCH = 1 << 24  # bytes of metrics parsed at once
 TAIL = 256  # bytes before the place read up to, by which it is recognised
 SECTION = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
-NAME = re.compile(rb'"([^"\\]+)": ?')
+STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'  # of JSON
+NAME = re.compile(rb"(%b)\s*:" % STRING)
+NULL = re.compile(rb"%b\s*:\s*(null)?" % STRING)
 KEYS: dict[str, Any] = {"run": pl.UInt32, "seed": pl.Int64, "step": pl.Int64}
 FACTS: dict[str, Any] = {
     "run": pl.UInt32,
@@ -432,10 +434,14 @@ def parse(files: Sequence[bytes]) -> tuple[pl.DataFrame, list[int]]:
     """
     data = b"".join(files)
     sample = b"".join(lines[: lines.find(b"\n")] + lines[lines.rfind(b"\n", 0, -1) :] for lines in files)
-    frame = table(data, sample)
+    frame = table(data, NAME.findall(sample))
     # A name that the sample has not would be left out without a word: count what there is against what was read.
-    if sum(frame.height - nulls for nulls in frame.null_count().row(0)) != count(data, b":"):
-        frame = table(data, data)
+    if filled(frame) != count(data, b":"):
+        names = NAME.findall(data)
+        frame = table(data, names)
+        empty = len(names) - filled(frame)
+        if empty and empty != sum(map(bool, NULL.findall(data))):
+            raise ValueError("a row has a name twice")
     counts = [count(lines, b"\n") for lines in files]
     if frame.height != sum(counts):
         raise ValueError("a line is empty")
@@ -449,10 +455,18 @@ def count(data: bytes, character: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord(character)))
 
 
-def table(data: bytes, sample: bytes) -> pl.DataFrame:
-    """JSON lines with the names that a sample of them shows."""
-    names = dict.fromkeys(name.decode() for name in NAME.findall(sample))
-    schema = {**dict.fromkeys(names, pl.Float64), "seed": pl.Int64, "step": pl.Int64}
+def filled(frame: pl.DataFrame) -> int:
+    """How many values there are."""
+    return sum(frame.height - nulls for nulls in frame.null_count().row(0))
+
+
+def table(data: bytes, names: Sequence[bytes]) -> pl.DataFrame:
+    """JSON lines with these names, which are JSON themselves.
+
+    Raises:
+        ValueError: a line is no row of metrics.
+    """
+    schema = {**{json.loads(name): pl.Float64 for name in dict.fromkeys(names)}, "seed": pl.Int64, "step": pl.Int64}
     try:
         return pl.read_ndjson(data, schema=schema)
     except pl.exceptions.PolarsError as error:

@@ -247,6 +247,32 @@ def test_a_metric_that_one_row_has_is_not_lost(tmp_path: Path) -> None:
     assert results.metrics.schema["eval/once"] == pl.Float64
 
 
+@pytest.mark.parametrize(
+    "name", ["eval/präzision", 'eval/"best" of 3', "eval\\return", "eval/kl: reference", "train/損失"]
+)
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_a_metric_may_have_any_name(tmp_path: Path, name: str, everywhere: bool) -> None:
+    """Whatever JSON makes of it."""
+    run = synthetic.write(tmp_path, BC, points=3, done=0)
+    rows: list[dict[str, Any]] = [
+        {"step": step, "seed": 0, "eval/return": 1.0, "nothing": None} for step in range(1, 6)
+    ]
+    for row in rows if everywhere else rows[2:3]:
+        row[name] = row["step"] / 2
+    run.append(rows)
+    results = read(tmp_path)
+    assert results.damaged == {}
+    assert results.metrics[name].to_list() == [row.get(name) for row in rows]
+    assert results.metrics["eval/return"].to_list() == [1.0] * 5
+
+
+def test_a_row_that_has_a_name_twice_costs_its_run(tmp_path: Path) -> None:
+    run = synthetic.write(tmp_path, BC, points=3, done=0)
+    with run.metrics.open("a") as file:
+        file.write('{"step": 2, "seed": 0, "eval/return": 1, "eval/return": 2}\n')
+    assert read(tmp_path).damaged == {run.path: f"{run.metrics}: a row has a name twice"}
+
+
 def test_no_runs_at_all(tmp_path: Path) -> None:
     results = read(tmp_path / "nowhere")
     assert (results.runs.height, results.metrics.height, results.damaged) == (0, 0, {})
