@@ -24,6 +24,7 @@ from rlbench.tracking.rundir import decimals
 TARGETS = {"eval/normalized_score": 100.0, "eval/success": 1.0}
 """Metrics that mean the same on every task, and the score that the optimality gap is measured from."""
 FEW = 5  # seeds below which a bootstrap's interval is clearly too narrow
+DOUBLED = "seeds that stand in two runs of an experiment, and count once: {}"
 
 
 @dataclass(frozen=True)
@@ -221,6 +222,11 @@ def compare(
     Raises:
         UsageError: there is nothing to compare, or what was asked for does not fit the runs.
     """
+    if protocol.kind == "bandit" and at is not None:
+        raise UsageError(
+            f"--at {at} says nothing to a bandit, which chooses among policies as they were at the end of training\n"
+            "leave it out, or choose another --protocol"
+        )
     runs, notes = usable(results, at)
     metric = metric or common_metric(results, runs)
     better = way(runs, metric)
@@ -231,7 +237,7 @@ def compare(
     notes += found
     where = {row["run"]: place for row, place in zip(rows, places, strict=True)}
     if protocol.kind == "bandit":
-        cells = bandit_cells(rows, where, metric, protocol, cost, seed)
+        cells = bandit_cells(rows, where, metric, protocol, cost, seed, notes)
     else:
         lengths = runs.select("run", pl.lit(at, pl.Int64).fill_null(pl.col("steps")).alias("steps"))
         scores = protocol.scores(evaluations, lengths, cost)
@@ -364,7 +370,7 @@ def seed_cells(
     if missing:
         notes.append(f"seeds left out, for they have fewer evaluations than {protocol} asks for: {missing}")
     if doubled:
-        notes.append(f"seeds that stand in two runs of an experiment, and count once: {doubled}")
+        notes.append(DOUBLED.format(doubled))
     return {
         (arm, task): cell_of(arm, task, dict(sorted(seeds.items())), seed)
         for (arm, task), seeds in found.items()
@@ -380,22 +386,32 @@ def cell_of(arm: str, task: str, seeds: dict[int, float], seed: int) -> Cell:
 
 
 def bandit_cells(
-    rows: Sequence[dict[str, Any]], where: dict[int, Place], metric: str, protocol: Protocol, cost: bool, seed: int
+    rows: Sequence[dict[str, Any]],
+    where: dict[int, Place],
+    metric: str,
+    protocol: Protocol,
+    cost: bool,
+    seed: int,
+    notes: list[str],
 ) -> dict[tuple[str, str], Cell]:
-    """What the bandit makes of the policies of every arm on every task."""
+    """What the bandit makes of the policies of every arm on every task; a seed of an experiment is one of them."""
     episodes = kept_episodes(rows, metric)
-    policies: dict[Place, list[list[float]]] = {}
-    for (run, _), scores in episodes.items():
-        policies.setdefault(where[run], []).append(scores)
+    experiment = {row["run"]: row["experiment"] for row in rows}
+    policies: dict[Place, dict[tuple[str, int], list[float]]] = {}
+    for (run, each), scores in episodes.items():
+        policies.setdefault(where[run], {}).setdefault((experiment[run], each), scores)
+    if doubled := len(episodes) - sum(map(len, policies.values())):
+        notes.append(DOUBLED.format(doubled))
     cells = {}
-    for place, candidates in policies.items():
+    for place, found in policies.items():
+        candidates = list(found.values())
         if len({len(scores) for scores in candidates}) > 1:
             raise RunError(f"the policies of {place.arm} on {place.task} have different numbers of episodes kept")
         table = np.array(candidates)
         trials = statistics.bandit(-table if cost else table, max_pulls=protocol.amount, seed=seed)
-        found = [float(each[-1]) for each in (trials.value, trials.low, trials.high)]
-        value = Interval(-found[0], -found[2], -found[1]) if cost else Interval(*found)
-        cells[place.arm, place.task] = Cell(place.arm, place.task, {}, table.mean(1), value)
+        value, low, high = (float(each[-1]) for each in (trials.value, trials.low, trials.high))
+        chosen = Interval(-value, -high, -low) if cost else Interval(value, low, high)
+        cells[place.arm, place.task] = Cell(place.arm, place.task, {}, table.mean(1), chosen)
     return cells
 
 

@@ -319,8 +319,8 @@ def test_arms_mix_no_data_and_no_simulators(
 ) -> None:
     written(tmp_path, "iql", level=80, seeds=3)
     synthetic.write_many(tmp_path, {("algo=iql", *SHORT, *words): 20.0}, range(3, 6), meta=meta)
-    for path in tmp_path.glob("runs/iql/*/*"):
-        keep(path, [0], np.ones((1, 2)))
+    for place, path in enumerate(tmp_path.glob("runs/iql/*/*")):
+        keep(path, [place], np.ones((1, 2)))
     with pytest.raises(UsageError, match=rf"--by {by} would mix .* differ in {key} \(") as refused:
         of(tmp_path, protocol=protocol, by=[by])
     assert str(refused.value).endswith(f"\n{advice}--by {by},{key}")
@@ -517,6 +517,26 @@ def test_bandit_chooses_among_all_settings_of_an_algorithm(tmp_path: Path) -> No
     assert sorted(cell.scores) == pytest.approx(sorted(table.mean(1)))
     assert cell.mean.value == pytest.approx(table.mean(1).max(), abs=3)
     assert found.pairs == []
+
+
+def test_a_bandit_has_a_seed_that_ran_twice_once_among_its_policies(tmp_path: Path) -> None:
+    """Alone, and packed with others: one policy."""
+    levels = np.array([90.0, 60.0, 30.0])[:, None]
+    packed = synthetic.write(tmp_path, ["algo=bc", *SHORT, "seeds=3"])
+    keep(packed.path, [0, 1, 2], levels.repeat(5, 1))
+    before = of(tmp_path, protocol="bandit40")
+    keep(synthetic.write(tmp_path, ["algo=bc", *SHORT, "seed=1"]).path, [1], levels[1:2].repeat(5, 1))
+    found = of(tmp_path, protocol="bandit40")
+    assert sorted(found.cells["bc", "hopper-medium"].scores) == [30.0, 60.0, 90.0]
+    assert found.cells["bc", "hopper-medium"].mean == before.cells["bc", "hopper-medium"].mean
+    assert "seeds that stand in two runs of an experiment, and count once: 1" in found.notes
+
+
+def test_a_bandit_looks_at_the_end_alone(tmp_path: Path) -> None:
+    keep(synthetic.write(tmp_path, ["algo=bc", *SHORT]).path, [0], np.ones((1, 5)))
+    assert of(tmp_path, protocol="bandit40").arms == ["bc"]
+    with pytest.raises(UsageError, match=r"--at 500 says nothing to a bandit.*\nleave it out"):
+        of(tmp_path, protocol="bandit40", at=500)
 
 
 def test_bandit_says_how_to_get_episodes(tmp_path: Path) -> None:
