@@ -1,6 +1,7 @@
 """Figures of a comparison, made for paper: vectors, readable at column width, told apart without colour.
 
-Every function returns a matplotlib `Figure` that belongs to no window and no global state.
+Every function returns a matplotlib `Figure` that belongs to no window and no global state. Names are drawn as they are:
+what stands between two dollar signs of theirs is no formula.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ class Looks:
         ]
         letters = 90 * figure.get_figwidth() / WIDTH
         columns = min(len(self.arms), max(1, int(letters / max(len(arm) + 6 for arm in self.arms))))
-        figure.legend(lines, self.arms, loc="outside upper center", ncols=columns, handlelength=2.8)
+        legend = figure.legend(lines, self.arms, loc="outside upper center", ncols=columns, handlelength=2.8)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
 
 
 def learning_curves(comparison: Comparison, seed: int = 0) -> Figure:
@@ -137,7 +140,7 @@ def profiles(comparison: Comparison, seed: int = 0) -> Figure:
         band = statistics.profile_band(merits, bars, seed=seed)
         looks.line(axes, arm, thresholds, statistics.profile(merits, bars), *band)
     axes.set_ylim(-0.02, 1.02)
-    label(figure, f"{comparison.name} $\\tau$", f"share of seeds {'below' if comparison.cost else 'above'} $\\tau$")
+    label(figure, f"{comparison.name} τ", f"share of seeds {'below' if comparison.cost else 'above'} τ")
     looks.legend(figure)
     return figure
 
@@ -256,6 +259,8 @@ def grid(count: int, height: float | None = None, shared: bool = False) -> tuple
     width = WIDTH if columns > 1 else 0.6 * WIDTH
     figure = Figure(figsize=(width, rows * (height or (PANEL if count > 1 else 2.3)) + 0.5), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=shared).flatten()
+    for axes in panels:
+        axes.title.set_parse_math(False)
     for empty in panels[count:]:
         empty.remove()
     return figure, list(panels[:count])
@@ -280,7 +285,7 @@ def logarithmic(figure: Figure) -> None:
 
 
 def rows_axis(axes: Any, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -295,9 +300,9 @@ def dot(axes: Any, interval: Interval, row: int, colour: str, marker: str) -> No
 
 
 def label(figure: Figure, x: str, y: str) -> None:
-    figure.supxlabel(x, fontsize=8)
+    figure.supxlabel(x, fontsize=8, parse_math=False)
     if y:
-        figure.supylabel(y, fontsize=8)
+        figure.supylabel(y, fontsize=8, parse_math=False)
 
 
 def encoded(figure: Figure, form: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,28 @@ def test_an_arm_without_a_score_is_not_drawn(
     text = out.read_text()
     assert ">bc<" not in text
     assert "td3_bc" in text
+
+
+@pytest.mark.parametrize("kind", [*figures.KINDS, "frontier --x eval/length"])
+def test_names_are_drawn_as_they_are(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands between dollar signs is no formula, be it one or not: in names of arms, tasks and metrics."""
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path))
+    for first, simulator in ((0, "$^$"), (2, "$x_2$")):
+        experiment = Experiment(tmp_path, ["algo=iql"], points=3, meta={"simulator": simulator})
+        for run in map(experiment.run, range(first, first + 2)):
+            run.metrics.write_text(run.metrics.read_text().replace("eval/normalized_score", "eval/$^$"))
+    out = tmp_path / "figure.svg"
+
+    def drawn(*words: str) -> str:
+        assert main(["plot", *kind.split(), "--metric", "eval/$^$", "--out", str(out), *words]) == 0
+        return "\n".join(re.findall(r">([^<>]+)</text>", out.read_text()))
+
+    arms = drawn("--by", "simulator")
+    assert "simulator=$^$" in arms
+    assert "simulator=$x_2$" in arms
+    assert "eval/$^$" in arms or kind == "improvement"
+    if kind not in ("efficiency", "profile", "improvement"):  # which are of one task here, or name none
+        assert "hopper-medium simulator=$^$" in drawn()
 
 
 def test_scores_may_be_read_by_their_order_of_magnitude(comparison: Comparison) -> None:
