@@ -43,9 +43,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @contextmanager
-def served(root: Path) -> Iterator[tuple[str, int]]:
+def served(root: Path, *words: str) -> Iterator[tuple[str, int]]:
     """A server on a free port: where its pages are, and the port."""
-    server = serve(root, [], 0)
+    server = serve(root, words, 0)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -323,6 +323,27 @@ def test_the_answer_is_made_anew_only_when_something_has_changed(folder: Path) -
     assert len(json.loads(site.answer("/api/runs", {}))["content"]["runs"]) == 13
 
 
+def test_a_key_that_the_first_runs_lack_is_said_until_one_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlbench.analysis.dashboard.server.FRESH", 0.0)
+
+    def asked() -> dict[str, Any]:
+        status, data = get(port, "/api/runs")
+        assert status == 200
+        return dict(json.loads(data))
+
+    with served(tmp_path, "algo.cql_weight=10") as (_, port):
+        empty = asked()
+        assert empty["content"]["runs"] == []
+        Experiment(tmp_path, ["algo=iql"]).run(0)
+        for _ in range(2):
+            assert asked()["error"].startswith("no run has a key 'algo.cql_weight'")
+        assert json.loads(get(port, "/api/version")[1])["version"] > empty["version"]  # so that pages ask again
+        Experiment(tmp_path, ["algo=cql", "algo.cql_weight=10"]).run(0)
+        assert [run["algo"] for run in asked()["content"]["runs"]] == ["cql"]
+
+
 @pytest.mark.parametrize("words", ["algo.hidden_dims=[256,256] algo=iql", "algo=iql algo.hidden_dims=[256, 256]"])
 def test_the_filter_finds_lists(folder: Path, words: str) -> None:
     content = json.loads(Site(folder).answer("/api/runs", {"q": words}))["content"]
@@ -386,3 +407,9 @@ def test_a_port_that_is_taken_is_a_usage_error(folder: Path, capsys: pytest.Capt
     with served(folder) as (_, port):
         assert main(["dashboard", "--port", str(port)]) == 2
     assert "--port 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["70000", "65536", "-1"])
+def test_a_port_that_is_none_is_a_usage_error(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dashboard", "--port", port]) == 2
+    assert f"--port {port}: from 0 to 65535" in capsys.readouterr().err

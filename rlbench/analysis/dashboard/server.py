@@ -62,10 +62,10 @@ class Site:
         """The answer to a question, as JSON; what cannot be answered says why under `error`."""
         key = path, json.dumps(query, sort_keys=True)
         with self.lock:
-            self.look()
-            if key in self.answers and self.answers[key][0] == self.version:
-                return self.answers[key][1]
             try:
+                self.look()
+                if key in self.answers and self.answers[key][0] == self.version:
+                    return self.answers[key][1]
                 content = {"version": self.version, "content": self.routes[path](query)}
             except (UsageError, RunError) as error:
                 content = {"version": self.version, "error": str(error)}
@@ -79,10 +79,18 @@ class Site:
             return data
 
     def look(self) -> None:
-        """See what is new, unless that was done just now."""
+        """See what is new, unless that was done just now.
+
+        Raises:
+            UsageError: the filter names a key that none of the runs has that are there by now.
+        """
         if time.monotonic() - self.looked > FRESH:
             before = self.results.damaged, states(self.results)
-            changed = self.results.refresh()
+            try:
+                changed = self.results.refresh()
+            except UsageError:
+                self.version += 1  # pages ask again, and show it
+                raise
             self.version += bool(changed or before != (self.results.damaged, states(self.results)))
             self.looked = time.monotonic()
 
@@ -219,8 +227,10 @@ def serve(root: Path, words: Sequence[str], port: int) -> ThreadingHTTPServer:
         port: where it listens; 0: wherever there is room.
 
     Raises:
-        UsageError: the port is taken, or plotly is not installed.
+        UsageError: the port is taken or none, plotly is not installed, or the filter names a key that no run has.
     """
+    if not 0 <= port < 1 << 16:
+        raise UsageError(f"--port {port}: from 0 to {(1 << 16) - 1}; 0 takes one that is free")
     plotly()
     site = Site(root, words)
     with site.lock:
