@@ -70,7 +70,12 @@ def add_options(parser: Parser) -> None:
 
 
 def compared(given: argparse.Namespace) -> Comparison:
-    """The comparison that these options ask for.
+    """The comparison that these options ask for; it raises what `comparisons` does."""
+    return comparisons(given, [given.metric])[0]
+
+
+def comparisons(given: argparse.Namespace, metrics: Sequence[str | None]) -> list[Comparison]:
+    """The comparison that these options ask for, of each of these metrics; all of the same reading of the runs.
 
     Raises:
         UsageError: there is nothing to compare, or the options do not fit the runs.
@@ -85,10 +90,11 @@ def compared(given: argparse.Namespace) -> Comparison:
     from rlbench.analysis.results import Results
 
     protocol = Protocol.of(given.protocol)
-    results = Results(results_root(), given.filters, keep=lambda name: name.startswith("eval/") or name == given.metric)
+    results = Results(results_root(), given.filters, keep=lambda name: name.startswith("eval/") or name in metrics)
     results.refresh()
     by = [key for key in given.by.split(",") if key]
-    return compare(results, protocol, given.metric, by, None if given.at is None else int(given.at), given.seed)
+    at = None if given.at is None else int(given.at)
+    return [compare(results, protocol, metric, by, at, given.seed) for metric in metrics]
 
 
 def lines(comparison: Comparison) -> Iterator[list[str]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from rlbench.cli import Parser
 from rlbench.errors import UsageError
-from rlbench.verbs.compare import add_options, compared
+from rlbench.verbs.compare import add_options, comparisons
 
 KINDS = {
     "curves": "scores against steps, a panel a task",
@@ -45,10 +44,10 @@ def main(argv: Sequence[str]) -> int:
     from rlbench.analysis import figures
 
     figures.require_format(given.out)
-    comparison = compared(given)
+    comparison, *across = comparisons(given, [given.metric] if given.x is None else [given.metric, given.x])
     with figures.styled():
         if given.kind == "frontier":
-            figure = figures.frontier(comparison, compared(Namespace(**{**vars(given), "metric": given.x})))
+            figure = figures.frontier(comparison, *across)
         else:
             figure = figures.KINDS[given.kind](comparison, given.seed)
         if given.log:

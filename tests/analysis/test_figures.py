@@ -90,6 +90,27 @@ def test_a_frontier_shows_seeds_means_and_the_ways_there(comparison: Comparison,
         assert all(any(np.allclose(each[-1], seed) for each in ways) for seed in seeds)
 
 
+def test_a_frontier_is_of_one_look_at_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that begins meanwhile, before all others in the order of paths, changes nothing."""
+    monkeypatch.setenv("RLBENCH_RESULTS", str(tmp_path / "results"))
+    for algo, level in (("iql", 60.0), ("td3_bc", 40.0)):
+        experiment = Experiment(tmp_path / "results", [f"algo={algo}"], level)
+        for seed in range(2):
+            experiment.run(seed)
+    words = ["plot", "frontier", "--x", "eval/return", "--out"]
+    assert main([*words, str(tmp_path / "before.svg")]) == 0
+    refresh = Results.refresh
+
+    def looked(results: Results) -> set[int]:
+        changed = refresh(results)
+        Experiment(tmp_path / "results", ["algo=bc"]).run(0, done=0.5)
+        return changed
+
+    monkeypatch.setattr(Results, "refresh", looked)
+    assert main([*words, str(tmp_path / "after.svg")]) == 0
+    assert (tmp_path / "after.svg").read_bytes() == (tmp_path / "before.svg").read_bytes()
+
+
 @pytest.mark.parametrize("kind", [*figures.KINDS, "frontier --x eval/return"])
 @pytest.mark.parametrize("form", ["pdf", "svg", "png"])
 def test_the_same_figure_is_the_same_file(
