@@ -10,6 +10,7 @@ import pytest
 
 from rlbench import config, paths
 from rlbench.choices import Choices, read
+from rlbench.data import d4rl, sources
 from rlbench.identity import RESERVED
 from rlbench.signatures import MismatchError, Signature, arguments, coerce, describe, signature
 from rlbench.types import Count, Fraction, Positive, Range
@@ -120,6 +121,8 @@ def test_published_settings_are_of_their_types_and_for_datasets_that_exist(algo:
     named = set(re.findall(r"[{,](\w+-\w+):", text))
     choices = Choices()
     there = {f"{env}-online": "none" for env in choices.options("env")}
+    for id in d4rl.manifest():
+        there[f"{sources.counterpart(id)}-{sources.quality(sources.level('d4rl', id))}"] = f"d4rl/{id}"
     for dataset in choices.options("dataset"):
         level = read(CONF / "dataset" / f"{dataset}.yaml").get("level", dataset)
         there |= {f"{env}-{level}": dataset for env in choices.about("dataset", dataset).get("envs", [])}

@@ -22,7 +22,9 @@ class OnPolicy:
     """Iterations of sampling and improving; the unit of work is one environment step, of whichever batch.
 
     An iteration takes place as soon as the steps done cover all of its episodes, which are played ahead: no policy has
-    seen more steps than the run counts, however long its episodes are. Each seed goes on at its own pace.
+    seen more steps than the run counts, however long its episodes are. Each seed goes on at its own pace, and improves
+    by itself: what is padded to the size of companions rounds otherwise, and who these are depends on how many steps
+    `train` is asked for at a time. Only where batches are cut to one size do all seeds go on, and improve, together.
 
     A subclass says where the next iteration samples (`points`) and what it makes of it (`improve`), and names what it
     reports beside (`reported`), whether a batch ends with its last episode (`whole_episodes`), and the tensors that it
@@ -81,7 +83,7 @@ class OnPolicy:
     def train(self, n: int) -> dict[str, Tensor]:
         self.step += n
         while due := [place for place in range(len(self.task.seeds)) if self.covered(place)]:
-            for places in self.alike(due):
+            for places in [[place] for place in due] if self.whole_episodes else [due]:
                 self.iterate(places)
         counts = {"train/iterations": self.iteration, "train/episodes": self.episodes}
         return {name: value.clone() for name, value in {**self.metrics, **counts}.items()}

@@ -89,7 +89,8 @@ class Sampler:
     """Plays whole episodes, those of several seeds at once.
 
     What happens in an episode depends on nothing but the policy, the seed, its number and those played with it, never
-    on other seeds: nothing has to be kept to play it again.
+    on other seeds: nothing has to be kept to play it again. Policies act on arrays that have room for all seeds and for
+    as many episodes as a batch may need, whoever is played: in arrays of other sizes, actions would round otherwise.
 
     Args:
         task: the problem.
@@ -117,13 +118,14 @@ class Sampler:
             first: the numbers of their first episodes.
             size: steps for each.
         """
+        most = max(-(-size // self.horizon), 1)
         parts: list[list[Rollouts]] = [[] for _ in places]
         steps, episodes = [0 for _ in places], list(first)
         while any(have < size for have in steps):
             counts = [max(-(-(size - have) // self.horizon), 0) for have in steps]
             short = [r for r, count in enumerate(counts) if count]
             numbers = [range(episodes[r], episodes[r] + counts[r]) for r in short]
-            played = self.play([places[r] for r in short], theta[short], numbers)
+            played = self.play([places[r] for r in short], theta[short], numbers, most)
             for r, batch in zip(short, played, strict=True):
                 parts[r].append(batch)
                 steps[r] += int(batch.mask.sum())
@@ -131,16 +133,21 @@ class Sampler:
         return [joined(each, 1) for each in parts]
 
     @torch.no_grad()
-    def play(self, places: Sequence[int], theta: Tensor, numbers: Sequence[range]) -> list[Rollouts]:
-        """The episodes of these numbers, for each of R seeds: batches of one seed each."""
-        device, policy, most = self.task.device, self.policy, max(map(len, numbers))
-        seeds = [self.task.seeds[place] for place in places]
-        row = np.repeat(np.arange(len(numbers)), [len(each) for each in numbers])
+    def play(self, places: Sequence[int], theta: Tensor, numbers: Sequence[range], most: int) -> list[Rollouts]:
+        """The episodes of these numbers, at most `most`, for each of some seeds: batches of one seed each."""
+        device, policy, seeds = self.task.device, self.policy, self.task.seeds
+        asked = dict(zip(places, numbers, strict=True))
+        row = np.repeat(places, [len(each) for each in numbers])
         slot = np.concatenate([np.arange(len(each)) for each in numbers])
-        self.simulators.begin([episode_seed(seeds[r], numbers[r][e]) for r, e in zip(row, slot, strict=True)])
-        noise = torch.stack([self.noise(seed, each, most) for seed, each in zip(seeds, numbers, strict=True)])
-        params = policy.params(theta)
-        shown = np.zeros((len(numbers), most, self.simulators.observation.shape[1]), dtype=np.float32)
+        self.simulators.begin([episode_seed(seeds[r], asked[r][e]) for r, e in zip(row, slot, strict=True)])
+        drawn = [self.noise(seeds[place], each) for place, each in asked.items()]
+        noise = torch.zeros(len(seeds), most, *drawn[0].shape[1:], device=device)
+        for place, each in zip(places, drawn, strict=True):
+            noise[place, : len(each)] = each
+        everyone = theta.new_zeros(len(seeds), theta.shape[1])
+        everyone[list(places)] = theta
+        params = policy.params(everyone)
+        shown = np.zeros((len(seeds), most, self.simulators.observation.shape[1]), dtype=np.float32)
         seen, done = list[tuple[Tensor, Tensor]](), list[tuple[np.ndarray, np.ndarray]]()
         terminated = np.zeros(len(row), dtype=bool)
         while self.simulators.running.any() and len(done) < self.horizon:
@@ -158,17 +165,16 @@ class Sampler:
         final, over, ends = (self.spread(each, row, slot, most) for each in last)
         observations, actions = (each * mask[..., None] for each in (observations, actions))
         played = Rollouts(observations, actions, rewards, mask, final, over, ends, mask[..., 0].clone())
-        return [part(played, r, len(each)) for r, each in enumerate(numbers)]
+        return [part(played, place, len(each)) for place, each in asked.items()]
 
-    def noise(self, seed: int, numbers: range, most: int) -> Tensor:
-        """Random numbers for the actions of one seed's episodes, `[most, H, z]`, zeros where there are fewer."""
+    def noise(self, seed: int, numbers: range) -> Tensor:
+        """Random numbers for the actions of one seed's episodes, `[E, H, z]`."""
         streams = SeedStreams((seed,), f"episodes from {numbers.start}", self.task.device)
-        drawn = self.policy.noise(streams, len(numbers) * self.horizon)[0].unflatten(0, (-1, self.horizon))
-        return torch.nn.functional.pad(drawn, (0, 0, 0, 0, 0, most - len(numbers)))
+        return self.policy.noise(streams, len(numbers) * self.horizon)[0].unflatten(0, (-1, self.horizon))
 
     def spread(self, values: np.ndarray, row: np.ndarray, slot: np.ndarray, most: int) -> Tensor:
-        """Values of all episodes, `[N, ...]`, by seed and episode: `[R, E, ...]`."""
-        out = np.zeros((row.max() + 1, most, *values.shape[1:]), dtype=np.float32)
+        """Values of all episodes, `[N, ...]`, by seed and episode: `[S, E, ...]`."""
+        out = np.zeros((len(self.task.seeds), most, *values.shape[1:]), dtype=np.float32)
         out[row, slot] = values
         return torch.from_numpy(out).to(self.task.device)
 

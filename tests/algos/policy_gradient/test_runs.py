@@ -1,13 +1,17 @@
 """Policy gradients through the one entry point: run, exported, played without rlbench."""
 
 import runpy
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
+import torch
 
 from rlbench import cli, config
+from rlbench.envs.control import Control
 from rlbench.run import run
 from rlbench.tracking.rundir import RunDir
+from tests.algos.helpers import build
 
 
 def test_a_policy_of_choices_is_exported_and_played(
@@ -29,3 +33,24 @@ def test_a_policy_of_choices_is_exported_and_played(
     words = capsys.readouterr().out.split()
     assert words[0] == "return"
     assert 8 <= float(words[1]) <= 500
+
+
+@pytest.mark.parametrize("algo", ["vanilla_pg", "trpo", "npg_igt", "nsgdm", "nharpg"])
+def test_seeds_of_different_pace_do_not_depend_on_how_much_is_asked_for_at_once(algo: str) -> None:
+    """Whose iterations fall into one call, or are played again after a reload, changes no bit."""
+    hopper = Control("hopper", "Hopper-v4")
+    whole, parts, resumed = (
+        build(algo, hopper, (0, 1, 2), steps=1200, hidden_dims=[64, 64], batch_size=100) for _ in range(3)
+    )
+    whole.train(1200)
+    assert len(set(whole.spent.tolist())) > 1
+    for _ in range(60):
+        parts.train(10)
+    resumed.load_state_dict(deepcopy(parts.state_dict()))
+    for _ in range(60):
+        parts.train(10)
+    resumed.train(600)
+    expected = whole.state_dict()["tensors"]
+    for other in (parts, resumed):
+        for name, value in other.state_dict()["tensors"].items():
+            torch.testing.assert_close(value, expected[name], rtol=0, atol=0, equal_nan=True, msg=name)
