@@ -79,6 +79,7 @@ class Control(Stepwise):
     def make(self, **kwargs: Any) -> gymnasium.Env:
         import gymnasium
 
+        from rlbench.envs.seeded import Seeded
         from rlbench.envs.vectors import as_vectors
 
         self.require()
@@ -87,7 +88,7 @@ class Control(Stepwise):
             warnings.filterwarnings("ignore", message=".*out of date.*", category=DeprecationWarning)
             id = self.id if ":" in self.id or not self.requires else f"{self.requires}:{self.id}"
             try:
-                return as_vectors(gymnasium.make(id, **{**self.kwargs, **kwargs}))
+                env = gymnasium.make(id, **{**self.kwargs, **kwargs})
             except gymnasium.error.UnregisteredEnv as error:
                 near = closest(self.id, gymnasium.registry)
                 hint = f"\ndid you mean {near[0]}?" if near else ""
@@ -99,6 +100,9 @@ class Control(Stepwise):
                 raise UsageError(
                     f"env={self.name}: {self.id} is not made with env.kwargs={self.kwargs}: {reason}"
                 ) from error
+        if type(env.unwrapped).__module__.startswith("ogbench."):
+            env = Seeded(env)
+        return as_vectors(env)
 
     def dims(self) -> tuple[int, int]:
         """Widths of observation and action.
