@@ -189,6 +189,8 @@ def to_the_end() -> Iterator[None]:
 
 
 def dispatch(words: list[str]) -> int:
+    if words[:1] == ["--config-dir"] and words[2:3] and words[2] in VERBS:
+        words = [words[2], *words[:2], *words[3:]]
     if words and words[0] in VERBS:
         with importing():
             module = importlib.import_module(f"rlbench.verbs.{words[0]}")

@@ -214,9 +214,17 @@ def test_check_says_what_would_run(capsys: Any) -> None:
     assert not Path(first["directory"]).exists()
 
 
-def test_cfg_prints_the_configuration(capsys: Any) -> None:
-    assert cli.main(["algo=iql", "seed=4", "--cfg", "job", "--json"]) == 0
+@pytest.mark.parametrize("verb", [[], ["check"]], ids=["run", "check"])
+def test_cfg_prints_the_configuration(verb: list[str], capsys: Any) -> None:
+    assert cli.main([*verb, "algo=iql", "seed=4", "--cfg", "job", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["seed"] == 4
+
+
+def test_a_folder_of_choices_may_stand_before_a_command(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "algo").mkdir()
+    (tmp_path / "algo" / "mine.yaml").write_text("# my own\nname: mine\n")
+    assert cli.main(["--config-dir", str(tmp_path), "list", "algo"]) == 0
+    assert "\nmine " in capsys.readouterr().out
 
 
 def test_cfg_prints_json_where_a_number_is_none() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from rlbench import config
-from rlbench.cli import cells, one_of_each, request
+from rlbench.cli import cells, configurations, one_of_each, request
 from rlbench.launch.sweep import Planned
 
 TEXT = "Compose and validate, say what would run and where it would lie, run nothing. Takes what a run takes."
@@ -19,6 +19,9 @@ def main(argv: list[str]) -> int:
     asked = request(argv, "check", TEXT)
     runs = one_of_each(cells(asked))
     require_environments(runs)
+    if asked.config_only:
+        print(configurations(runs, asked), end="")
+        return 0
     found = [summary(run) for run in runs]
     if asked.json:
         print(json.dumps(found if asked.multirun else found[0], indent=2))

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rlbench.launch.sweep import Sweep
 
 HELP = """\
-Print what a run, or each run of a sweep, has said so far, all its lives together. With -f, go on until it has ended."""
+Print what a run, or each run of a sweep, has said so far, all its lives together: what it printed in a queue; of one at
+a terminal, what befell it. With -f, go on until it has ended."""
 LOOK = 0.2  # seconds between two looks into the files
 ASK = 5.0  # seconds between two questions whether the runs have ended
 
@@ -45,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     if given.follow:
         follow(reader, lambda: any(each.name in ACTIVE for each in now()[1]))
     if not reader.heard:
-        print("nothing was said yet", file=sys.stderr)
+        print("nothing to show: what a run prints at a terminal is kept nowhere else", file=sys.stderr)
     return 0
 
 

@@ -35,7 +35,7 @@ COLOURS = {
 def main(argv: Sequence[str]) -> int:
     parser = Parser("runs", HELP)
     parser.add_argument("filters", nargs="*", metavar="FILTER", help="KEY=VALUE[,VALUE], or a word of a run's path")
-    parser.add_argument("--json", action="store_true", help="one JSON list")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
     given = parser.parse_args(argv)
 
     meant = Filter(given.filters)

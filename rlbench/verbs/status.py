@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rlbench.cli import Parser
@@ -33,8 +33,9 @@ def main(argv: Sequence[str]) -> int:
     chosen = [(name, each) for name, each in found if all(is_of(word, name, each) for word in given.words)]
     damaged = {path: why for path, why in unreadable.items() if all(word in path for word in given.words)}
     if given.json:
-        entries = [entry(name, each) for name, each in chosen]
-        print(json.dumps({"runs": entries, "summary": tally(chosen), "damaged": damaged}, indent=1))
+        once = {each.run.path: (name, each) for name, each in chosen}.values()
+        entries = [entry(name, each) for name, each in once]
+        print(json.dumps({"runs": entries, "summary": tally(once), "damaged": damaged}, indent=1))
         return 0
     for path, why in damaged.items():
         print(f"damaged: {path}: {why}")
@@ -56,33 +57,31 @@ def main(argv: Sequence[str]) -> int:
 
 
 def known() -> tuple[list[tuple[str | None, State]], dict[str, str]]:
-    """Every run, with the name of the newest sweep that it belongs to (None: of none); and by their paths, why the
-    directories cannot be read that look like runs."""
+    """Every run, once for each sweep that it belongs to, the newest last, with the sweep's name (None: of none); and by
+    their paths, why the directories cannot be read that look like runs."""
     from rlbench.launch.states import State, states
     from rlbench.launch.sweep import sweeps
     from rlbench.paths import results_root
     from rlbench.tracking.rundir import find_runs
 
-    found: dict[str, tuple[str | None, State]] = {}
-    for sweep in sweeps():
-        for each in states(sweep):
-            found[str(each.run.directory.resolve())] = sweep.name, each
+    found: list[tuple[str | None, State]] = [(sweep.name, each) for sweep in sweeps() for each in states(sweep)]
+    held = {str(each.run.directory.resolve()) for _, each in found}
     there = find_runs(results_root())
-    damaged = {str(path): why for path, why in there.damaged.items() if str(path.resolve()) not in found}
+    damaged = {str(path): why for path, why in there.damaged.items() if str(path.resolve()) not in held}
     for run in there.runs:
-        if str(run.path.resolve()) not in found:
+        if str(run.path.resolve()) not in held:
             try:
-                found[str(run.path)] = None, State.of_directory(run.path)
+                found.append((None, State.of_directory(run.path)))
             except RunError as error:
                 damaged[str(run.path)] = str(error)
-    return list(found.values()), damaged
+    return found, damaged
 
 
 def is_of(word: str, sweep: str | None, state: State) -> bool:
     return word in (sweep or "") or word in f"{state.run.path} {state.run.label}"
 
 
-def tally(chosen: Sequence[tuple[str | None, State]]) -> dict[str, int]:
+def tally(chosen: Iterable[tuple[str | None, State]]) -> dict[str, int]:
     from rlbench.launch.states import counts
 
     return counts(each for _, each in chosen)

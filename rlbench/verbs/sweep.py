@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("name", nargs="?", metavar="SWEEP", help="its name, or the beginning of it")
     parser.add_argument("--json", action="store_true", help="one JSON list or object (ls, show)")
-    given = parser.parse_args(argv)
+    given = parser.read(argv)
     if given.action == "ls":
         return ls(given.json)
     if given.name is None:
@@ -83,7 +84,7 @@ def show(sweep: Sweep, as_json: bool) -> int:
         print(json.dumps({"name": sweep.name, **about, "summary": counts(found), "runs": runs}, indent=1))
         return 0
     print(f"{sweep.name}: {summary(found)}")
-    print(f"rlbench -m {words(about)}")
+    print(f"rlbench -m {words(about)} --name {sweep.name}")
     print(f"made {moment(about['made'])}, computes {about['hardware']['where']}, lies in {sweep.path}\n")
     Wide().print(table(found, labels([each.run for each in found])))
     for line in (*complaints(sweep, found), *searched([each.run for each in found])):
@@ -92,7 +93,8 @@ def show(sweep: Sweep, as_json: bool) -> int:
 
 
 def words(about: dict[str, Any]) -> str:
-    return " ".join(about["words"])
+    """As they are to be typed."""
+    return shlex.join(about["words"])
 
 
 def moment(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -95,6 +96,18 @@ def test_status_finds_runs_by_words(sweep: Sweep, capsys: pytest.CaptureFixture[
     assert "no run has seed=77" in said("status", "seed=77", capsys=capsys)
 
 
+def test_a_run_of_two_sweeps_is_told_of_under_both(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    found = sweep.runs()[:2]
+    Sweep.create("yours", [*SHORT, "seed=0,1"], found, lambda: found)
+    text = said("status", capsys=capsys)
+    assert "mine: 1 finished, 1 running, 1 new, 1 failed" in text
+    assert "yours: 1 finished, 1 failed" in text
+    assert said("status", "mine", capsys=capsys).startswith("mine: 1 finished, 1 running, 1 new, 1 failed")
+    program = json.loads(said("status", "--json", capsys=capsys))
+    assert (len(program["runs"]), sum(program["summary"].values())) == (4, 4)
+    assert len(json.loads(said("status", "mine", "--json", capsys=capsys))["runs"]) == 4
+
+
 def test_status_names_damaged_directories_and_goes_on(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
     empty, wordless, garbled = cells(*SHORT, "seed=7,8,9")
     empty.directory.mkdir(parents=True)
@@ -155,10 +168,10 @@ def test_sweeps_are_listed_and_shown(sweep: Sweep, capsys: pytest.CaptureFixture
     assert "mine" in listed
     assert "1 finished, 1 running, 1 new, 1 failed" in " ".join(listed.split())
     shown = said("sweep", "show", "mi", capsys=capsys)
-    assert f"rlbench -m {' '.join(SHORT)} seed=0,1,2,3" in shown
+    assert f"rlbench -m {shlex.join(SHORT)} seed=0,1,2,3 hardware=local hardware.pack=1 --name mine\n" in shown
     assert f"  seed=1: train/actor_loss of seed 1 is nan\nand so on\n    it printed {sweep.path}/output/" in shown
     assert json.loads(said("sweep", "ls", "--json", capsys=capsys))[0]["name"] == "mine"
-    assert len(json.loads(said("sweep", "show", "mine", "--json", capsys=capsys))["runs"]) == 4
+    assert len(json.loads(said("sweep", "show", "--json", "mine", capsys=capsys))["runs"]) == 4
 
 
 @pytest.mark.parametrize(
