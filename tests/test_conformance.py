@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rlbench.choices import Choices, read
-from rlbench.conformance import CHECKS, Subject
+from rlbench.conformance import CHECKS, Subject, close
 
 BASES = ["base=iql", "base=mopo"]  # one without and one with a dynamics model of its own
+NAN, INF = float("nan"), float("inf")
 LONG = {"algo=cocoa base=mopo", "algo=taxons"}  # their parts are met in others
 
 
@@ -31,6 +33,14 @@ def subjects() -> Iterator[Any]:
 @pytest.mark.parametrize("overrides", list(subjects()))
 def test_conforms(overrides: list[str], check: str, tmp_path: Path) -> None:
     CHECKS[check](Subject(overrides, tmp_path))
+
+
+@pytest.mark.parametrize(("a", "b"), [(NAN, 1.0), (1.0, NAN), (INF, 1.0), (1.0, INF), (INF, -INF), (NAN, INF)])
+def test_what_is_no_number_is_close_to_its_like_alone(a: float, b: float) -> None:
+    for value in (a, b):
+        close(torch.tensor([0.0, value]), torch.tensor([0.0, value]), "loss", 1e-5)
+    with pytest.raises(AssertionError, match="loss of seed 3 is off by"):
+        close(torch.tensor([0.0, a]), torch.tensor([0.0, b]), "loss", 1e-5)
 
 
 @pytest.mark.gpu
