@@ -66,6 +66,7 @@ STEPS = 200
 CUT_STEPS = 100  # where a state is cut somewhere
 EAGER = 10  # updates before they are recorded, where they are
 EARLY_STEPS = 20
+OBSERVATIONS = 600  # more than go through a network at once
 CLOSE = 1e-5
 GROWN = 2e-2  # what rounding may grow to in STEPS updates: Adam divides small gradients by their own size
 
@@ -255,7 +256,7 @@ def check_export(subject: Subject) -> None:
 
         task = algorithm.task  # type: ignore[attr-defined]  # whose observations may say more than the problem's
         algorithm.train(20)
-        observation = torch.randn(2, 7, task.env.dims()[0], generator=torch.Generator().manual_seed(0))
+        observation = torch.randn(2, OBSERVATIONS, task.env.dims()[0], generator=torch.Generator().manual_seed(0))
         actions = algorithm.action(algorithm.actor_params, algorithm.task.features(observation))  # type: ignore[attr-defined]
         for place in range(2):
             exported = torchscript(policy(algorithm, place), task)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlbench.nets.mlp import MLP, stack
+from rlbench.nets.mlp import MLP, pieces, stack
 from rlbench.nets.optim import Adam, Params, assign, clone, gradients
 from rlbench.rng import SeedStreams
 from rlbench.types import Count
@@ -248,8 +248,7 @@ class Model:
         standard = (torch.cat([x, action], -1) - self.mean) / self.std
         params = self.elite_params if elites else self.params
         members = self.elites.shape[1] if elites else self.net.members
-        parts = standard.split(standard.shape[1] if x.is_cuda else AT_ONCE, dim=1)
-        outputs = [self.net.predict(params, stack(part, members)) for part in parts]
+        outputs = [self.net.predict(params, stack(part, members)) for part in pieces(standard, AT_ONCE)]
         mean, log_var = (torch.cat(each, dim=2) for each in zip(*outputs, strict=True))
         return torch.cat([mean[..., : x.shape[-1]] + x[:, None], mean[..., x.shape[-1] :]], -1), (log_var / 2).exp()
 

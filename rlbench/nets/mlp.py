@@ -115,7 +115,7 @@ def last_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return linear(x, weight, bias)
     if x.is_cuda and weight.shape[-1] == 1:
         return column(x, weight, bias)  # compiled, one pass over x as it is
-    parts = x.split(x.shape[1] if x.is_cuda else max(1, CACHED // x.shape[0]), dim=1)
+    parts = pieces(x, max(1, CACHED // len(x)))
     return joined([linear(part.to(weight.dtype), weight, bias) for part in parts])
 
 
@@ -209,11 +209,15 @@ class ReluStack(torch.autograd.Function):
 
 def in_parts(x: Tensor) -> list[Tensor] | tuple[Tensor, ...]:
     """`[N, B, d]` in pieces of its rows that stay in a core's cache; as a whole on a GPU, and in bfloat16."""
-    exported = torch._C._is_tracing()  # for any number of rows
-    least = ROWS_OF_UNITS if amx.active else ROWS
-    if exported or x.is_cuda or x.dtype != torch.float32 or x.shape[1] <= (most := max(least, CACHED // x.shape[0])):
+    if x.dtype != torch.float32:
         return [x]
-    return x.split(most, dim=1)
+    return pieces(x, max(ROWS_OF_UNITS if amx.active else ROWS, CACHED // len(x)))
+
+
+def pieces(x: Tensor, rows: int) -> list[Tensor] | tuple[Tensor, ...]:
+    """`[N, B, d]` in pieces of so many rows; as a whole on a GPU, and in a policy that is exported."""
+    exported = torch._C._is_tracing()  # for any number of rows: a graph has the number of pieces that it was made with
+    return [x] if exported or x.is_cuda or x.shape[1] <= rows else x.split(rows, dim=1)
 
 
 def joined(parts: list[Tensor] | tuple[Tensor, ...]) -> Tensor:

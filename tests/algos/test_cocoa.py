@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from rlbench import config
-from rlbench.algos.offline.anchors import Imagination, SeekerFit, seeker_network
+from rlbench.algos.offline.anchors import Imagination, SeekerFit, computed_bits, seeker_network
 from rlbench.algos.offline.cocoa import COCOA
 from rlbench.data.transitions import Transitions
 from rlbench.nets.ensemble import Model
 from rlbench.nets.optim import Params
+from rlbench.policies import policy, torchscript
 from rlbench.rng import SeedStreams
 from tests.algos.helpers import synthetic
 from tests.algos.modelled import COCOA as SMALL
@@ -232,6 +233,30 @@ def test_anchors_are_frozen_functions_of_the_state(cache: Path, mode: str) -> No
         torch.testing.assert_close(alone, made[k : k + 1], rtol=1e-5, atol=1e-5)
     difference = made[..., :2] - made[..., 2:]
     assert bool((difference == 0).all()) == (mode == "none")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_exported_policy_takes_any_number_of_observations(cache: Path, mode: str) -> None:
+    algorithm = cocoa(cache, "bc", f"algo.anchor_mode={mode}")
+    exported = torchscript(policy(algorithm, 1), algorithm.task)
+    for rows in (1, 600):  # fewer than it was made with, and more than go through a model at once
+        observation = torch.randn(rows, 2)
+        features = algorithm.task.features(observation.expand(2, -1, -1))
+        expected = algorithm.action(algorithm.actor_params, features)[1]
+        torch.testing.assert_close(exported(observation), expected, rtol=0, atol=1e-5)
+
+
+def test_computed_bits_are_those_in_memory() -> None:
+    bits = torch.randint(2**32, (30_000,), generator=torch.Generator().manual_seed(0))
+    bits[:1000] &= 0x807FFFFF  # zeros, and what is too small for an exponent
+    bits[:4] = torch.tensor([0, 0x80000000, 1, 0x7F7FFFFF])
+    bits = bits[(bits >> 23 & 0xFF) < 0xFF]  # infinities and NaNs
+    floats = torch.from_numpy(bits.numpy().astype(np.uint32).view(np.float32))
+    flushed = bool(torch.tensor([1e-40]) * 1 == 0)
+    torch.set_flush_denormal(False)  # as where an exported policy plays
+    found = computed_bits(floats)
+    torch.set_flush_denormal(flushed)
+    assert torch.equal(found, bits)
 
 
 def test_anchors_of_the_ablations(cache: Path) -> None:

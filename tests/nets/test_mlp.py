@@ -1,5 +1,6 @@
 """The stack of ReLU layers as one node of autograd, against the same layers as plain operations."""
 
+import warnings
 from typing import Any
 
 import pytest
@@ -221,6 +222,17 @@ def test_bf16_second_derivatives_are_those_of_fp32_up_to_rounding() -> None:
         results.append(torch.autograd.grad(loss, list(params.values())))
     for one, other in zip(*results, strict=True):
         assert error(one, other) < FLIPPED
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_exported_network_takes_any_number_of_rows(precision: Precision) -> None:
+    net = MLP(5, [32, 24], 2, precision=precision)
+    params = net.init(SeedStreams((0,), "parameters"))
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing is deprecated
+        exported = torch.jit.trace(lambda x: net.forward(params, x), torch.zeros(1, 2, 5))
+        x = torch.randn(1, MANY, 5)
+        torch.testing.assert_close(exported(x), net.forward(params, x), rtol=1e-5, atol=1e-5)
 
 
 def test_bf16_sums_in_float32_and_ends_in_float32() -> None:

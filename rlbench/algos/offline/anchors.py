@@ -404,15 +404,26 @@ class ClosestAnchors(AnchoredFeatures):
         self.offset = 0.5 * self.sums.square().sum(1)
 
     def anchor(self, state: Tensor) -> Tensor:
-        index = [(self.offset - rows @ self.sums.T).argmin(-1) for rows in state.flatten(0, -2).split(256)]
+        rows = state.flatten(0, -2)
+        parts = [rows] if torch._C._is_tracing() else rows.split(256)
+        index = [(self.offset - part @ self.sums.T).argmin(-1) for part in parts]
         return self.candidates[torch.cat(index) // len(self.differences)].view_as(state)
 
 
 def scramble(x: Tensor) -> Tensor:
     """A large non-negative integer for each float, seemingly unrelated to it: `[..., d]` to int64 `[..., d]`."""
     place = torch.arange(1, x.shape[-1] + 1, device=x.device)
-    bits = (x.contiguous().view(torch.int32).long() + place * 0x9E3779B1) & 0xFFFFFFFF
+    bits = computed_bits(x) if torch._C._is_tracing() else x.contiguous().view(torch.int32).long()
+    bits = (bits + place * 0x9E3779B1) & 0xFFFFFFFF
     for _ in range(2):
         bits = ((bits ^ (bits >> 15)) * 0x2C1B3C6D) & 0xFFFFFFFF
         bits = ((bits ^ (bits >> 12)) * 0x297A2D39) & 0xFFFFFFFF
     return bits ^ (bits >> 15)
+
+
+def computed_bits(x: Tensor) -> Tensor:
+    """The 32 bits of each float that is finite, as an integer: a graph that is exported cannot look at them."""
+    fraction, exponent = torch.frexp(x.abs())
+    normal = (exponent + 125) * 2**23 + (fraction * 2**24).long()
+    small = (x.abs().double() * 2.0**149).long()  # zero, and what is too small for an exponent
+    return torch.where(x.abs() < 2.0**-126, small, normal) + torch.signbit(x) * 2**31
