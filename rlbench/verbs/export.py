@@ -65,11 +65,16 @@ def onnx(act: Callable[[Tensor], Tensor], task: Task, path: Path) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's remarks on itself
-        torch.onnx.export(
-            torchscript(act, task), (torch.zeros(2, task.env.dims()[0]),), path, dynamo=False,
-            input_names=["observation"], output_names=["action"],
-            dynamic_axes={"observation": {0: "batch"}, "action": {0: "batch"}},
-        )  # fmt: skip
+        try:
+            torch.onnx.export(
+                torchscript(act, task), (torch.zeros(2, task.env.dims()[0]),), path, dynamo=False,
+                input_names=["observation"], output_names=["action"],
+                dynamic_axes={"observation": {0: "batch"}, "action": {0: "batch"}},
+            )  # fmt: skip
+        except torch.onnx.OnnxExporterError as error:
+            raise UsageError(
+                f"{path}: PyTorch's exporter cannot say in ONNX what this policy computes; leave --format onnx out"
+            ) from error
 
 
 def texts(algorithm: Any, seeds: Sequence[int], out: Path) -> Iterator[tuple[Path, str]]:

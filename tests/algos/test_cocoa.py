@@ -14,10 +14,12 @@ from rlbench import config
 from rlbench.algos.offline.anchors import Imagination, SeekerFit, computed_bits, seeker_network
 from rlbench.algos.offline.cocoa import COCOA
 from rlbench.data.transitions import Transitions
+from rlbench.errors import UsageError
 from rlbench.nets.ensemble import Model
 from rlbench.nets.optim import Params
 from rlbench.policies import policy, torchscript
 from rlbench.rng import SeedStreams
+from rlbench.verbs.export import onnx
 from tests.algos.helpers import synthetic
 from tests.algos.modelled import COCOA as SMALL
 from tests.algos.modelled import ROLLOUTS, TINY, build, columns, composed, make_task, r_squared
@@ -257,6 +259,14 @@ def test_computed_bits_are_those_in_memory() -> None:
     found = computed_bits(floats)
     torch.set_flush_denormal(flushed)
     assert torch.equal(found, bits)
+
+
+def test_what_onnx_cannot_express_is_refused(cache: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    algorithm = cocoa(cache, "bc", "algo.anchor_mode=noise")
+    with pytest.raises(UsageError, match="leave --format onnx out"):
+        onnx(policy(algorithm, 0), algorithm.task, tmp_path / "policy.onnx")
 
 
 def test_anchors_of_the_ablations(cache: Path) -> None:
