@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from rlbench import cpu
+from rlbench.files import write_atomically
 from rlbench.nets import tracing
 from rlbench.paths import cache_root
 
@@ -33,6 +34,9 @@ NEEDED = {"amx_tile", "amx_bf16", "avx512f", "avx512bw", "avx512vl", "avx512dq"}
 
 WORTH = 1 << 24
 """Multiplications of a layer from which on more is gained than a node of autograd in Python costs, 30 to 100 us."""
+
+CHECKSUM = 32
+"""Bytes of it at the end of the compiled file."""
 
 active = False
 """Whether `rlbench.nets.mlp` is to use them: `rlbench.nets.matmul` decides."""
@@ -53,18 +57,28 @@ def available() -> bool:
 
 
 def _compiled(compiler: str) -> Path:
+    """The library in the cache; compiled where it is missing or damaged."""
     home = Path(torch.__file__).parent  # torch.utils.cpp_extension knows it too, but takes half a second to import
     abi = f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"
     command = [compiler, *FLAGS, *TILES, abi, f"-I{home}/include", f"-L{home}/lib", str(SOURCE), "-lc10", "-ltorch_cpu"]
     made_of = f"{command} {torch.__version__} {SOURCE.read_text()}"
     path = cache_root() / "compiled" / f"amx-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.so"
-    if not path.exists():
+    if not _is_whole(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             made = Path(folder, path.name)
             subprocess.run([*command, "-o", str(made)], check=True, capture_output=True)
-            made.replace(path)
+            library = made.read_bytes()
+        write_atomically(path, library + hashlib.sha256(library).digest())  # loaders pass over what follows a library
     return path
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether there is a library that ends in its checksum: to load a part of one ends the process."""
+    if not path.exists():
+        return False
+    content = path.read_bytes()
+    return content[-CHECKSUM:] == hashlib.sha256(content[:-CHECKSUM]).digest()
 
 
 def _describe() -> None:

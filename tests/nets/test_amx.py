@@ -1,6 +1,11 @@
 """Products on Intel's matrix units, against the same in double precision; where the processor has none, skipped."""
 
+import os
+import shutil
+import subprocess
+import sys
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
@@ -31,6 +36,23 @@ def layer(n: int, rows: int, fan_in: int, fan_out: int) -> tuple[Tensor, Tensor,
     shapes = (n, rows, fan_in), (n, fan_in, fan_out), (n, 1, fan_out), (n, rows, fan_out)
     x, weight, bias, grad = (torch.randn(shape, generator=generator) for shape in shapes)
     return x, weight, bias, grad
+
+
+def test_a_library_that_is_cut_off_is_compiled_anew(tmp_path: Path) -> None:
+    """Loading one ends the process by a signal, or shuts the units off."""
+    library = amx._compiled(str(shutil.which(os.environ.get("CXX", "g++"))))
+    whole = library.read_bytes()
+    cut = tmp_path / "compiled" / library.name
+    cut.parent.mkdir()
+    for length in (0, 10, 100, 4096, len(whole) - 1, 100_000):
+        cut.write_bytes(whole[:length])
+        assert not amx._is_whole(cut)
+    code = "from rlbench.nets import amx; print(amx.available())"
+    environment = {**os.environ, "RLBENCH_CACHE": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "True\n"), ended.stderr
+    assert amx._is_whole(cut)
+    assert list(cut.parent.iterdir()) == [cut]
 
 
 @pytest.mark.parametrize("rows", [1, 17, 260, 700])
