@@ -201,24 +201,25 @@ def load(path: Path, words: Sequence[str] = ()) -> DictConfig:
     cfg = cast(DictConfig, OmegaConf.load(path))
     if "_target_" not in cfg.algo:
         raise UsageError(f"{path.parent} was pulled from W&B, and not made by rlbench: it can be read, and not be run")
-    lay_over(cfg, [pair for word in words for pair in assignments(word)])
-    return checked_anew(cfg, path)
+    return checked_anew(cfg, path, words)
 
 
-def checked_anew(cfg: DictConfig, path: Path) -> DictConfig:
+def checked_anew(cfg: DictConfig, path: Path, words: Sequence[str] = ()) -> DictConfig:
     """A configuration that was composed earlier and kept in a file, ready to be run.
 
     Args:
         cfg: the configuration.
         path: the file.
+        words: `KEY=VALUE` of keys that get other values.
 
     Raises:
-        UsageError: it cannot be run any more.
+        UsageError: it cannot be run any more; there is no such key, or it takes other values.
     """
     plugins = cfg.pop("plugins", {})
     for folder in plugins.values():
         extend_path(Path(folder))
     declared.update(plugins)
+    lay_over(cfg, [pair for word in words for pair in assignments(word)])
     try:
         result = validated(cfg, Choices())
     except MismatchError as wrong:

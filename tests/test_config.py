@@ -448,12 +448,17 @@ def test_a_plugins_run_is_read_back_without_its_folder(folder: Path, tmp_path: P
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
     code = (
         "import sys; from pathlib import Path; from rlbench import config; "
-        "cfg = config.load(Path(sys.argv[1])); print(config.instantiate(cfg.algo, task=1).gamma, config.run_id(cfg))"
+        "cfg = config.load(Path(sys.argv[1]), sys.argv[2:]); "
+        "print(config.instantiate(cfg.algo, task=1).gamma, config.run_id(cfg))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "config.yaml"], capture_output=True, text=True, check=False
-    )
-    assert (done.stdout, done.stderr) == (f"0.5 {config.run_id(cfg)}\n", "")
+    for words in ([], ["hardware.device=cpu"], ["eval.episodes=3"]):  # as resume, export and eval read it
+        done = subprocess.run(
+            [sys.executable, "-c", code, tmp_path / "config.yaml", *words], capture_output=True, text=True, check=False
+        )
+        assert (done.stdout, done.stderr) == (
+            f"0.5 {config.run_id(config.load(tmp_path / 'config.yaml', words))}\n",
+            "",
+        )
 
 
 def test_a_mistake_in_a_file_names_the_file(folder: Path) -> None:

@@ -47,3 +47,10 @@ def test_the_page_does_what_it_says(tmp_path: Path) -> None:
     run = next(tmp_path.glob("results/runs/linear/disc2d-disc/[0-9a-f]*"))
     resumed = command(f"rlbench resume {run.name}", tmp_path)  # without --config-dir: the run knows its plug-ins
     assert "finished already" in resumed.stdout
+    for words, said in (
+        (f"export {run.name}", "policy-seed0.pt"),
+        (f"eval {run.name} --episodes 2", "2 episodes a seed"),
+        (f"data make policy={run.name} steps=100", ".hdf5"),
+    ):
+        done = command(f"rlbench {words}", tmp_path)
+        assert (done.returncode, said in done.stdout) == (0, True), f"{words}: {done.stdout}{done.stderr}"
