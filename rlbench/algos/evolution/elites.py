@@ -60,4 +60,4 @@ class Illumination(Search[E], Generic[E]):
 
     def files(self, place: int) -> dict[str, str]:
         """What `rlbench export` writes: all elites too."""
-        return {**super().files(place), "elites.csv": csv(self.searches[place].elites)}
+        return {**super().files(place), "elites.csv": csv(self.searches[place].elites, self.behaviours)}

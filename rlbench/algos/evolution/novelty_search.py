@@ -114,7 +114,7 @@ class Exploring(Search[N], Generic[N]):
 
     def files(self, place: int) -> dict[str, str]:
         """What `rlbench export` writes: the archive too."""
-        return {**super().files(place), "archive.csv": csv(self.searches[place].archive)}
+        return {**super().files(place), "archive.csv": csv(self.searches[place].archive, self.behaviours)}
 
 
 class NoveltySearch(Exploring[Novelty]):

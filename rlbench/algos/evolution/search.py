@@ -54,6 +54,8 @@ class Search(Generic[S]):
     state: ClassVar[type[Any]] = State
     views = 0
     """How often each episode is looked at."""
+    behaviours = 2
+    """Width of a behaviour, which is the outcome unless it is learned."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -161,13 +163,20 @@ class Search(Generic[S]):
 
     def files(self, place: int) -> dict[str, str]:
         """What `rlbench export` writes: the best agent of each area, with its genome."""
-        return {"best.csv": csv(self.searches[place].best)}
+        return {"best.csv": csv(self.searches[place].best, self.behaviours)}
 
 
-def csv(agents: Agents) -> str:
-    """A table with a row for each agent; its genome in the last columns."""
-    numbers = {"reward": agents.reward, "x": agents.outcome[:, 0], "y": agents.outcome[:, 1]}
-    numbers |= {f"behaviour{i}": column for i, column in enumerate(agents.behaviour.T)}
+def csv(agents: Agents, behaviours: int) -> str:
+    """A table with a row for each agent; its genome in the last columns.
+
+    Args:
+        agents: whom it is of; maybe nobody, whose outcomes and behaviours have no columns.
+        behaviours: width of a behaviour.
+    """
+    x, y = agents.outcome.reshape(-1, 2).T
+    behaviour = agents.behaviour if len(agents) else np.zeros((0, behaviours))
+    numbers = {"reward": agents.reward, "x": x, "y": y}
+    numbers |= {f"behaviour{i}": column for i, column in enumerate(behaviour.T)}
     numbers |= {f"gene{i}": column for i, column in enumerate(agents.genome.T)}
     columns = {name: getattr(agents, name).tolist() for name in ("id", "parent", "ancestor", "area")}
     columns |= {name: [f"{value:.9g}" for value in column] for name, column in numbers.items()}

@@ -225,7 +225,7 @@ class Alternating(Exploring[F], Generic[F]):
 
     def files(self, place: int) -> dict[str, str]:
         """What `rlbench export` writes: the reward archive too."""
-        return {**super().files(place), "rewarded.csv": csv(self.searches[place].rewarded)}
+        return {**super().files(place), "rewarded.csv": csv(self.searches[place].rewarded, self.behaviours)}
 
 
 class Serene(Alternating[Following]):

@@ -66,7 +66,7 @@ class Stax(Alternating[Following]):
         batch_size: Count,
         max_epochs: NonNegativeInt,
     ) -> None:
-        self.views, self.survival = views, survival
+        self.views, self.behaviours, self.survival = views, views * features, survival
         self.space = LearnedSpace(task, features, learning_rate, batch_size, max_epochs)
         super().__init__(
             task, chunk, emitter_population, bootstrap, emitter,

@@ -66,7 +66,7 @@ class Taxons(Exploring[Chunked]):
         batch_size: Count,
         max_epochs: NonNegativeInt,
     ) -> None:
-        self.chunk, self.views = chunk, views
+        self.chunk, self.views, self.behaviours = chunk, views, views * features
         self.space = LearnedSpace(task, features, learning_rate, batch_size, max_epochs)
         super().__init__(task, population, offspring, mutation, neighbours, additions)
 

@@ -138,6 +138,20 @@ def test_exported_tables_hold_the_genomes() -> None:
     np.testing.assert_allclose(problem("point2d_goals_final", **EASY).episodes(genomes, 0).reward, rewards, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_a_table_of_nobody_has_the_header_of_any_other(name: str) -> None:
+    if name in ("cma_es", "cma_me"):
+        pytest.importorskip("cmaes", reason="the extra evolution")
+    changes: dict[str, Any] = {"max_epochs": 0, "population": 4} if name in ("stax", "taxons") else {}
+    algorithm = search(name, problem("point2d_goals_final", **EASY), **changes)
+    empty = algorithm.files(0)
+    algorithm.train(60)
+    full = algorithm.files(0)
+    assert len(full["best.csv"].splitlines()) > 1
+    headers = {text.splitlines()[0] for text in full.values()}
+    assert [text.splitlines() for text in empty.values()] == [[*headers]] * len(full)
+
+
 @pytest.mark.slow
 def test_emitters_find_more_than_novelty_and_novelty_more_than_chance() -> None:
     """At most 1 in each of four areas; measured for seeds 0 to 9, see results/stax."""
