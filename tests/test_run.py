@@ -666,6 +666,31 @@ def test_export_needs_nothing_of_ours() -> None:
     assert "[1, 2]" in loaded.stdout
 
 
+@pytest.mark.parametrize("env", ["maxent_tab", "lqr_pref"])
+def test_a_policy_without_a_simulator_is_exported_and_not_filmed(
+    env: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rlbench.build import build_trained
+    from rlbench.cli import main
+
+    cfg = config.compose(["algo=cpl", f"env={env}", "steps=2", "eval.every=2", "tracking=disabled"])
+    assert run(cfg) == 0
+    path = config.run_directory(cfg)
+    capsys.readouterr()
+    assert main(["export", path.name]) == 0
+    said = capsys.readouterr()
+    (file,) = (path / "export").iterdir()
+    assert said.out == f"{file}\n"
+    assert said.err.endswith(f"note: no example.py: env={env} has no simulator to play in\n")
+    algorithm: Any = build_trained(RunDir(path))[0]
+    observation = torch.eye(algorithm.task.env.dims()[0])
+    expected = algorithm.action(algorithm.actor_params, algorithm.task.features(observation[None]))
+    assert torch.allclose(torch.jit.load(file)(observation), expected[0], atol=1e-6)
+    pytest.importorskip("imageio_ffmpeg", reason="the extra video")
+    assert main(["eval", path.name, "--video", str(tmp_path / "x.mp4")]) == 1
+    assert f"env={env} has no simulator to play in: there is nothing to film" in capsys.readouterr().err
+
+
 def test_export_to_onnx() -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -71,9 +71,12 @@ def main(argv: Sequence[str]) -> int:
     if given.seed is not None and given.seed not in task.seeds:
         raise UsageError(f"--seed {given.seed}: this run has the seeds {', '.join(map(str, task.seeds))}")
     if given.video is not None:
+        from rlbench.envs.stepwise import Stepwise
         from rlbench.policies import require_policy
 
         require_policy(algorithm, directory.path)
+        if not isinstance(task.env, Stepwise):
+            raise RunError(f"env={task.env.name} has no simulator to play in: there is nothing to film")
         place = 0 if given.seed is None else task.seeds.index(given.seed)
         film(algorithm, task, place, given.video)
         return 0

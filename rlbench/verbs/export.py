@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 HELP = """\
 Write the policy of each seed as one file that needs neither rlbench, Hydra nor W&B,
-and example.py, which loads and plays it. A planner's schedule becomes a table: schedule-seedK.csv;
-a language model a folder: model-seedK."""
+and example.py, which loads and plays it if its problem has a simulator.
+A planner's schedule becomes a table: schedule-seedK.csv; a language model a folder: model-seedK."""
 
 TORCHSCRIPT = '''\
 """Plays an exported policy; needs torch and gymnasium[mujoco], nothing else."""
@@ -85,6 +86,13 @@ def texts(algorithm: Any, seeds: Sequence[int], out: Path) -> Iterator[tuple[Pat
             yield out / f"{Path(name).stem}-seed{seed}{Path(name).suffix}", text
 
 
+def played(example: str, file: Path, env: Any) -> str:
+    """The example that plays a policy's file in a problem that is solved step by step."""
+    options = "".join(f", {name}={value!r}" for name, value in env.kwargs.items())
+    choice = ".argmax()" if env.discrete() else ""
+    return example.format(file=file.name, env=env.id, options=options, choice=choice)
+
+
 def main(argv: Sequence[str]) -> int:
     parser = Parser("export", HELP)
     parser.add_argument("run", metavar="RUN", help="first digits of a run's id, or its directory")
@@ -93,6 +101,7 @@ def main(argv: Sequence[str]) -> int:
     given = parser.parse_args(argv)
 
     from rlbench.build import build_trained
+    from rlbench.envs.stepwise import Stepwise
     from rlbench.policies import policy, require_policy, torchscript
 
     directory = resolve(given.run, results_root())
@@ -123,10 +132,11 @@ def main(argv: Sequence[str]) -> int:
         else:
             torchscript(policy(algorithm, place), task).save(str(path))
         files.append(path)
-    options = "".join(f", {name}={value!r}" for name, value in task.env.kwargs.items())
-    choice = ".argmax()" if task.env.discrete() else ""
-    text = example.format(file=files[0].name, env=task.env.id, options=options, choice=choice)
-    write_atomically(out / "example.py", text)
-    for path in [*files, out / "example.py"]:
+    for path in files:
         print(path)
+    if not isinstance(task.env, Stepwise):
+        print(f"note: no example.py: env={task.env.name} has no simulator to play in", file=sys.stderr)
+        return 0
+    write_atomically(out / "example.py", played(example, files[0], task.env))
+    print(out / "example.py")
     return 0
