@@ -189,8 +189,9 @@ def to_the_end() -> Iterator[None]:
 
 
 def dispatch(words: list[str]) -> int:
-    if words[:1] == ["--config-dir"] and words[2:3] and words[2] in VERBS:
-        words = [words[2], *words[:2], *words[3:]]
+    before = 2 if words[:1] == ["--config-dir"] else 1 if "".join(words[:1]).startswith("--config-dir=") else 0
+    if before < len(words) and words[before] in VERBS:  # options may stand before it, as they do before a run's words
+        words = [words[before], *words[:before], *words[before + 1 :]]
     if words and words[0] in VERBS:
         with importing():
             module = importlib.import_module(f"rlbench.verbs.{words[0]}")

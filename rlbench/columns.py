@@ -12,6 +12,18 @@ from textwrap import wrap
 WIDE = 160  # characters to a line of a pipe or a file
 NARROW = 12  # characters below which no column is made narrower
 GAP = "  "
+COLOURS = {
+    "finished": "green",
+    "pruned": "green",
+    "failed": "red",
+    "lost": "red",
+    "interrupted": "yellow",
+    "new": "dim",
+    "queued": "dim",
+}
+"""Of a run's states, as rich calls them; any other is cyan."""
+CODES = {"green": "32", "red": "31", "yellow": "33", "cyan": "36", "dim": "2"}
+"""The same in ANSI codes."""
 
 
 def line_width(piped: int = WIDE) -> int:

@@ -223,8 +223,9 @@ def test_cfg_prints_the_configuration(verb: list[str], capsys: Any) -> None:
 def test_a_folder_of_choices_may_stand_before_a_command(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "algo").mkdir()
     (tmp_path / "algo" / "mine.yaml").write_text("# my own\nname: mine\n")
-    assert cli.main(["--config-dir", str(tmp_path), "list", "algo"]) == 0
-    assert "\nmine " in capsys.readouterr().out
+    for option in (["--config-dir", str(tmp_path)], [f"--config-dir={tmp_path}"]):
+        assert cli.main([*option, "list", "algo"]) == 0
+        assert "\nmine " in capsys.readouterr().out
 
 
 def test_cfg_prints_json_where_a_number_is_none() -> None:

@@ -150,6 +150,15 @@ def test_a_struck_leader_ends_all_and_goes_on(
     assert rows == whole[1]
 
 
+def require_named(leader: subprocess.Popen[str], path: Path) -> None:
+    """The leader ends, and says of what its follower has died, in one message."""
+    _, errors = leader.communicate(timeout=60)
+    assert leader.returncode == 1
+    complaint = [line for line in errors.splitlines() if line.startswith("rlbench: error")]
+    assert complaint == [f"rlbench: error: process 2 of 2 was killed by SIGKILL ({path / 'process-1.txt'})"]
+    assert "Traceback" not in errors
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("trapped", [False, True])
 def test_a_follower_that_dies_ends_the_run(
@@ -162,11 +171,7 @@ def test_a_follower_that_dies_ends_the_run(
         wait_for(trap.exists)
         time.sleep(0.5)
     os.kill(follower, signal.SIGKILL)
-    _, errors = leader.communicate(timeout=60)
-    assert leader.returncode == 1
-    complaint = [line for line in errors.splitlines() if line.startswith("rlbench: error")]
-    assert complaint == [f"rlbench: error: process 2 of 2 was killed by SIGKILL ({path / 'process-1.txt'})"]
-    assert "Traceback" not in errors
+    require_named(leader, path)
     assert RunDir(path).status()["state"] == "failed"
     if not trapped:
         assert run(config.compose([*LONG, TWO], [CLONER])) == 0
@@ -180,11 +185,7 @@ def test_a_follower_that_dies_where_the_run_began_anew_is_named(begun: Any) -> N
     RunDir.create(path, "seed: 0\n", [], {})
     leader, follower, path = begun("rerun=true")
     os.kill(follower, signal.SIGKILL)
-    _, errors = leader.communicate(timeout=60)
-    assert leader.returncode == 1
-    complaint = [line for line in errors.splitlines() if line.startswith("rlbench: error")]
-    assert complaint == [f"rlbench: error: process 2 of 2 was killed by SIGKILL ({path / 'process-1.txt'})"]
-    assert "Traceback" not in errors
+    require_named(leader, path)
 
 
 @pytest.mark.slow

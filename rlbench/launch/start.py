@@ -187,8 +187,9 @@ def resettled(runs: Sequence[Planned], cells: Sequence[Planned]) -> list[Planned
     asked = {cell.path: cell for cell in cells}
 
     def now(run: Planned) -> Planned:
-        cell = asked.get(apart(run)[0].path)
-        if cell is None or json.loads(json.dumps(cell.config)) == apart(run)[0].config:
+        first = apart(run)[0]
+        cell = asked.get(first.path)
+        if cell is None or json.loads(json.dumps(cell.config)) == first.config:
             return run
         return with_seeds(cell, run.seeds) if run.packed else cell
 

@@ -9,18 +9,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from rlbench.columns import COLOURS
 from rlbench.launch.states import ACTIVE, AMISS, State, labels, summary
 from rlbench.tracking.progress import duration
 
-COLOURS = {
-    "finished": "green",
-    "pruned": "green",
-    "failed": "red",
-    "lost": "red",
-    "interrupted": "yellow",
-    "new": "dim",
-    "queued": "dim",
-}
 REST = 6  # lines of the terminal that are not rows of the table
 
 

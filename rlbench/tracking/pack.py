@@ -74,7 +74,8 @@ def spaced_places(config: dict[str, Any]) -> re.Pattern[str]:
     values = [str(value) for group in config.values() if isinstance(group, dict) for value in group.values()]
     folders = {f"{Path(value).parent}/" for value in values if value.startswith("/") and " " in str(Path(value).parent)}
     forms = {form for folder in folders for form in (folder, json.dumps(folder)[1:-1])}
-    longest_first = sorted(forms, key=len, reverse=True)  # YAML breaks lines at spaces
+    longest_first = sorted(forms, key=len, reverse=True)
+    # YAML breaks lines at spaces.
     return re.compile("|".join(re.escape(form).replace(r"\ ", r"\s+") for form in longest_first) or r"(?!)")
 
 

@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     if given.follow:
         follow(reader, lambda: any(each.name in ACTIVE for each in now()[1]))
     if not reader.heard:
-        print("nothing to show: what a run prints at a terminal is kept nowhere else", file=sys.stderr)
+        print("nothing was said yet; what a run prints at a terminal is kept nowhere else", file=sys.stderr)
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rlbench.analysis.filters import Filter
 from rlbench.cli import Parser
-from rlbench.columns import folded, line_width, shows_colours
+from rlbench.columns import CODES, COLOURS, folded, line_width, shows_colours
 from rlbench.errors import RunError
 from rlbench.paths import results_root
 from rlbench.tracking.rundir import RunDir, Score, find_runs
@@ -23,13 +23,6 @@ List every run under the results folder (RLBENCH_RESULTS moves it), or those tha
   rlbench runs algo.expectile=0.9 --json"""
 
 HEAD = ("id", "algo", "env-dataset", "seeds", "state", "steps", "score", "last sign")
-GREEN, RED, YELLOW, CYAN = "32", "31", "33", "36"
-COLOURS = {
-    **dict.fromkeys(("finished", "pruned"), GREEN),
-    **dict.fromkeys(("failed", "lost"), RED),
-    "interrupted": YELLOW,
-    **dict.fromkeys(("building", "running"), CYAN),
-}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -92,8 +85,9 @@ def show(entries: list[dict[str, Any]]) -> None:
         began = (each["id"], each["algo"], each["problem"], str(each["seeds"]))
         rows.append((*began, state, share, text, ago(each["heartbeat"])))
     right = [HEAD.index(name) for name in ("seeds", "steps", "score")]
+    codes = {each["state"]: CODES[COLOURS.get(each["state"], "cyan")] for each in entries} if shows_colours() else None
     # A file or another program has no edge to fold at.
-    for line in folded(rows, line_width(piped=sys.maxsize), right, COLOURS if shows_colours() else None):
+    for line in folded(rows, line_width(piped=sys.maxsize), right, codes):
         print(line)
 
 

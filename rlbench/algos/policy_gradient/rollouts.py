@@ -118,7 +118,7 @@ class Sampler:
             first: the numbers of their first episodes.
             size: steps for each.
         """
-        most = max(-(-size // self.horizon), 1)
+        most = -(-size // self.horizon)
         parts: list[list[Rollouts]] = [[] for _ in places]
         steps, episodes = [0 for _ in places], list(first)
         while any(have < size for have in steps):
